@@ -1,0 +1,588 @@
+"""The scikit-learn contract, once: parameters, validation, arrays, devices, pickles."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import copy
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, gen_batches
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from skswae import networks
+from skswae._module import AutoencoderModule, Parts
+from skswae._torch import (
+    as_array,
+    as_tensor,
+    derive_seed,
+    draw_seed,
+    fits_on,
+    forked_rng,
+    make_generator,
+    portable_copy,
+    resolve_device,
+)
+from skswae._training import EagerStep, EarlyStopping, Preprocess, TensorSource, train
+
+_CHUNK_ROWS = 512  # rows a call to a module outside training: near the peak of a matrix product, little memory
+
+
+class BaseAutoencoder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, metaclass=abc.ABCMeta
+):
+    """A generative autoencoder as a scikit-learn transformer.
+
+    A subclass says how its module is built (:meth:`_build_module`) and which of its parameters the module
+    reads (:meth:`_configure`); everything else is here.
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "network": "no_validation",  # networks.check_network
+        "init": [StrOptions({"pca", "random"})],
+        "output_activation": [StrOptions({"auto", "identity", "sigmoid"})],
+        "scaling": [StrOptions({"auto"}), None],
+        "augment": [callable, None],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"one_cycle", "constant"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "device": [str, torch.device],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    module_: AutoencoderModule
+    history_: dict[str, np.ndarray]
+    n_iter_: int
+    out_activation_: str
+
+    # ------------------------------------------------------------------
+    # What a subclass writes
+    # ------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def _build_module(self, parts: Parts) -> AutoencoderModule:
+        """A new module for the data behind ``parts``."""
+
+    def _configure(self, module: AutoencoderModule) -> None:
+        """Give the module the parameters that it reads; called before each training."""
+
+    def _check_parameters(self) -> None:
+        """Check parameters against each other; the data are not known yet."""
+
+    def _needs_unit_interval(self) -> bool:
+        """Whether the objective is defined for data in [0, 1] alone."""
+        return False
+
+    # ------------------------------------------------------------------
+    # Fitting
+    # ------------------------------------------------------------------
+
+    def fit(self, X, y=None):
+        """Learn the model from X.
+
+        A KeyboardInterrupt after the first epoch ends the training with the last complete epoch and a
+        warning.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, at least 2; in [0, 1] if the output activation is a sigmoid.
+        y : Ignored
+            Present for the API's consistency.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data cannot be used, or the training diverges. The estimator is then as it
+            was before the call.
+        """
+        with self._all_or_nothing():
+            resume = self.warm_start and hasattr(self, "module_")
+            self._fit(
+                X,
+                n_epochs=self.max_iter,
+                one_cycle=self.learning_rate == "one_cycle",
+                early_stopping=self.early_stopping,
+                resume=resume,
+                keep=False,
+            )
+        return self
+
+    def partial_fit(self, X, y=None):
+        """Train for one epoch over X at the constant rate ``learning_rate_init``.
+
+        The first call fixes what depends on the data: the number of pseudo-inputs, the output activation and
+        the scaling; later calls go on from there. ``early_stopping`` and ``learning_rate`` play no part.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, at least 2 in the first call.
+        y : Ignored
+            Present for the API's consistency.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`.
+        """
+        with self._all_or_nothing():
+            resume = hasattr(self, "module_")
+            self._fit(
+                X, n_epochs=1, one_cycle=False, early_stopping=False, resume=resume, keep=resume
+            )
+        return self
+
+    def _fit(
+        self, X, *, n_epochs: int, one_cycle: bool, early_stopping: bool, resume: bool, keep: bool
+    ) -> None:
+        self._validate_params()
+        network = networks.check_network(self.network)
+        self._check_parameters()
+        device = resolve_device(self.device)
+        X = validate_data(
+            self,
+            X,
+            reset=not resume,
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=1 if keep else 2,
+        )
+        if resume:
+            self._check_resumable(network)
+            seed = self._seed
+        else:
+            seed = draw_seed(self.random_state)
+            self.out_activation_ = self._resolve_activation(X)
+        self._check_range(X)
+        location, scale = self._units(X) if not resume else self._fitted_units()
+        rows = _to_units(X, location, scale)
+        train_rows, held_out = self._split(rows, seed) if early_stopping else (rows, None)
+        if resume:
+            module = copy.deepcopy(self.module_)
+        else:
+            parts = Parts(
+                network,
+                train_rows,
+                location,
+                scale,
+                n_components=self.n_components,
+                out_activation=self.out_activation_,
+                init=self.init,
+                seed=seed,
+            )
+            module = self._build_module(parts)
+        module.to(device)
+        self._configure(module)
+
+        home = device if fits_on(device, rows.nbytes) else torch.device("cpu")
+        source = TensorSource(train_rows.to(home), device)
+        stopping = None
+        if held_out is not None:
+            stopping = EarlyStopping(
+                TensorSource(held_out.to(home), device), self.n_iter_no_change, self.tol
+            )
+        batch_size = min(self.batch_size, len(source))
+        first = self.n_iter_ if resume else 0
+        n_batches = -(-len(source) // batch_size)
+        preprocess = self._preprocess(module)
+        module.before_training(source.in_order(_CHUNK_ROWS))
+        step = EagerStep(
+            module,
+            preprocess,
+            learning_rate=self.learning_rate_init,
+            n_steps=n_epochs * n_batches if one_cycle else None,
+            state=getattr(self, "_optimizer_state", None) if resume else None,
+        )
+        foreign = None
+        if networks.draws_from_global_streams(network):
+            foreign = functools.partial(forked_rng, device=device)
+        result = train(
+            module,
+            source,
+            step,
+            epochs=range(first, first + n_epochs),
+            batch_size=batch_size,
+            seed=seed,
+            device=device,
+            early_stopping=stopping,
+            preprocess=preprocess,
+            on_epoch=self._report if self.verbose else None,
+            foreign=foreign,
+        )
+        if result.interrupted:
+            warnings.warn(
+                f"The fit was interrupted: {type(self).__name__} keeps the "
+                f"{len(result.history)} complete epochs of {n_epochs}.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        with torch.no_grad():
+            module.after_training(source.in_order(_CHUNK_ROWS), keep=keep)
+
+        self._seed = seed
+        self._n_components = self.n_components
+        self._network_repr = repr(network)
+        self.module_ = portable_copy(module).to(device)
+        self.n_iter_ = first + len(result.history)
+        self.history_ = _joined(self.history_ if resume else {}, result.history, first)
+        self._optimizer_state = None if result.restored else step.state()
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Put every attribute back if the block fails; no fitted object is ever changed in place."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _check_resumable(self, network) -> None:
+        fitted = self._n_features_out
+        if self.n_components != fitted:
+            raise ValueError(
+                f"The 'n_components' parameter must stay {fitted} to go on training a fitted "
+                f"{type(self).__name__}. Got {self.n_components} instead."
+            )
+        if isinstance(network, BaseEstimator) and repr(network) != self._network_repr:
+            raise ValueError(
+                f"The 'network' parameter must stay {self._network_repr} to go on training a fitted "
+                f"{type(self).__name__}. Got {network!r} instead."
+            )
+
+    def _resolve_activation(self, X: np.ndarray) -> str:
+        if self.output_activation != "auto":
+            return self.output_activation
+        low, high = X.min(), X.max()
+        unit_interval = 0.0 <= low <= 0.01 and 0.99 <= high <= 1.0
+        return "sigmoid" if unit_interval or self._needs_unit_interval() else "identity"
+
+    def _check_range(self, X: np.ndarray) -> None:
+        if self.out_activation_ != "sigmoid":
+            return
+        low, high = X.min(), X.max()
+        if low < 0.0 or high > 1.0:
+            raise ValueError(
+                "X must lie in [0, 1] to be learned with a sigmoid output or a cross-entropy: divide it by its "
+                "maximum, put a MinMaxScaler before this step, or set output_activation='identity'. "
+                f"Got values from {low:.6g} to {high:.6g}."
+            )
+
+    def _units(self, X: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Location and scale of the module's units; with an identity output the mean variance becomes 1."""
+        location = np.zeros(X.shape[1])
+        scale = 1.0
+        if self.scaling == "auto" and self.out_activation_ == "identity":
+            location = X.mean(axis=0, dtype=np.float64)
+            batches = [X[rows] for rows in gen_batches(len(X), 4096)]
+            largest = max(np.abs(batch - location).max() for batch in batches)
+            if not np.isfinite(largest):
+                raise ValueError(
+                    "X must have finite deviations from its mean in float64. Got an overflow: scale the data."
+                )
+            if largest > 0:  # relative to the largest, so that no square over- or underflows
+                squares = sum(np.square((batch - location) / largest).sum() for batch in batches)
+                scale = largest * np.sqrt(squares / X.size)
+        return torch.from_numpy(location), torch.tensor(scale, dtype=torch.float64)
+
+    def _fitted_units(self) -> tuple[Tensor, Tensor]:
+        return self.module_.location.cpu(), self.module_.scale.cpu()
+
+    def _split(self, rows: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        n_held_out = int(np.ceil(self.validation_fraction * len(rows)))
+        if len(rows) - n_held_out < 2:
+            raise ValueError(
+                f"early_stopping=True with validation_fraction={self.validation_fraction} must leave at least 2 "
+                f"rows to train on. Got {len(rows)} rows, of which it leaves {len(rows) - n_held_out}."
+            )
+        order = np.random.default_rng(derive_seed(seed, 3)).permutation(len(rows))
+        chosen = torch.from_numpy(order)
+        return rows[chosen[n_held_out:]], rows[chosen[:n_held_out]]
+
+    def _preprocess(self, module: AutoencoderModule) -> Preprocess | None:
+        """``augment`` on batches in the module's units; its first result is checked."""
+        if self.augment is None:
+            return None
+        augment: Callable = self.augment
+        unit_interval = self.out_activation_ == "sigmoid"
+        checked = False
+
+        def preprocess(x: Tensor, generator: torch.Generator) -> Tensor:
+            nonlocal checked
+            rows = augment(module.from_units(x), generator)
+            if not checked:
+                _check_augmented(rows, x, unit_interval)
+                checked = True
+            return module.to_units(rows.to(x.dtype))
+
+        return preprocess
+
+    def _report(self, epoch: int, record: dict[str, float], seconds: float) -> None:
+        terms = ", ".join(f"{name} = {value:.6g}" for name, value in record.items())
+        print(f"[{type(self).__name__}] Epoch {epoch + 1}, {terms}, {seconds:.2f} s")
+
+    # ------------------------------------------------------------------
+    # Using a fitted model
+    # ------------------------------------------------------------------
+
+    def transform(self, X):
+        """Map rows to their codes.
+
+        The code of a row depends on that row alone, not on the batch, the order or earlier calls.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components)
+            Computed in, and of, the dtype of X: float32 or float64.
+        """
+        X = self._validate_rows(X)
+        return self._apply(X, lambda module, rows: module.encode(module.to_units(rows)))
+
+    def inverse_transform(self, X):
+        """Map codes to rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Codes, from :meth:`transform` or of your own.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features)
+            Computed in, and of, the dtype of the codes: float32 or float64.
+
+        Raises
+        ------
+        ValueError
+            If the codes do not have ``n_components`` columns.
+        """
+        check_is_fitted(self)
+        Z = check_array(X, dtype=[np.float64, np.float32], input_name="X", estimator=self)
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X must hold codes with n_components={self._n_features_out} columns to be decoded by "
+                f"{type(self).__name__}. Got {Z.shape[1]} columns instead."
+            )
+        return self._apply(Z, lambda module, z: module.from_units(module.decode(z)))
+
+    def reconstruct(self, X):
+        """Encode and decode rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_reconstructed : ndarray of shape (n_samples, n_features)
+            Computed in, and of, the dtype of X: float32 or float64.
+        """
+        return self._apply(self._validate_rows(X), _reconstruct)
+
+    def score_samples(self, X):
+        """Minus the squared reconstruction error of each row, summed over features.
+
+        Higher is better; low values mark rows unlike the training data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+        """
+
+        def score(module: AutoencoderModule, rows: Tensor) -> Tensor:
+            return -(rows - _reconstruct(module, rows)).square().sum(dim=1)
+
+        return self._apply(self._validate_rows(X), score)
+
+    def score(self, X, y=None):
+        """Mean of :meth:`score_samples`.
+
+        It ranks reconstruction alone: a search by it always chooses the most components, and beta = 0.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : Ignored
+            Present for the API's consistency.
+
+        Returns
+        -------
+        score : float
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def sample(self, n_samples=1, *, random_state=None):
+        """Draw new rows: codes from the prior, then the decoder.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+            None draws afresh in each call, also on an estimator with a ``random_state``; pass an int to
+            repeat.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), float64
+
+        Raises
+        ------
+        ValueError
+            If ``n_samples`` is not an integer of at least 1.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
+            raise ValueError(
+                f"The 'n_samples' argument must be an integer of at least 1. Got {n_samples!r} instead."
+            )
+        module = self._module_for(np.dtype(np.float32))
+        generator = make_generator(draw_seed(random_state), module.scale.device)
+        with torch.no_grad():
+            Z = as_array(module.sample_prior(int(n_samples), generator))
+        # decoded in the model's float32, in the user's units in float64: small differences of large
+        # numbers survive
+        return self._apply(Z, lambda module, z: module.from_units(module.decode(z).double()))
+
+    def _validate_rows(self, X) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+
+    def _apply(
+        self, X: np.ndarray, function: Callable[[AutoencoderModule, Tensor], Tensor]
+    ) -> np.ndarray:
+        """The function of the module and rows on the device, chunk by chunk, in the dtype of X."""
+        module = self._module_for(X.dtype)
+        device = module.scale.device
+        out: np.ndarray | None = None
+        with torch.no_grad():
+            for rows in gen_batches(len(X), _CHUNK_ROWS):
+                chunk = as_array(function(module, as_tensor(X[rows], device)))
+                if out is None:
+                    out = np.empty((len(X), *chunk.shape[1:]), dtype=chunk.dtype)
+                out[rows] = chunk
+        assert out is not None
+        return out
+
+    def _module_for(self, dtype: np.dtype) -> AutoencoderModule:
+        """The module on the device that ``device`` means now, in the dtype."""
+        self.module_.to(resolve_device(self.device)).eval()
+        if dtype == np.float64:
+            return copy.deepcopy(self.module_).double()
+        return self.module_
+
+    # ------------------------------------------------------------------
+    # Attributes
+    # ------------------------------------------------------------------
+
+    @property
+    def loss_curve_(self) -> np.ndarray:
+        """The training loss of each epoch: ``history_["loss"]``."""
+        return self.history_["loss"]
+
+    @property
+    def location_(self) -> np.ndarray:
+        """What is subtracted from each feature before the networks; zeros unless the scaling is on."""
+        return as_array(self.module_.location)
+
+    @property
+    def scale_(self) -> float:
+        """The one number by which the data are divided before the networks; 1 unless the scaling is on."""
+        return float(self.module_.scale)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._n_components
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # ------------------------------------------------------------------
+    # Pickles and copies: CPU tensors, no optimiser
+    # ------------------------------------------------------------------
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        state.pop("_optimizer_state", None)
+        module = state.get("module_")
+        if module is not None and module.scale.device.type != "cpu":
+            state["module_"] = portable_copy(module)
+        return state
+
+
+def _reconstruct(module: AutoencoderModule, rows: Tensor) -> Tensor:
+    return module.from_units(module.decode(module.encode(module.to_units(rows))))
+
+
+def _to_units(X: np.ndarray, location: Tensor, scale: Tensor) -> Tensor:
+    """(X - location) / scale in float64, as a float32 tensor, chunk by chunk."""
+    rows = torch.empty(X.shape, dtype=torch.float32)
+    for chunk in gen_batches(len(X), 4096):
+        rows[chunk] = (as_tensor(X[chunk]).double() - location) / scale
+    return rows
+
+
+def _check_augmented(rows: Any, x: Tensor, unit_interval: bool) -> None:
+    needed = f"The 'augment' parameter must map a batch to a tensor of its shape {tuple(x.shape)}"
+    if not isinstance(rows, Tensor):
+        raise ValueError(f"{needed}. Got {type(rows).__name__} instead.")
+    if rows.shape != x.shape:
+        raise ValueError(f"{needed}. Got the shape {tuple(rows.shape)} instead.")
+    if unit_interval and not bool(((rows >= 0) & (rows <= 1)).all()):
+        raise ValueError(
+            f"{needed} with values in [0, 1], since the output is a sigmoid. "
+            f"Got values from {float(rows.min()):.6g} to {float(rows.max()):.6g}."
+        )
+
+
+def _joined(
+    history: dict[str, np.ndarray], records: list[dict[str, float]], first: int
+) -> dict[str, np.ndarray]:
+    """Arrays of one number an epoch; NaN where an epoch did not have the term."""
+    joined = {}
+    for name in dict.fromkeys([*history, *records[0]]):
+        before = history.get(name, np.full(first, np.nan))
+        joined[name] = np.append(before, [record.get(name, np.nan) for record in records])
+    return joined

@@ -1,0 +1,297 @@
+"""What every module shares: encoder, decoder, output activation, units, and the start from PCA."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skswae import networks
+from skswae._torch import as_array, derive_seed
+
+Terms = dict[str, Tensor]
+
+
+class AutoencoderModule(nn.Module, abc.ABC):
+    """An encoder, a decoder and an objective; the mathematics of one paper, without scikit-learn.
+
+    A subclass writes :meth:`losses` and :meth:`sample_prior`; whatever else its objective needs it builds
+    from ``parts`` in its constructor.
+
+    Parameters
+    ----------
+    parts : Parts
+        Networks of the sizes that the data ask for, and the training rows.
+
+    Attributes
+    ----------
+    location : Tensor of shape (d,), float64
+    scale : Tensor of shape (), float64
+        The module works on x = (row - location) / scale; see :meth:`to_units` and :meth:`from_units`.
+    """
+
+    location: Tensor
+    scale: Tensor
+
+    def __init__(self, parts: Parts):
+        super().__init__()
+        self.out_activation = parts.out_activation
+        self.encoder = parts.encoder()
+        self.decoder = parts.decoder()
+        self.register_buffer("location", parts.location.clone())
+        self.register_buffer("scale", parts.scale.clone())
+
+    # -- what the estimator calls ------------------------------------------
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The code of each row: (n, d) -> (n, k). Deterministic."""
+        return self.encoder(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The row of each code: (n, k) -> (n, d)."""
+        return self.activate(self.decoder(z))
+
+    @abc.abstractmethod
+    def sample_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Codes drawn from the prior: (n_samples, k)."""
+
+    # -- what the training loop calls --------------------------------------
+
+    @abc.abstractmethod
+    def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
+        """Yield (player, terms) for a batch x of shape (n, d).
+
+        ``terms["loss"]`` is what that player's parameters minimise; the other terms are recorded. Each is
+        a mean over the batch of sums over features. A module with one player yields once.
+        """
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters of each player; one player with all of them unless the objective has more."""
+        return {"autoencoder": list(self.parameters())}
+
+    def after_step(self) -> None:
+        """What must hold after every step of an optimiser, such as a projection."""
+
+    def before_training(self, batches: Iterable[Tensor]) -> None:
+        """A first look at the training rows of this training, in order."""
+
+    def after_training(self, batches: Iterable[Tensor], keep: bool) -> None:
+        """A last pass over the training rows in order; ``keep``: they add to those of earlier passes."""
+
+    # -- helpers -----------------------------------------------------------
+
+    def activate(self, logits: Tensor) -> Tensor:
+        """The output activation: (n, d) -> (n, d)."""
+        return torch.sigmoid(logits) if self.out_activation == "sigmoid" else logits
+
+    def to_units(self, rows: Tensor) -> Tensor:
+        """Rows in the user's units to the module's, in float64 arithmetic and the dtype of the rows."""
+        return ((rows.double() - self.location) / self.scale).to(rows.dtype)
+
+    def from_units(self, x: Tensor) -> Tensor:
+        """The module's units to the user's, in float64 arithmetic and the dtype of x."""
+        return (x.double() * self.scale + self.location).to(x.dtype)
+
+
+# ---------------------------------------------------------------------------
+# The parts that a module is built from
+# ---------------------------------------------------------------------------
+
+
+class Parts:
+    """Networks of the sizes that the data ask for, started as ``init`` says, and the training rows.
+
+    Parameters
+    ----------
+    network : object with build_encoder and build_decoder
+    rows : Tensor of shape (n_samples, d), float32
+        The training rows in the module's units.
+    location, scale : Tensor of shape (d,) and (), float64
+        The units; see :class:`AutoencoderModule`.
+    n_components : int
+    out_activation : {"identity", "sigmoid"}
+    init : {"pca", "random"}
+    seed : int
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        rows: Tensor,
+        location: Tensor,
+        scale: Tensor,
+        *,
+        n_components: int,
+        out_activation: str,
+        init: str,
+        seed: int,
+    ):
+        self.network = network
+        self.rows = rows
+        self.location = location
+        self.scale = scale
+        self.n_features = rows.shape[1]
+        self.n_components = n_components
+        self.out_activation = out_activation
+        self.seed = seed
+        self._start = (
+            _pca_start(self.choose_rows(_PCA_ROWS, "pca"), n_components, out_activation, seed)
+            if init == "pca"
+            else None
+        )
+
+    def encoder(self, part: str = "encoder") -> nn.Module:
+        """A network from rows to codes: (n, d) -> (n, k)."""
+        return self._encoder(part, self.n_components)
+
+    def gaussian_encoder(self, part: str) -> nn.Module:
+        """A network from rows to the mean and the free log-variance of codes: (n, d) -> (n, 2 k)."""
+        return self._encoder(part, 2 * self.n_components)
+
+    def decoder(self, part: str = "decoder") -> nn.Module:
+        """A network from codes to rows before the activation: (n, k) -> (n, d)."""
+        network = networks.build(
+            self.network, "decoder", self.n_components, self.n_features, self._seed_of(part)
+        )
+        if self._start is None:
+            return network
+        weight = torch.zeros(self.n_features, self.n_components)
+        weight[:, : self._start.rank] = self._start.decoder_weight
+        started = torch.ones(self.n_features, dtype=torch.bool)
+        return _LinearPath(weight, self._start.decoder_bias, network, started)
+
+    def choose_rows(self, n_rows: int, part: str) -> Tensor:
+        """At most ``n_rows`` different training rows, at random: (n_rows, d)."""
+        rng = np.random.default_rng(self._seed_of(part))
+        n_rows = min(n_rows, len(self.rows))
+        chosen = rng.choice(len(self.rows), size=n_rows, replace=False)
+        return self.rows[torch.from_numpy(chosen).to(self.rows.device)].cpu()
+
+    def _encoder(self, part: str, n_outputs: int) -> nn.Module:
+        network = networks.build(
+            self.network, "encoder", self.n_features, n_outputs, self._seed_of(part)
+        )
+        if self._start is None:
+            return network
+        weight = torch.zeros(n_outputs, self.n_features)
+        bias = torch.zeros(n_outputs)
+        weight[: self._start.rank] = self._start.encoder_weight
+        bias[: self._start.rank] = self._start.encoder_bias
+        # components beyond the rank of the data have no PCA start: they keep the network's first output
+        started = torch.ones(n_outputs, dtype=torch.bool)
+        started[self._start.rank : self.n_components] = False
+        return _LinearPath(weight, bias, network, started)
+
+    def _seed_of(self, part: str) -> int:
+        # each part's weights depend on its own name only, so that another part's size or presence
+        # does not change them
+        return derive_seed(self.seed, *part.encode())
+
+
+# ---------------------------------------------------------------------------
+# The start from PCA: a linear path beside each network, which starts at zero
+# ---------------------------------------------------------------------------
+
+_PCA_ROWS = 10_000  # enough for the leading directions; a bound on the time and memory of the start
+
+
+@dataclass(frozen=True)
+class _LinearStart:
+    encoder_weight: Tensor  # (rank, d)
+    encoder_bias: Tensor  # (rank,)
+    decoder_weight: Tensor  # (d, rank)
+    decoder_bias: Tensor  # (d,)
+
+    @property
+    def rank(self) -> int:
+        return len(self.encoder_bias)
+
+
+def _pca_start(rows: Tensor, n_components: int, out_activation: str, seed: int) -> _LinearStart:
+    """PCA's code, with a mean variance of 1, and the least-squares map back.
+
+    Under a sigmoid the map leads to the logits of the rows, moved away from 0 and 1.
+    """
+    from sklearn.decomposition import PCA
+
+    x = as_array(rows).astype(np.float64)
+    n_components = min(n_components, *x.shape)
+    pca = PCA(n_components, random_state=seed % 2**32).fit(x)
+    spread = pca.singular_values_
+    rank = int(np.sum(spread > 1e-6 * max(spread[0], 1e-30)))
+    deviations = np.sqrt(pca.explained_variance_[:rank])
+    if _WHITEN:
+        encoder = pca.components_[:rank] / deviations[:, None]  # (rank, d)
+    else:
+        encoder = pca.components_[:rank] / np.sqrt(np.mean(deviations**2))
+    z = (x - pca.mean_) @ encoder.T  # (n, rank)
+    target = x
+    if out_activation == "sigmoid":
+        clipped = np.clip(x, _EPS, 1 - _EPS)
+        target = np.log(clipped / (1 - clipped))
+    decoder_bias = target.mean(axis=0)
+    decoder = (target - decoder_bias).T @ z / np.sum(z**2, axis=0)  # codes are uncorrelated
+    as_float32 = [
+        torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32))
+        for a in (encoder, -encoder @ pca.mean_, decoder, decoder_bias)
+    ]
+    return _LinearStart(*as_float32)
+
+import os
+_WHITEN = bool(int(os.environ.get("WHITEN", "1")))
+_EPS = float(os.environ.get("EPS", "0.05"))
+
+
+class _LinearPath(nn.Module):
+    """linear(x) + network(x), with the network's output zero at the start where ``started`` says so."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, network: nn.Module, started: Tensor):
+        super().__init__()
+        self.linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
+        with torch.no_grad():
+            self.linear.weight.copy_(weight)
+            self.linear.bias.copy_(bias)
+        self.network = network
+        # a network whose last layer cannot be zeroed gets a factor per output instead, which learns slower
+        self.gate: nn.Parameter | None = None
+        if not _zero_outputs(network, weight.shape[1], started):
+            self.gate = nn.Parameter((~started).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.network(x)
+        if self.gate is not None:
+            out = self.gate * out
+        return self.linear(x) + out
+
+
+def _zero_outputs(network: nn.Module, n_inputs: int, started: Tensor) -> bool:
+    """Zero the last layer's weights of the outputs ``started``; False, and no change, if that fails."""
+    layers = [
+        m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    ]
+    if not layers:
+        return False
+    last = layers[-1]
+    rows: Tensor | slice = slice(None)
+    if not bool(started.all()):
+        if not isinstance(last, nn.Linear) or last.out_features != len(started):
+            return False
+        rows = started
+    before = [p.detach().clone() for p in last.parameters()]
+    trial = torch.randn(4, n_inputs, generator=torch.Generator().manual_seed(0))
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter[rows] = 0.0
+        zeroed = bool((network(trial)[:, started] == 0).all())
+        if not zeroed:
+            for parameter, value in zip(last.parameters(), before):
+                parameter.copy_(value)
+    network.train(training)
+    return zeroed
