@@ -20,12 +20,11 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from skswae import networks
+from skswae import _data, networks
 from skswae._module import AutoencoderModule, Parts
 from skswae._torch import (
     as_array,
     as_tensor,
-    derive_seed,
     draw_seed,
     fits_on,
     forked_rng,
@@ -33,7 +32,7 @@ from skswae._torch import (
     portable_copy,
     resolve_device,
 )
-from skswae._training import EagerStep, EarlyStopping, Preprocess, TensorSource, train
+from skswae._training import EagerStep, EarlyStopping, TensorSource, train
 
 _CHUNK_ROWS = 512  # rows a call to a module outside training: near the peak of a matrix product, little memory
 
@@ -85,7 +84,7 @@ class BaseAutoencoder(
         """A new module for the data behind ``parts``."""
 
     def _configure(self, module: AutoencoderModule) -> None:
-        """Give the module the parameters that it reads; called before each training."""
+        """Give the module the parameters that it reads; called before each training and sampling."""
 
     def _check_parameters(self) -> None:
         """Check parameters against each other; the data are not known yet."""
@@ -182,10 +181,20 @@ class BaseAutoencoder(
         else:
             seed = draw_seed(self.random_state)
             self.out_activation_ = self._resolve_activation(X)
-        self._check_range(X)
-        location, scale = self._units(X) if not resume else self._fitted_units()
-        rows = _to_units(X, location, scale)
-        train_rows, held_out = self._split(rows, seed) if early_stopping else (rows, None)
+        if self.out_activation_ == "sigmoid":
+            _data.check_unit_interval(X)
+
+        if resume:
+            location, scale = self.module_.location.cpu(), self.module_.scale.cpu()
+        elif self.scaling == "auto" and self.out_activation_ == "identity":
+            location, scale = _data.find_units(X)
+        else:
+            location, scale = _data.no_units(X)
+        train_rows, held_out = _data.in_units(X, location, scale), None
+        home = device if fits_on(device, train_rows.nbytes) else torch.device("cpu")
+        if early_stopping:
+            train_rows, held_out = _data.split(train_rows, self.validation_fraction, seed)
+
         if resume:
             module = copy.deepcopy(self.module_)
         else:
@@ -203,23 +212,20 @@ class BaseAutoencoder(
         module.to(device)
         self._configure(module)
 
-        home = device if fits_on(device, rows.nbytes) else torch.device("cpu")
         source = TensorSource(train_rows.to(home), device)
         stopping = None
         if held_out is not None:
             stopping = EarlyStopping(
                 TensorSource(held_out.to(home), device), self.n_iter_no_change, self.tol
             )
-        batch_size = min(self.batch_size, len(source))
         first = self.n_iter_ if resume else 0
-        n_batches = -(-len(source) // batch_size)
-        preprocess = self._preprocess(module)
+        preprocess = None if self.augment is None else _data.Augmentation(self.augment, module)
         module.before_training(source.in_order(_CHUNK_ROWS))
         step = EagerStep(
             module,
             preprocess,
             learning_rate=self.learning_rate_init,
-            n_steps=n_epochs * n_batches if one_cycle else None,
+            n_steps=n_epochs * source.n_batches(self.batch_size) if one_cycle else None,
             state=getattr(self, "_optimizer_state", None) if resume else None,
         )
         foreign = None
@@ -230,12 +236,12 @@ class BaseAutoencoder(
             source,
             step,
             epochs=range(first, first + n_epochs),
-            batch_size=batch_size,
+            batch_size=self.batch_size,
             seed=seed,
             device=device,
             early_stopping=stopping,
             preprocess=preprocess,
-            on_epoch=self._report if self.verbose else None,
+            on_epoch=self._after_epoch,
             foreign=foreign,
         )
         if result.interrupted:
@@ -249,8 +255,7 @@ class BaseAutoencoder(
             module.after_training(source.in_order(_CHUNK_ROWS), keep=keep)
 
         self._seed = seed
-        self._n_components = self.n_components
-        self._network_repr = repr(network)
+        self._structure = self._current_structure(network)
         self.module_ = portable_copy(module).to(device)
         self.n_iter_ = first + len(result.history)
         self.history_ = _joined(self.history_ if resume else {}, result.history, first)
@@ -267,89 +272,41 @@ class BaseAutoencoder(
             vars(self).update(before)
             raise
 
-    def _check_resumable(self, network) -> None:
-        fitted = self._n_features_out
-        if self.n_components != fitted:
+    # parameters that cannot change while training goes on: they decide what the module consists of
+    _structural_parameters: tuple[str, ...] = ("n_components", "output_activation", "scaling")
+
+    def _current_structure(self, network: Any) -> dict[str, Any]:
+        structure = {name: getattr(self, name) for name in self._structural_parameters}
+        # other objects' repr may hold an address, which changes with a pickle
+        known = isinstance(network, BaseEstimator)
+        return structure | {"network": repr(network) if known else type(network).__qualname__}
+
+    def _check_resumable(self, network: Any) -> None:
+        for name, value in self._current_structure(network).items():
+            if value != self._structure[name]:
+                raise ValueError(
+                    f"The {name!r} parameter must stay {self._structure[name]!r} to go on training a fitted "
+                    f"{type(self).__name__}. Got {value!r} instead."
+                )
+        if self._needs_unit_interval() and self.out_activation_ != "sigmoid":
             raise ValueError(
-                f"The 'n_components' parameter must stay {fitted} to go on training a fitted "
-                f"{type(self).__name__}. Got {self.n_components} instead."
-            )
-        if isinstance(network, BaseEstimator) and repr(network) != self._network_repr:
-            raise ValueError(
-                f"The 'network' parameter must stay {self._network_repr} to go on training a fitted "
-                f"{type(self).__name__}. Got {network!r} instead."
+                f"A {type(self).__name__} fitted with an identity output must not go on training with a cost "
+                "for data in [0, 1], such as reconstruction='binary_cross_entropy'. Fit a new one."
             )
 
     def _resolve_activation(self, X: np.ndarray) -> str:
         if self.output_activation != "auto":
             return self.output_activation
-        low, high = X.min(), X.max()
-        unit_interval = 0.0 <= low <= 0.01 and 0.99 <= high <= 1.0
-        return "sigmoid" if unit_interval or self._needs_unit_interval() else "identity"
+        if self._needs_unit_interval() or _data.in_unit_interval(X):
+            return "sigmoid"
+        return "identity"
 
-    def _check_range(self, X: np.ndarray) -> None:
-        if self.out_activation_ != "sigmoid":
-            return
-        low, high = X.min(), X.max()
-        if low < 0.0 or high > 1.0:
-            raise ValueError(
-                "X must lie in [0, 1] to be learned with a sigmoid output or a cross-entropy: divide it by its "
-                "maximum, put a MinMaxScaler before this step, or set output_activation='identity'. "
-                f"Got values from {low:.6g} to {high:.6g}."
-            )
-
-    def _units(self, X: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Location and scale of the module's units; with an identity output the mean variance becomes 1."""
-        location = np.zeros(X.shape[1])
-        scale = 1.0
-        if self.scaling == "auto" and self.out_activation_ == "identity":
-            location = X.mean(axis=0, dtype=np.float64)
-            batches = [X[rows] for rows in gen_batches(len(X), 4096)]
-            largest = max(np.abs(batch - location).max() for batch in batches)
-            if not np.isfinite(largest):
-                raise ValueError(
-                    "X must have finite deviations from its mean in float64. Got an overflow: scale the data."
-                )
-            if largest > 0:  # relative to the largest, so that no square over- or underflows
-                squares = sum(np.square((batch - location) / largest).sum() for batch in batches)
-                scale = largest * np.sqrt(squares / X.size)
-        return torch.from_numpy(location), torch.tensor(scale, dtype=torch.float64)
-
-    def _fitted_units(self) -> tuple[Tensor, Tensor]:
-        return self.module_.location.cpu(), self.module_.scale.cpu()
-
-    def _split(self, rows: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        n_held_out = int(np.ceil(self.validation_fraction * len(rows)))
-        if len(rows) - n_held_out < 2:
-            raise ValueError(
-                f"early_stopping=True with validation_fraction={self.validation_fraction} must leave at least 2 "
-                f"rows to train on. Got {len(rows)} rows, of which it leaves {len(rows) - n_held_out}."
-            )
-        order = np.random.default_rng(derive_seed(seed, 3)).permutation(len(rows))
-        chosen = torch.from_numpy(order)
-        return rows[chosen[n_held_out:]], rows[chosen[:n_held_out]]
-
-    def _preprocess(self, module: AutoencoderModule) -> Preprocess | None:
-        """``augment`` on batches in the module's units; its first result is checked."""
-        if self.augment is None:
-            return None
-        augment: Callable = self.augment
-        unit_interval = self.out_activation_ == "sigmoid"
-        checked = False
-
-        def preprocess(x: Tensor, generator: torch.Generator) -> Tensor:
-            nonlocal checked
-            rows = augment(module.from_units(x), generator)
-            if not checked:
-                _check_augmented(rows, x, unit_interval)
-                checked = True
-            return module.to_units(rows.to(x.dtype))
-
-        return preprocess
-
-    def _report(self, epoch: int, record: dict[str, float], seconds: float) -> None:
-        terms = ", ".join(f"{name} = {value:.6g}" for name, value in record.items())
-        print(f"[{type(self).__name__}] Epoch {epoch + 1}, {terms}, {seconds:.2f} s")
+    def _after_epoch(
+        self, module: AutoencoderModule, epoch: int, record: dict[str, float], seconds: float
+    ) -> None:
+        if self.verbose:
+            terms = ", ".join(f"{name} = {value:.6g}" for name, value in record.items())
+            print(f"[{type(self).__name__}] Epoch {epoch + 1}, {terms}, {seconds:.2f} s")
 
     # ------------------------------------------------------------------
     # Using a fitted model
@@ -474,6 +431,7 @@ class BaseAutoencoder(
                 f"The 'n_samples' argument must be an integer of at least 1. Got {n_samples!r} instead."
             )
         module = self._module_for(np.dtype(np.float32))
+        self._configure(module)
         generator = make_generator(draw_seed(random_state), module.scale.device)
         with torch.no_grad():
             Z = as_array(module.sample_prior(int(n_samples), generator))
@@ -529,7 +487,7 @@ class BaseAutoencoder(
 
     @property
     def _n_features_out(self) -> int:
-        return self._n_components
+        return self.module_.n_components
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "module_")
@@ -554,27 +512,6 @@ class BaseAutoencoder(
 
 def _reconstruct(module: AutoencoderModule, rows: Tensor) -> Tensor:
     return module.from_units(module.decode(module.encode(module.to_units(rows))))
-
-
-def _to_units(X: np.ndarray, location: Tensor, scale: Tensor) -> Tensor:
-    """(X - location) / scale in float64, as a float32 tensor, chunk by chunk."""
-    rows = torch.empty(X.shape, dtype=torch.float32)
-    for chunk in gen_batches(len(X), 4096):
-        rows[chunk] = (as_tensor(X[chunk]).double() - location) / scale
-    return rows
-
-
-def _check_augmented(rows: Any, x: Tensor, unit_interval: bool) -> None:
-    needed = f"The 'augment' parameter must map a batch to a tensor of its shape {tuple(x.shape)}"
-    if not isinstance(rows, Tensor):
-        raise ValueError(f"{needed}. Got {type(rows).__name__} instead.")
-    if rows.shape != x.shape:
-        raise ValueError(f"{needed}. Got the shape {tuple(rows.shape)} instead.")
-    if unit_interval and not bool(((rows >= 0) & (rows <= 1)).all()):
-        raise ValueError(
-            f"{needed} with values in [0, 1], since the output is a sigmoid. "
-            f"Got values from {float(rows.min()):.6g} to {float(rows.max()):.6g}."
-        )
 
 
 def _joined(

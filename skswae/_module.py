@@ -40,6 +40,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
 
     def __init__(self, parts: Parts):
         super().__init__()
+        self.n_components = parts.n_components
         self.out_activation = parts.out_activation
         self.encoder = parts.encoder()
         self.decoder = parts.decoder()
@@ -198,6 +199,7 @@ class Parts:
 # ---------------------------------------------------------------------------
 
 _PCA_ROWS = 10_000  # enough for the leading directions; a bound on the time and memory of the start
+_LOGIT_MARGIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -213,38 +215,35 @@ class _LinearStart:
 
 
 def _pca_start(rows: Tensor, n_components: int, out_activation: str, seed: int) -> _LinearStart:
-    """PCA's code, with a mean variance of 1, and the least-squares map back.
+    """PCA's code times the number that makes its mean variance 1, and the least-squares map back.
 
-    Under a sigmoid the map leads to the logits of the rows, moved away from 0 and 1.
+    One number for all components, so that distances between codes are PCA's. Under a sigmoid the map back
+    leads to the logits of the rows, moved away from 0 and 1.
     """
-    from sklearn.decomposition import PCA
+    from sklearn.decomposition import PCA  # here: importing it takes as long as the rest of the package
 
-    x = as_array(rows).astype(np.float64)
-    n_components = min(n_components, *x.shape)
-    pca = PCA(n_components, random_state=seed % 2**32).fit(x)
-    spread = pca.singular_values_
-    rank = int(np.sum(spread > 1e-6 * max(spread[0], 1e-30)))
-    deviations = np.sqrt(pca.explained_variance_[:rank])
-    if _WHITEN:
-        encoder = pca.components_[:rank] / deviations[:, None]  # (rank, d)
-    else:
-        encoder = pca.components_[:rank] / np.sqrt(np.mean(deviations**2))
-    z = (x - pca.mean_) @ encoder.T  # (n, rank)
+    x = as_array(rows).astype(np.float64)  # (n, d)
+    mean = x.mean(axis=0)
+    components = np.zeros((0, x.shape[1]))
+    if np.ptp(x, axis=0).max() > 0:
+        pca = PCA(min(n_components, *x.shape), random_state=seed % 2**32).fit(x)
+        # directions without spread are rounding
+        rank = int(np.sum(pca.singular_values_ > 1e-6 * pca.singular_values_[0]))
+        components = pca.components_[:rank] / np.sqrt(np.mean(pca.explained_variance_[:rank]))
+    z = (x - mean) @ components.T  # (n, rank)
     target = x
     if out_activation == "sigmoid":
-        clipped = np.clip(x, _EPS, 1 - _EPS)
-        target = np.log(clipped / (1 - clipped))
+        inside = np.clip(x, _LOGIT_MARGIN, 1.0 - _LOGIT_MARGIN)
+        target = np.log(inside / (1.0 - inside))
     decoder_bias = target.mean(axis=0)
-    decoder = (target - decoder_bias).T @ z / np.sum(z**2, axis=0)  # codes are uncorrelated
-    as_float32 = [
-        torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32))
-        for a in (encoder, -encoder @ pca.mean_, decoder, decoder_bias)
-    ]
-    return _LinearStart(*as_float32)
-
-import os
-_WHITEN = bool(int(os.environ.get("WHITEN", "1")))
-_EPS = float(os.environ.get("EPS", "0.05"))
+    # the codes are uncorrelated: one regression a component
+    decoder = (target - decoder_bias).T @ z / np.sum(z**2, axis=0)  # (d, rank)
+    return _LinearStart(
+        *(
+            torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32))
+            for a in (components, -components @ mean, decoder, decoder_bias)
+        )
+    )
 
 
 class _LinearPath(nn.Module):

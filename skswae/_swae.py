@@ -105,13 +105,15 @@ class SWAEModule(AutoencoderModule):
     parts : Parts
     n_pseudo_inputs : int
         K; the pseudo-inputs start as that many training rows.
+    prior_scale_floor : float
+        Smallest standard deviation of p(z_d | u).
 
     Attributes
     ----------
     pseudo_inputs : nn.Parameter of shape (K, d)
     usage : Tensor of shape (K,), float64
         Training rows whose closest pseudo-input is u_k.
-    beta, alpha, search_space, metric, reconstruction, prior_scale_floor, pseudo_input_weights
+    beta, alpha, search_space, metric, reconstruction, pseudo_input_weights
         As the parameters of :class:`SWAETransformer`.
     """
 
@@ -124,11 +126,11 @@ class SWAEModule(AutoencoderModule):
     search_space = "data"
     metric = "euclidean"
     reconstruction = "squared_error"
-    prior_scale_floor = 0.05
     pseudo_input_weights = "usage"
 
-    def __init__(self, parts: Parts, n_pseudo_inputs: int):
+    def __init__(self, parts: Parts, n_pseudo_inputs: int, prior_scale_floor: float):
         super().__init__(parts)
+        self.prior_scale_floor = prior_scale_floor
         self.prior = parts.gaussian_encoder("prior")
         self.pseudo_inputs = nn.Parameter(parts.choose_rows(n_pseudo_inputs, "pseudo_inputs"))
         self.register_buffer("lowest", self.pseudo_inputs.detach().amin(dim=0))
@@ -206,7 +208,153 @@ class SWAEModule(AutoencoderModule):
 
 
 class SWAETransformer(BaseAutoencoder):
-    """Symmetric Wasserstein Autoencoder."""
+    r"""Symmetric Wasserstein Autoencoder: a learned, non-linear, invertible, generative code.
+
+    A deterministic encoder E, a decoder D, and a learned prior, a mixture of Gaussians p(z | u_k) over K
+    learned pseudo-inputs u_k, minimise equation (10) of [1]_ by Algorithm 1:
+
+    .. math::
+
+        \frac1N \sum_n \beta \|x_n - D(z_n)\|^2 + (1 - \beta) \|x_n - D(E(x_n))\|^2
+        + \alpha \|E(x_n) - z_n\|^2, \quad z_n \sim p(z | u^{(n)})
+
+    where :math:`u^{(n)}` is the pseudo-input closest to :math:`x_n`. The first and the last term match the
+    joint distributions of data and code from both sides, the middle one is a reconstruction error.
+
+    Parameters
+    ----------
+    n_components : int, default=8
+        Dimension of the code.
+    beta : float in [0, 1], default=0.5
+        Weight of the x-loss against the reconstruction loss. 0 trains an autoencoder whose prior follows
+        its codes, 1 is equation (8). Small values reconstruct better, large ones denoise.
+    alpha : float, default=1.0
+        Weight of the z-loss, above 0. Only ``alpha * prior_scale_floor ** 2`` matters for what is learned:
+        tune one of the two.
+    n_pseudo_inputs : int or "auto", default="auto"
+        K, the number of pseudo-inputs; never more than the training rows. "auto" is a sixth of the rows, at
+        least 1 and at most 500. They start as training rows, and those that no row is closest to stay so:
+        a fitted model may hold copies of training rows.
+    search_space : {"data", "latent"}, default="data"
+        Where the closest pseudo-input is looked for: among the u_k, or among their codes E(u_k), which
+        costs an encoding of all of them in each step.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        What closest means.
+    reconstruction : {"squared_error", "binary_cross_entropy"}, default="squared_error"
+        The cost in the data space, in both its terms. The cross-entropy is for data in [0, 1].
+    prior_scale_floor : float, default=0.05
+        Smallest standard deviation of p(z | u_k), above 0, in units of the code. Both losses fall as the
+        prior narrows, so that its scale ends on this floor wherever the floor is small: it sets how far
+        samples stray from the codes of the pseudo-inputs, and with alpha the scale of the code. The
+        largest standard deviation is exp(4), about 55, times the floor.
+    pseudo_input_weights : {"usage", "uniform"}, default="usage"
+        How :meth:`sample` draws k: by the share of training rows whose closest pseudo-input is u_k, so
+        that an unused one is never drawn, or uniformly as in the paper. It can be set on a fitted model.
+    network : object or None, default=None
+        What encoder, decoder and conditional prior are built from: an instance from
+        :mod:`skswae.networks`, or one of your own with its two methods. None is ``GatedMLP()``.
+    init : {"pca", "random"}, default="pca"
+        "pca" puts a trainable linear map beside each network and starts at PCA's solution, with the
+        networks' last layers at zero. "random" is the paper's start, the networks alone.
+    output_activation : {"auto", "identity", "sigmoid"}, default="auto"
+        Of the decoder. "auto" is a sigmoid for the cross-entropy and for data whose minimum is 0 and
+        maximum 1 (to 1 %), else the identity.
+    scaling : "auto" or None, default="auto"
+        "auto": with an identity output the networks see the data less their mean, divided by one number
+        that makes the mean variance 1, so that results do not depend on the unit or the origin. None: the
+        data as they are.
+    augment : callable or None, default=None
+        ``f(x, generator) -> x``, applied to each training batch, a tensor in the units of X on the
+        training device, before everything else: input and target alike. It is applied to held-out rows
+        with fixed noise, never in :meth:`transform`. It must be picklable if the estimator is to be.
+    max_iter : int, default=40
+        Epochs: passes over the training rows.
+    batch_size : int, default=64
+        Rows a step, or slightly more: an epoch is cut into equal batches of at least this size (of all rows if
+        there are fewer).
+    learning_rate : {"one_cycle", "constant"}, default="one_cycle"
+        Course of Adam's rate. "one_cycle" rises to ``learning_rate_init`` over the first 30 % of the steps
+        and falls to nearly 0; "constant" is the paper's.
+    learning_rate_init : float, default=1e-3
+        Adam's rate, or the highest of the cycle; above 0.
+    early_stopping : bool, default=False
+        Whether to hold out rows, stop when their loss stops falling, and keep the best epoch.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the rows held out by ``early_stopping``.
+    n_iter_no_change : int or inf, default=10
+        Epochs without a gain of ``tol`` before ``early_stopping`` stops.
+    tol : float, default=1e-4
+        Smallest relative gain of the held-out loss that counts as one.
+    warm_start : bool, default=False
+        Whether a further :meth:`fit` goes on for ``max_iter`` more epochs instead of starting anew. The
+        optimiser's state goes on too, unless the estimator was pickled or copied in between.
+    device : str or torch.device, default="auto"
+        "auto" is "cuda" where there is one, else "cpu". Setting it on a fitted model moves the model.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, batches and noise. Equal ints give bit-equal fits on one machine with equal numbers
+        of torch threads. Torch's and Python's global streams are never moved; None draws a seed from
+        NumPy's.
+    verbose : int or bool, default=0
+        Whether to print the losses of each epoch.
+
+    Attributes
+    ----------
+    history_ : dict of str to ndarray of shape (n_iter_,)
+        Means over each epoch of "loss" and its terms unweighted: "x_loss", "reconstruction_loss" and
+        "z_loss"; "validation_loss" with ``early_stopping``. In the units of the networks (``scale_``).
+    loss_curve_ : ndarray of shape (n_iter_,)
+        ``history_["loss"]``.
+    n_iter_ : int
+        Epochs trained.
+    module_ : SWAEModule
+        The torch module: ``encode``, ``decode``, ``sample_prior``, ``losses``.
+    pseudo_inputs_ : ndarray of shape (n_pseudo_inputs_, n_features)
+        In the units of X.
+    pseudo_input_weights_ : ndarray of shape (n_pseudo_inputs_,)
+        Their weights in the prior, as ``pseudo_input_weights`` says.
+    n_pseudo_inputs_ : int
+        K.
+    out_activation_ : {"identity", "sigmoid"}
+        What ``output_activation`` came to.
+    location_ : ndarray of shape (n_features,)
+        What is subtracted before the networks; zeros without scaling.
+    scale_ : float
+        What is divided by after that; 1.0 without scaling.
+    n_features_in_ : int
+        Features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if X has names that are all strings.
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : Linear, exact, fast; what this model starts from.
+
+    Notes
+    -----
+    Training is in float32. :meth:`transform`, :meth:`inverse_transform` and :meth:`score_samples` compute in
+    the dtype of their input.
+
+    References
+    ----------
+    .. [1] S. Sun, H. Guo. Symmetric Wasserstein Autoencoders. UAI 2021. arXiv:2106.13024.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skswae import SWAETransformer
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X / 16, y, stratify=y, random_state=0)
+    >>> swae = SWAETransformer(n_components=8, max_iter=5, random_state=0)
+    >>> pipe = make_pipeline(swae, KNeighborsClassifier(5)).fit(X_train, y_train)
+    >>> pipe.score(X_test, y_test) > 0.9
+    True
+    >>> Z = swae.transform(X_test)
+    >>> Z.shape, swae.inverse_transform(Z).shape, swae.sample(3, random_state=0).shape
+    ((450, 8), (450, 64), (3, 64))
+    """
 
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
@@ -219,6 +367,12 @@ class SWAETransformer(BaseAutoencoder):
         "prior_scale_floor": [Interval(Real, 0, None, closed="neither")],
         "pseudo_input_weights": [StrOptions({"usage", "uniform"})],
     }
+
+    _structural_parameters = (
+        *BaseAutoencoder._structural_parameters,
+        "n_pseudo_inputs",
+        "prior_scale_floor",
+    )
 
     module_: SWAEModule
 
@@ -239,10 +393,10 @@ class SWAETransformer(BaseAutoencoder):
         output_activation="auto",
         scaling="auto",
         augment=None,
-        max_iter=90,
-        batch_size=128,
+        max_iter=40,
+        batch_size=64,
         learning_rate="one_cycle",
-        learning_rate_init=3e-3,
+        learning_rate_init=1e-3,
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=10,
@@ -284,7 +438,7 @@ class SWAETransformer(BaseAutoencoder):
         K = self.n_pseudo_inputs
         if K == "auto":
             K = min(500, max(1, n_rows // 6))
-        return SWAEModule(parts, min(K, n_rows))
+        return SWAEModule(parts, min(K, n_rows), self.prior_scale_floor)
 
     def _configure(self, module: SWAEModule) -> None:
         for name in (
@@ -293,7 +447,6 @@ class SWAETransformer(BaseAutoencoder):
             "search_space",
             "metric",
             "reconstruction",
-            "prior_scale_floor",
             "pseudo_input_weights",
         ):
             setattr(module, name, getattr(self, name))
@@ -322,4 +475,5 @@ class SWAETransformer(BaseAutoencoder):
     @property
     def pseudo_input_weights_(self) -> np.ndarray:
         """The share w_k of each pseudo-input in the marginal prior: (K,)."""
+        self._configure(self.module_)
         return as_array(self.module_.weights())

@@ -25,6 +25,10 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
+    def n_batches(self, batch_size: int) -> int:
+        """How many batches :meth:`shuffled` yields."""
+        ...
+
     def shuffled(self, batch_size: int, seed: int) -> Iterator[Tensor]:
         """Every row once, in an order that the seed decides."""
         ...
@@ -45,7 +49,8 @@ class Step(Protocol):
 class TensorSource:
     """Rows in one tensor: on the training device, or in host memory and sent over batch by batch.
 
-    An epoch is cut into batches whose sizes differ by at most one, so that none is a small remainder.
+    An epoch is cut into batches of at least ``batch_size`` rows whose sizes differ by at most one: none is a
+    small remainder.
 
     Parameters
     ----------
@@ -61,11 +66,13 @@ class TensorSource:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def n_batches(self, batch_size: int) -> int:
+        return max(1, len(self) // batch_size)
+
     def shuffled(self, batch_size: int, seed: int) -> Iterator[Tensor]:
         home = self.rows.device
         order = torch.randperm(len(self), device=home, generator=make_generator(seed, home))
-        n_batches = math.ceil(len(self) / batch_size)
-        for index in order.tensor_split(n_batches):
+        for index in order.tensor_split(self.n_batches(batch_size)):
             yield self.rows.index_select(0, index).to(self.device)
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
@@ -200,7 +207,7 @@ def train(
     device: torch.device,
     early_stopping: EarlyStopping | None = None,
     preprocess: Preprocess | None = None,
-    on_epoch: Callable[[int, dict[str, float], float], None] | None = None,
+    on_epoch: Callable[[nn.Module, int, dict[str, float], float], None] | None = None,
     foreign: Callable[[int], contextlib.AbstractContextManager] | None = None,
 ) -> Result:
     """Train for the given epochs, until early stopping, or until the user interrupts.
@@ -223,7 +230,8 @@ def train(
         The module ends in the state of its best epoch.
     preprocess : callable of (x, generator) or None
         Applied to held-out batches before their loss.
-    on_epoch : callable of (epoch, record, seconds) or None
+    on_epoch : callable of (module, epoch, record, seconds) or None
+        Called after each complete epoch with the module in evaluation mode.
     foreign : callable of a seed that returns a context manager, or None
         Entered around each epoch, for code that draws from the global streams.
 
@@ -265,7 +273,7 @@ def train(
             )
             complete = (len(result.history), snapshot(module))
             if on_epoch is not None:
-                on_epoch(epoch, record, time.perf_counter() - start)
+                on_epoch(module, epoch, record, time.perf_counter() - start)
             if stop:
                 break
     except KeyboardInterrupt:

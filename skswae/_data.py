@@ -1,0 +1,132 @@
+"""Training rows on their way to the loop: range, units, held-out part, augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import gen_batches
+from torch import Tensor
+
+from skswae._module import AutoencoderModule
+from skswae._torch import as_tensor, derive_seed
+
+_CHUNK_ROWS = 4096  # a bound on the float64 copies made on the way
+
+
+def in_unit_interval(X: np.ndarray) -> bool:
+    """Whether the data start at 0 and end at 1, to 1 %: what a sigmoid output is meant for."""
+    return bool(0.0 <= X.min() <= 0.01 and 0.99 <= X.max() <= 1.0)
+
+
+def check_unit_interval(X: np.ndarray) -> None:
+    """Raise ValueError for rows that a sigmoid output cannot learn."""
+    low, high = X.min(), X.max()
+    if low < 0.0 or high > 1.0:
+        raise ValueError(
+            "X must lie in [0, 1] to be learned with a sigmoid output or a cross-entropy: divide it by its "
+            "maximum, put a MinMaxScaler before this step, or set output_activation='identity'. "
+            f"Got values from {low:.6g} to {high:.6g}."
+        )
+
+
+def find_units(X: np.ndarray) -> tuple[Tensor, Tensor]:
+    """The mean row, and the one number that makes the mean variance of the features 1.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, d)
+
+    Returns
+    -------
+    location : Tensor of shape (d,), float64
+    scale : Tensor of shape (), float64
+        1 for constant data.
+    """
+    batches = [X[rows] for rows in gen_batches(len(X), _CHUNK_ROWS)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        location = X.mean(axis=0, dtype=np.float64)
+        largest = max(np.abs(batch - location).max() for batch in batches)
+    if not np.isfinite(largest):
+        raise ValueError(
+            "X must have finite deviations from its mean in float64. Got an overflow: scale the data first."
+        )
+    scale = 1.0
+    # constant rows differ from their mean by its rounding, which is no spread to divide by
+    if largest > 4 * np.finfo(X.dtype).eps * np.abs(location).max():
+        # relative to the largest deviation, so that no square over- or underflows
+        squares = sum(np.square((batch - location) / largest).sum() for batch in batches)
+        scale = largest * np.sqrt(squares / X.size)
+    return torch.from_numpy(location), torch.tensor(scale, dtype=torch.float64)
+
+
+def no_units(X: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Location 0 and scale 1."""
+    return torch.zeros(X.shape[1], dtype=torch.float64), torch.ones((), dtype=torch.float64)
+
+
+def in_units(X: np.ndarray, location: Tensor, scale: Tensor) -> Tensor:
+    """(X - location) / scale in float64 arithmetic, as a float32 tensor: (n_samples, d)."""
+    rows = torch.empty(X.shape, dtype=torch.float32)
+    for chunk in gen_batches(len(X), _CHUNK_ROWS):
+        rows[chunk] = (as_tensor(X[chunk]).double() - location) / scale
+    return rows
+
+
+def split(rows: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Training rows and held-out rows, at random; at least one is held out.
+
+    Raises
+    ------
+    ValueError
+        If fewer than 2 rows were left to train on.
+    """
+    n_held_out = int(np.ceil(fraction * len(rows)))
+    if len(rows) - n_held_out < 2:
+        raise ValueError(
+            f"early_stopping=True with validation_fraction={fraction} must leave at least 2 rows to train "
+            f"on. Got {len(rows)} rows, of which it leaves {len(rows) - n_held_out}."
+        )
+    order = torch.from_numpy(np.random.default_rng(derive_seed(seed, 3)).permutation(len(rows)))
+    return rows[order[n_held_out:]], rows[order[:n_held_out]]
+
+
+class Augmentation:
+    """``augment``, a function of rows in the user's units, applied to batches in the module's.
+
+    Parameters
+    ----------
+    augment : callable of (rows, generator)
+    module : AutoencoderModule
+
+    Raises
+    ------
+    ValueError
+        In the first call, if ``augment`` returns anything but rows that can be learned.
+    """
+
+    def __init__(self, augment: Callable[[Tensor, torch.Generator], Any], module: AutoencoderModule):
+        self.augment = augment
+        self.module = module
+        self._checked = False  # once: the check of the range waits for the device
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        rows = self.augment(self.module.from_units(x), generator)
+        if not self._checked:
+            self._check(rows, x)
+            self._checked = True
+        return self.module.to_units(rows.to(x.dtype))
+
+    def _check(self, rows: Any, x: Tensor) -> None:
+        needed = f"The 'augment' parameter must map a batch to a tensor of its shape {tuple(x.shape)}"
+        if not isinstance(rows, Tensor):
+            raise ValueError(f"{needed}. Got {type(rows).__name__} instead.")
+        if rows.shape != x.shape:
+            raise ValueError(f"{needed}. Got the shape {tuple(rows.shape)} instead.")
+        if self.module.out_activation == "sigmoid" and not bool(((rows >= 0) & (rows <= 1)).all()):
+            raise ValueError(
+                f"{needed} with values in [0, 1], since the output is a sigmoid. "
+                f"Got values from {float(rows.min()):.6g} to {float(rows.max()):.6g}."
+            )

@@ -1,0 +1,40 @@
+"""One torch thread for every test, and scikit-learn's small data sets."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits, load_iris
+
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """300 digits in [0, 1], and their labels."""
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:300] / 16, y[:300]
+    X.flags.writeable = False
+    return X, y
+
+
+@pytest.fixture(scope="session")
+def iris():
+    X = load_iris().data
+    X.flags.writeable = False
+    return X
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

@@ -1,0 +1,122 @@
+"""Every estimator against scikit-learn's own checks, and against the rules all of them share."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+
+import pytest
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+
+import skswae
+from skswae._base import BaseAutoencoder
+
+from .estimators import ESTIMATORS, cheap
+
+SHARED = {
+    "network": None,
+    "init": "pca",
+    "output_activation": "auto",
+    "scaling": "auto",
+    "augment": None,
+    "max_iter": 40,
+    "batch_size": 64,
+    "learning_rate": "one_cycle",
+    "learning_rate_init": 1e-3,
+    "early_stopping": False,
+    "validation_fraction": 0.1,
+    "n_iter_no_change": 10,
+    "tol": 1e-4,
+    "warm_start": False,
+    "device": "auto",
+    "random_state": None,
+    "verbose": 0,
+}
+
+
+@parametrize_with_checks(
+    [cheap(E, random_state=seed) for E in ESTIMATORS for seed in (0, None)]
+)
+def test_sklearn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_sklearn_checks_on_the_defaults(Estimator):
+    results = check_estimator(Estimator(), on_skip=None, on_fail="raise")
+    skipped = [r["check_name"] for r in results if r["status"] == "skipped"]
+    assert all("array_api" in name for name in skipped), skipped
+    assert sum(r["status"] == "passed" for r in results) > 40
+
+
+def test_every_estimator_is_exported():
+    for module in pkgutil.iter_modules(skswae.__path__, "skswae."):
+        importlib.import_module(module.name)
+
+    def subclasses(cls):
+        return {cls}.union(*(subclasses(c) for c in cls.__subclasses__()))
+
+    ours = {
+        c for c in subclasses(BaseAutoencoder)
+        if c.__module__.startswith("skswae.") and not inspect.isabstract(c)
+    }
+    assert ours == set(ESTIMATORS)
+    assert {c.__name__ for c in ours} <= set(skswae.__all__)
+    assert set(skswae.__all__) <= set(dir(skswae))
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_shared_parameters(Estimator):
+    parameters = inspect.signature(Estimator).parameters
+    names = list(parameters)
+    assert names[0] == "n_components"
+    assert parameters["n_components"].default == 8
+    assert names[-len(SHARED):] == list(SHARED)
+    assert {name: parameters[name].default for name in SHARED} == SHARED
+    assert all(parameters[n].kind is inspect.Parameter.KEYWORD_ONLY for n in names[1:])
+
+
+def documented(Estimator):
+    """Parameter -> its text in the class docstring."""
+    text = inspect.getdoc(Estimator).split("Parameters\n----------\n")[1].split("\n\nAttributes\n")[0]
+    entries = re.split(r"^(\w+) : ", text, flags=re.M)[1:]
+    return dict(zip(entries[::2], entries[1::2]))
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_docstring_documents_the_signature(Estimator):
+    parameters = inspect.signature(Estimator).parameters
+    texts = documented(Estimator)
+    assert list(texts) == list(parameters)
+    for name, text in texts.items():
+        stated = re.search(r"default=(\S+?)\n", text).group(1)
+        assert eval(stated) == parameters[name].default, name
+    for first in ESTIMATORS[:1]:
+        assert {n: texts[n] for n in SHARED} == {n: documented(first)[n] for n in SHARED}
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_docstring_documents_the_attributes(Estimator, digits):
+    fitted = cheap(Estimator).fit(digits[0])
+    text = inspect.getdoc(Estimator).split("Attributes\n----------\n")[1].split("\n\n")[0]
+    names = re.findall(r"^(\w+) : ", text, flags=re.M)
+    for name in set(names) - {"feature_names_in_"}:  # the data have no names here
+        assert hasattr(fitted, name), name
+    public = {n for n in vars(fitted) if n.endswith("_") and not n.startswith("_")}
+    properties = {
+        n for n, v in inspect.getmembers(Estimator)
+        if isinstance(v, property) and n.endswith("_") and not n.startswith("_")
+    }
+    assert public | properties <= set(names)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_public_methods_are_documented(Estimator):
+    for name, method in inspect.getmembers(Estimator, inspect.isfunction):
+        if name.startswith("_") or "sklearn" in method.__module__:
+            continue
+        doc = inspect.getdoc(method)
+        assert doc, name
+        for parameter in list(inspect.signature(method).parameters)[1:]:
+            assert re.search(rf"^{parameter} : ", doc, flags=re.M), (name, parameter)
+        assert "Returns\n-------" in doc, name

@@ -1,0 +1,71 @@
+"""Arrows between modules point one way, and objectives never meet."""
+
+import ast
+import pathlib
+
+import skswae
+
+PACKAGE = pathlib.Path(skswae.__file__).parent
+
+# a module may import those of later layers
+LAYERS = [
+    {"__init__"},
+    {"_swae", "_ae", "_vae", "_wae", "_vampprior", "_mim"},
+    {"_base"},
+    {"_data", "_training"},
+    {"_module"},
+    {"networks", "_priors", "_divergences"},
+    {"_torch"},
+]
+
+
+def imports(path):
+    """Names of the package's modules that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        found |= {n.split(".")[1] for n in names if n.startswith("skswae.")}
+    return {name for name in found if (PACKAGE / f"{name}.py").exists()}
+
+
+def test_imports_point_down():
+    level = {name: i for i, names in enumerate(LAYERS) for name in names}
+    for path in PACKAGE.glob("*.py"):
+        for name in imports(path):
+            assert level[path.stem] < level[name], f"{path.stem} imports {name}"
+
+
+def test_the_loop_knows_no_objective():
+    assert imports(PACKAGE / "_training.py") <= {"_torch"}
+    text = (PACKAGE / "_training.py").read_text().lower().replace("skswae", "")
+    assert not any(word in text for word in ("swae", "pseudo", "reconstruction", "prior"))
+
+
+def test_nothing_prints_or_seeds_at_import():
+    for path in PACKAGE.glob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Expr):
+                assert isinstance(node.value, ast.Constant), f"{path.name}:{node.lineno}"
+
+
+def test_random_numbers_are_private():
+    """No call seeds or draws from a global stream, but for forked_rng, which puts it back."""
+    for path in PACKAGE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            call = ast.unparse(node.func)
+            assert not call.startswith("np.random.") or call in (
+                "np.random.SeedSequence",
+                "np.random.default_rng",
+            ), f"{path.name}:{node.lineno}"
+            if call in ("torch.manual_seed", "torch.seed", "random.seed"):
+                raise AssertionError(f"{path.name}:{node.lineno}")
+            if call in ("torch.rand", "torch.randn", "torch.randperm", "torch.randint"):
+                assert "generator" in {k.arg for k in node.keywords}, f"{path.name}:{node.lineno}"
