@@ -112,21 +112,25 @@ class SWAEModule(AutoencoderModule):
     ----------
     pseudo_inputs : nn.Parameter of shape (K, d)
     usage : Tensor of shape (K,), float64
-        Training rows whose closest pseudo-input is u_k.
-    beta, alpha, search_space, metric, reconstruction, pseudo_input_weights
-        As the parameters of :class:`SWAETransformer`.
+        Training rows whose closest pseudo-input is u_k, counted by :meth:`after_training`.
+    residual : Tensor of shape (k,), float64
+        Sum over those rows of (E(x) - m(u))^2, u the closest pseudo-input.
+    beta, alpha, search_space, metric, reconstruction, pseudo_input_weights, prior_scale
+        As the parameters of :class:`SWAETransformer`; sampling as in the paper unless told otherwise.
     """
 
     lowest: Tensor
     highest: Tensor
     usage: Tensor
+    residual: Tensor
 
     beta = 0.5
     alpha = 1.0
     search_space = "data"
     metric = "euclidean"
     reconstruction = "squared_error"
-    pseudo_input_weights = "usage"
+    pseudo_input_weights = "uniform"
+    prior_scale = "learned"
 
     def __init__(self, parts: Parts, n_pseudo_inputs: int, prior_scale_floor: float):
         super().__init__(parts)
@@ -136,6 +140,7 @@ class SWAEModule(AutoencoderModule):
         self.register_buffer("lowest", self.pseudo_inputs.detach().amin(dim=0))
         self.register_buffer("highest", self.pseudo_inputs.detach().amax(dim=0))
         self.register_buffer("usage", torch.ones(len(self.pseudo_inputs), dtype=torch.float64))
+        self.register_buffer("residual", torch.zeros(self.n_components, dtype=torch.float64))
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
         z_e = self.encode(x)
@@ -184,15 +189,23 @@ class SWAEModule(AutoencoderModule):
 
     @torch.no_grad()
     def after_training(self, batches: Iterable[Tensor], keep: bool) -> None:
-        usage = self.usage.clone() if keep else torch.zeros_like(self.usage)
+        if not keep:
+            self.usage.zero_()
+            self.residual.zero_()
+        mean, _ = self.conditional_prior(self.pseudo_inputs)
         for x in batches:
-            usage += torch.bincount(self.assign(x), minlength=len(usage))
-        self.usage.copy_(usage)
+            z_e = self.encode(x)
+            cell = self.assign(x, z_e)
+            self.usage += torch.bincount(cell, minlength=len(self.usage))
+            self.residual += (z_e - mean[cell]).double().square().sum(dim=0)
 
     @torch.no_grad()
     def sample_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """z from the marginal prior sum_k w_k p(z | u_k): (n_samples, k)."""
         mean, log_variance = self.conditional_prior(self.pseudo_inputs)  # (K, k) each
+        if self.prior_scale == "matched":
+            within = self.residual / self.usage.sum()  # (k,)
+            log_variance = torch.maximum(log_variance, within.log().to(log_variance.dtype))
         return _priors.sample_mixture(mean, log_variance, self.weights(), n_samples, generator)
 
     def weights(self) -> Tensor:
@@ -244,12 +257,17 @@ class SWAETransformer(BaseAutoencoder):
         The cost in the data space, in both its terms. The cross-entropy is for data in [0, 1].
     prior_scale_floor : float, default=0.05
         Smallest standard deviation of p(z | u_k), above 0, in units of the code. Both losses fall as the
-        prior narrows, so that its scale ends on this floor wherever the floor is small: it sets how far
-        samples stray from the codes of the pseudo-inputs, and with alpha the scale of the code. The
-        largest standard deviation is exp(4), about 55, times the floor.
+        prior narrows, so that its scale ends on this floor: it is the width of the noise against which the
+        decoder learns to be smooth, and with alpha it sets the scale of the code. The largest standard
+        deviation is exp(4), about 55, times the floor.
     pseudo_input_weights : {"usage", "uniform"}, default="usage"
-        How :meth:`sample` draws k: by the share of training rows whose closest pseudo-input is u_k, so
+        How :meth:`sample` draws k of the marginal prior: by the share of training rows whose closest pseudo-input is u_k, so
         that an unused one is never drawn, or uniformly as in the paper. It can be set on a fitted model.
+    prior_scale : {"matched", "learned"}, default="matched"
+        Standard deviation of p(z | u_k) in :meth:`sample`: "learned" is the conditional prior's own, which
+        ends on its floor; "matched" is at least the root mean squared distance of the training codes from
+        the mean of their closest pseudo-input's prior, in each component, over all rows. It can be set on
+        a fitted model.
     network : object or None, default=None
         What encoder, decoder and conditional prior are built from: an instance from
         :mod:`skswae.networks`, or one of your own with its two methods. None is ``GatedMLP()``.
@@ -366,6 +384,7 @@ class SWAETransformer(BaseAutoencoder):
         "reconstruction": [StrOptions({"squared_error", "binary_cross_entropy"})],
         "prior_scale_floor": [Interval(Real, 0, None, closed="neither")],
         "pseudo_input_weights": [StrOptions({"usage", "uniform"})],
+        "prior_scale": [StrOptions({"matched", "learned"})],
     }
 
     _structural_parameters = (
@@ -388,6 +407,7 @@ class SWAETransformer(BaseAutoencoder):
         reconstruction="squared_error",
         prior_scale_floor=0.05,
         pseudo_input_weights="usage",
+        prior_scale="matched",
         network=None,
         init="pca",
         output_activation="auto",
@@ -415,6 +435,7 @@ class SWAETransformer(BaseAutoencoder):
         self.reconstruction = reconstruction
         self.prior_scale_floor = prior_scale_floor
         self.pseudo_input_weights = pseudo_input_weights
+        self.prior_scale = prior_scale
         self.network = network
         self.init = init
         self.output_activation = output_activation
@@ -448,6 +469,7 @@ class SWAETransformer(BaseAutoencoder):
             "metric",
             "reconstruction",
             "pseudo_input_weights",
+            "prior_scale",
         ):
             setattr(module, name, getattr(self, name))
 

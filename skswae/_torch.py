@@ -95,8 +95,9 @@ def draw_seed(random_state) -> int:
 
 def derive_seed(seed: int, *keys: int) -> int:
     """A seed for one part of a run: equal keys give equal seeds, others unrelated ones."""
-    state = np.random.SeedSequence([seed, *keys]).generate_state(1, np.uint64)
-    return int(state[0] >> np.uint64(1))  # manual_seed takes 63 bits on every device
+    sequence = np.random.SeedSequence(seed, spawn_key=keys)
+    # manual_seed takes 63 bits on every device
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -172,14 +172,14 @@ class EarlyStopping:
     patience: float
     tol: float
     best: float = math.inf
+    reference: float = math.inf  # the last loss that was a gain of tol
     best_state: dict[str, Tensor] = field(default_factory=dict)
     n_without_gain: int = 0
 
     def update(self, loss: float, module: nn.Module) -> bool:
         """Take an epoch's validation loss; True when it is time to stop."""
-        gain = self.best - loss
-        if math.isinf(self.best) or gain > self.tol * abs(self.best):
-            self.n_without_gain = 0
+        if math.isinf(self.reference) or self.reference - loss > self.tol * abs(self.reference):
+            self.reference, self.n_without_gain = loss, 0
         else:
             self.n_without_gain += 1
         if loss < self.best:

@@ -187,6 +187,7 @@ def test_shared_parameters_out_of_range(Estimator, name, values, X):
         ("reconstruction", ["l1"]),
         ("prior_scale_floor", [0, -0.1]),
         ("pseudo_input_weights", ["shares"]),
+        ("prior_scale", ["wide", 0.1]),
     ],
 )
 def test_swae_parameters_out_of_range(name, values, X):

@@ -321,17 +321,25 @@ def test_usage_counts_the_rows_of_each_pseudo_input(digits):
     np.testing.assert_allclose(swae.pseudo_input_weights_, 1 / swae.n_pseudo_inputs_)
 
 
+@pytest.mark.parametrize("scale", ["matched", "learned"])
 @pytest.mark.parametrize("weights", ["usage", "uniform"])
-def test_samples_have_the_mixture_s_moments(weights, digits):
-    swae = cheap(SWAETransformer, prior_scale_floor=0.3, pseudo_input_weights=weights).fit(digits[0])
+def test_samples_have_the_mixture_s_moments(weights, scale, digits):
+    X = digits[0]
+    swae = cheap(SWAETransformer, pseudo_input_weights=weights, prior_scale=scale).fit(X)
     module = swae.module_
     with torch.no_grad():
         z = module.sample_prior(200_000, generator()).double().numpy()
         mean, log_variance = (t.double().numpy() for t in module.conditional_prior(module.pseudo_inputs))
+    variance = np.exp(log_variance)
+    if scale == "matched":
+        cell = pairwise_distances_argmin(X, swae.pseudo_inputs_.astype(np.float64))
+        within = np.square(swae.transform(X) - mean[cell]).mean(axis=0)
+        variance = np.maximum(variance, within)
+        assert (variance == within).any()
     w = swae.pseudo_input_weights_
     expected_mean = w @ mean
     centred = mean - expected_mean
-    expected_cov = (w[:, None] * centred).T @ centred + np.diag(w @ np.exp(log_variance))
+    expected_cov = (w[:, None] * centred).T @ centred + np.diag(w @ variance)
     error = 5 * np.sqrt(np.diag(expected_cov) / len(z))
     assert np.all(np.abs(z.mean(axis=0) - expected_mean) < error)
     np.testing.assert_allclose(np.cov(z.T), expected_cov, atol=0.02 * np.diag(expected_cov).max())
