@@ -23,9 +23,7 @@ from sklearn.pipeline import Pipeline
 from skswae import SWAETransformer
 
 X, y = load_digits(return_X_y=True)
-X_train, X_test, y_train, y_test = train_test_split(
-    X / 16, y, test_size=0.3, stratify=y, random_state=0
-)
+X_train, X_test, y_train, y_test = train_test_split(X / 16, y, test_size=0.3, stratify=y, random_state=0)
 
 
 def fit(step):

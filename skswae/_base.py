@@ -34,7 +34,8 @@ from skswae._torch import (
 )
 from skswae._training import EagerStep, EarlyStopping, TensorSource, train
 
-_CHUNK_ROWS = 512  # rows a call to a module outside training: near the peak of a matrix product, little memory
+# rows a call to a module outside training: near the peak of a matrix product, at little memory
+_CHUNK_ROWS = 512
 
 
 class BaseAutoencoder(
@@ -74,6 +75,8 @@ class BaseAutoencoder(
     history_: dict[str, np.ndarray]
     n_iter_: int
     out_activation_: str
+    _seed: int
+    _structure: dict[str, Any]
 
     # ------------------------------------------------------------------
     # What a subclass writes
@@ -83,7 +86,7 @@ class BaseAutoencoder(
     def _build_module(self, parts: Parts) -> AutoencoderModule:
         """A new module for the data behind ``parts``."""
 
-    def _configure(self, module: AutoencoderModule) -> None:
+    def _configure(self, module: Any) -> None:
         """Give the module the parameters that it reads; called before each training and sampling."""
 
     def _check_parameters(self) -> None:
@@ -156,9 +159,7 @@ class BaseAutoencoder(
         """
         with self._all_or_nothing():
             resume = hasattr(self, "module_")
-            self._fit(
-                X, n_epochs=1, one_cycle=False, early_stopping=False, resume=resume, keep=resume
-            )
+            self._fit(X, n_epochs=1, one_cycle=False, early_stopping=False, resume=resume, keep=resume)
         return self
 
     def _fit(
@@ -191,6 +192,7 @@ class BaseAutoencoder(
         else:
             location, scale = _data.no_units(X)
         train_rows, held_out = _data.in_units(X, location, scale), None
+        del X  # a copy, if scikit-learn converted it
         home = device if fits_on(device, train_rows.nbytes) else torch.device("cpu")
         if early_stopping:
             train_rows, held_out = _data.split(train_rows, self.validation_fraction, seed)
@@ -215,9 +217,7 @@ class BaseAutoencoder(
         source = TensorSource(train_rows.to(home), device)
         stopping = None
         if held_out is not None:
-            stopping = EarlyStopping(
-                TensorSource(held_out.to(home), device), self.n_iter_no_change, self.tol
-            )
+            stopping = EarlyStopping(TensorSource(held_out.to(home), device), self.n_iter_no_change, self.tol)
         first = self.n_iter_ if resume else 0
         preprocess = None if self.augment is None else _data.Augmentation(self.augment, module)
         module.before_training(source.in_order(_CHUNK_ROWS))
@@ -249,7 +249,7 @@ class BaseAutoencoder(
                 f"The fit was interrupted: {type(self).__name__} keeps the "
                 f"{len(result.history)} complete epochs of {n_epochs}.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
         with torch.no_grad():
             module.after_training(source.in_order(_CHUNK_ROWS), keep=keep)
@@ -264,12 +264,12 @@ class BaseAutoencoder(
     @contextlib.contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
         """Put every attribute back if the block fails; no fitted object is ever changed in place."""
-        before = dict(vars(self))
+        before = dict(self.__dict__)
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
     # parameters that cannot change while training goes on: they decide what the module consists of
@@ -301,9 +301,7 @@ class BaseAutoencoder(
             return "sigmoid"
         return "identity"
 
-    def _after_epoch(
-        self, module: AutoencoderModule, epoch: int, record: dict[str, float], seconds: float
-    ) -> None:
+    def _after_epoch(self, module: Any, epoch: int, record: dict[str, float], seconds: float) -> None:
         if self.verbose:
             terms = ", ".join(f"{name} = {value:.6g}" for name, value in record.items())
             print(f"[{type(self).__name__}] Epoch {epoch + 1}, {terms}, {seconds:.2f} s")
@@ -443,9 +441,7 @@ class BaseAutoencoder(
         check_is_fitted(self)
         return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
 
-    def _apply(
-        self, X: np.ndarray, function: Callable[[AutoencoderModule, Tensor], Tensor]
-    ) -> np.ndarray:
+    def _apply(self, X: np.ndarray, function: Callable[[AutoencoderModule, Tensor], Tensor]) -> np.ndarray:
         """The function of the module and rows on the device, chunk by chunk, in the dtype of X."""
         module = self._module_for(X.dtype)
         device = module.scale.device

@@ -174,9 +174,7 @@ class Parts:
         return self.rows[torch.from_numpy(chosen).to(self.rows.device)].cpu()
 
     def _encoder(self, part: str, n_outputs: int) -> nn.Module:
-        network = networks.build(
-            self.network, "encoder", self.n_features, n_outputs, self._seed_of(part)
-        )
+        network = networks.build(self.network, "encoder", self.n_features, n_outputs, self._seed_of(part))
         if self._start is None:
             return network
         weight = torch.zeros(n_outputs, self.n_features)
@@ -270,9 +268,7 @@ class _LinearPath(nn.Module):
 
 def _zero_outputs(network: nn.Module, n_inputs: int, started: Tensor) -> bool:
     """Zero the last layer's weights of the outputs ``started``; False, and no change, if that fails."""
-    layers = [
-        m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)
-    ]
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)]
     if not layers:
         return False
     last = layers[-1]

@@ -71,12 +71,8 @@ def sample_mixture(
     # searchsorted rather than torch.multinomial, which takes at most 2**24 categories and float32 sums
     cumulative = torch.cumsum(weights.double(), dim=0)
     total = cumulative[-1]
-    position = total * torch.rand(
-        n_samples, dtype=torch.float64, device=mean.device, generator=generator
-    )
+    position = total * torch.rand(n_samples, dtype=torch.float64, device=mean.device, generator=generator)
     position = torch.minimum(position, torch.nextafter(total, torch.zeros_like(total)))
     chosen = torch.searchsorted(cumulative, position, right=True)  # (n_samples,)
-    noise = torch.randn(
-        (n_samples, mean.shape[1]), dtype=mean.dtype, device=mean.device, generator=generator
-    )
+    noise = torch.randn((n_samples, mean.shape[1]), dtype=mean.dtype, device=mean.device, generator=generator)
     return sample_gaussian(mean[chosen], log_variance[chosen], noise)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -148,9 +149,7 @@ class SWAEModule(AutoencoderModule):
         noise = torch.randn(z_e.shape, dtype=z_e.dtype, device=z_e.device, generator=generator)
         z_d = _priors.sample_gaussian(mean, log_variance, noise)
         logits_d, logits_e = self.decoder(torch.cat([z_d, z_e])).chunk(2)  # (n, d) each
-        terms = swae_loss(
-            self.cost(x, logits_d), self.cost(x, logits_e), z_e, z_d, self.beta, self.alpha
-        )
+        terms = swae_loss(self.cost(x, logits_d), self.cost(x, logits_e), z_e, z_d, self.beta, self.alpha)
         yield "autoencoder", terms
 
     def cost(self, x: Tensor, logits: Tensor) -> Tensor:
@@ -261,8 +260,9 @@ class SWAETransformer(BaseAutoencoder):
         decoder learns to be smooth, and with alpha it sets the scale of the code. The largest standard
         deviation is exp(4), about 55, times the floor.
     pseudo_input_weights : {"usage", "uniform"}, default="usage"
-        How :meth:`sample` draws k of the marginal prior: by the share of training rows whose closest pseudo-input is u_k, so
-        that an unused one is never drawn, or uniformly as in the paper. It can be set on a fitted model.
+        How :meth:`sample` draws k of the marginal prior: by the share of training rows whose closest
+        pseudo-input is u_k, so that an unused one is never drawn, or uniformly as in the paper. It can be
+        set on a fitted model.
     prior_scale : {"matched", "learned"}, default="matched"
         Standard deviation of p(z | u_k) in :meth:`sample`: "learned" is the conditional prior's own, which
         ends on its floor; "matched" is at least the root mean squared distance of the training codes from
@@ -288,8 +288,8 @@ class SWAETransformer(BaseAutoencoder):
     max_iter : int, default=40
         Epochs: passes over the training rows.
     batch_size : int, default=64
-        Rows a step, or slightly more: an epoch is cut into equal batches of at least this size (of all rows if
-        there are fewer).
+        Rows a step, or slightly more: an epoch is cut into nearly equal batches of at least this size, or of
+        all rows if there are fewer.
     learning_rate : {"one_cycle", "constant"}, default="one_cycle"
         Course of Adam's rate. "one_cycle" rises to ``learning_rate_init`` over the first 30 % of the steps
         and falls to nearly 0; "constant" is the paper's.
@@ -461,7 +461,7 @@ class SWAETransformer(BaseAutoencoder):
             K = min(500, max(1, n_rows // 6))
         return SWAEModule(parts, min(K, n_rows), self.prior_scale_floor)
 
-    def _configure(self, module: SWAEModule) -> None:
+    def _configure(self, module: Any) -> None:
         for name in (
             "beta",
             "alpha",

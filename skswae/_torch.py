@@ -7,6 +7,7 @@ import contextvars
 import copy
 import threading
 from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -47,9 +48,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
             f"({', '.join(found)}). Got {str(device)!r} instead."
         ) from error
     if resolved.type == "meta":
-        raise ValueError(
-            "The 'device' parameter must be a device that stores numbers. Got 'meta' instead."
-        )
+        raise ValueError("The 'device' parameter must be a device that stores numbers. Got 'meta' instead.")
     if resolved.type == "cuda" and resolved.index is None:
         resolved = torch.device("cuda", torch.cuda.current_device())
     return resolved
@@ -155,7 +154,10 @@ def snapshot(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
-def portable_copy(module: nn.Module) -> nn.Module:
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def portable_copy(module: Module) -> Module:
     """A copy on the CPU whose tensors own exactly their numbers: no gradients, no larger storages."""
     module = copy.deepcopy(module).to("cpu")
     for parameter in module.parameters():

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -207,7 +207,7 @@ def train(
     device: torch.device,
     early_stopping: EarlyStopping | None = None,
     preprocess: Preprocess | None = None,
-    on_epoch: Callable[[nn.Module, int, dict[str, float], float], None] | None = None,
+    on_epoch: Callable[[Any, int, dict[str, float], float], None] | None = None,
     foreign: Callable[[int], contextlib.AbstractContextManager] | None = None,
 ) -> Result:
     """Train for the given epochs, until early stopping, or until the user interrupts.
@@ -268,9 +268,7 @@ def train(
                     )
                     _check_finite(record, epoch)
             result.history.append(record)
-            stop = early_stopping is not None and early_stopping.update(
-                record["validation_loss"], module
-            )
+            stop = early_stopping is not None and early_stopping.update(record["validation_loss"], module)
             complete = (len(result.history), snapshot(module))
             if on_epoch is not None:
                 on_epoch(module, epoch, record, time.perf_counter() - start)

@@ -10,13 +10,15 @@ with two methods, each of which returns a fresh :class:`torch.nn.Module`:
     A module that maps codes of shape (n, n_components) to (n, n_features), *before* the output
     activation: under a sigmoid it returns logits.
 
-As a ``BaseEstimator`` it can be cloned and searched: ``{"network__hidden_layer_sizes": [(100,), (300, 300)]}``.
+As a ``BaseEstimator`` it can be cloned and searched over:
+``{"network__hidden_layer_sizes": [(100,), (300, 300)]}``.
 
 The gated blocks are those of VampPrior (Tomczak & Welling, AISTATS 2018), which the paper of SWAE uses too.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from numbers import Integral
@@ -40,9 +42,7 @@ class _Linear(nn.Linear):
     """A linear map with He's initialisation (normal, standard deviation sqrt(2 / inputs)) and zero bias."""
 
     def reset_parameters(self) -> None:
-        nn.init.normal_(
-            self.weight, std=math.sqrt(2.0 / self.in_features), generator=initial_generator()
-        )
+        nn.init.normal_(self.weight, std=math.sqrt(2.0 / self.in_features), generator=initial_generator())
         nn.init.zeros_(self.bias)
 
 
@@ -274,17 +274,15 @@ class GatedConvNet(BaseEstimator):
 
 
 def _gated_layers(sizes: list[int]) -> nn.Sequential:
-    hidden = [_GatedLinear(n_in, n_out) for n_in, n_out in zip(sizes[:-2], sizes[1:-1])]
+    hidden = [_GatedLinear(n_in, n_out) for n_in, n_out in itertools.pairwise(sizes[:-1])]
     return nn.Sequential(*hidden, _Linear(sizes[-2], sizes[-1]))
 
 
 def _check_sizes(name: str, sizes: Any) -> list[int]:
-    is_list = not isinstance(sizes, str | bytes) and (
-        isinstance(sizes, Sequence) or hasattr(sizes, "tolist")
-    )
-    numbers = list(sizes) if is_list else []
+    is_list = not isinstance(sizes, str | bytes) and (isinstance(sizes, Sequence) or hasattr(sizes, "tolist"))
+    numbers: list[Any] = list(sizes) if is_list else []
     if not is_list or not all(
-        isinstance(n, Integral) and not isinstance(n, bool) and n >= 1 for n in numbers
+        isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 1 for n in numbers
     ):
         raise ValueError(
             f"The '{name}' parameter of the network must hold integers of at least 1. Got {sizes!r} instead."

@@ -76,7 +76,7 @@ def test_rows_unlike_the_training_rows(Estimator, method, X):
     with pytest.raises(ValueError, match=f"X has 63 features, but {Estimator.__name__} is expecting 64"):
         apply(X[:, 1:])
     for bad in (np.nan, np.inf):
-        with pytest.raises(ValueError, match="NaN|infinity"):
+        with pytest.raises(ValueError, match=r"NaN|infinity"):
             apply(changed(X, bad))
     with pytest.raises(ValueError, match="Expected 2D array"):
         apply(X[0])
@@ -96,7 +96,7 @@ def test_codes_of_the_wrong_width(Estimator, width, X):
 @pytest.mark.parametrize("n_samples", [0, -1, 1.5, "3", None, True])
 def test_sample_of_nothing(Estimator, n_samples, X):
     estimator = cheap(Estimator).fit(X)
-    with pytest.raises(ValueError, match="'n_samples' argument must be an integer of at least 1. Got"):
+    with pytest.raises(ValueError, match=r"'n_samples' argument must be an integer of at least 1. Got"):
         estimator.sample(n_samples)
 
 
@@ -217,9 +217,7 @@ def test_cross_entropy_is_for_the_unit_interval(X, iris):
 @each
 @pytest.mark.parametrize("device", ["cuda:99", "tpu!", "meta", torch.device("cuda", 99)])
 def test_a_device_that_is_not_there(Estimator, device, X):
-    refused(
-        cheap(Estimator, device=device), X, f"The 'device' parameter must be .*Got '{device}' instead"
-    )
+    refused(cheap(Estimator, device=device), X, f"The 'device' parameter must be .*Got '{device}' instead")
     estimator = cheap(Estimator).fit(X).set_params(device=device)
     with pytest.raises(ValueError, match="The 'device' parameter must be"):
         estimator.transform(X)

@@ -34,9 +34,7 @@ SHARED = {
 }
 
 
-@parametrize_with_checks(
-    [cheap(E, random_state=seed) for E in ESTIMATORS for seed in (0, None)]
-)
+@parametrize_with_checks([cheap(E, random_state=seed) for E in ESTIMATORS for seed in (0, None)])
 def test_sklearn_checks(estimator, check):
     check(estimator)
 
@@ -57,7 +55,8 @@ def test_every_estimator_is_exported():
         return {cls}.union(*(subclasses(c) for c in cls.__subclasses__()))
 
     ours = {
-        c for c in subclasses(BaseAutoencoder)
+        c
+        for c in subclasses(BaseAutoencoder)
         if c.__module__.startswith("skswae.") and not inspect.isabstract(c)
     }
     assert ours == set(ESTIMATORS)
@@ -71,7 +70,7 @@ def test_shared_parameters(Estimator):
     names = list(parameters)
     assert names[0] == "n_components"
     assert parameters["n_components"].default == 8
-    assert names[-len(SHARED):] == list(SHARED)
+    assert names[-len(SHARED) :] == list(SHARED)
     assert {name: parameters[name].default for name in SHARED} == SHARED
     assert all(parameters[n].kind is inspect.Parameter.KEYWORD_ONLY for n in names[1:])
 
@@ -104,7 +103,8 @@ def test_docstring_documents_the_attributes(Estimator, digits):
         assert hasattr(fitted, name), name
     public = {n for n in vars(fitted) if n.endswith("_") and not n.startswith("_")}
     properties = {
-        n for n, v in inspect.getmembers(Estimator)
+        n
+        for n, v in inspect.getmembers(Estimator)
         if isinstance(v, property) and n.endswith("_") and not n.startswith("_")
     }
     assert public | properties <= set(names)

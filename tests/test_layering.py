@@ -62,7 +62,9 @@ def test_random_numbers_are_private():
                 continue
             call = ast.unparse(node.func)
             if call.startswith("np.random."):
-                assert call.split(".")[2].startswith(("SeedSequence", "default_rng")), f"{path.name}:{node.lineno}"
+                assert call.split(".")[2].startswith(("SeedSequence", "default_rng")), (
+                    f"{path.name}:{node.lineno}"
+                )
             if call in ("torch.manual_seed", "torch.seed", "random.seed"):
                 raise AssertionError(f"{path.name}:{node.lineno}")
             if call in ("torch.rand", "torch.randn", "torch.randperm", "torch.randint"):

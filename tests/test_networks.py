@@ -71,9 +71,7 @@ def test_no_hidden_layers_is_linear():
     torch.testing.assert_close(encoder(x + 2 * y) - bias, encoder(x) - bias + 2 * (encoder(y) - bias))
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 8, 8), (3, 9, 11), (2, 28, 28), (1, 15, 8), (4, 10, 33), (5, 8, 13)]
-)
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 11), (2, 28, 28), (1, 15, 8), (4, 10, 33), (5, 8, 13)])
 def test_convolutional_network_takes_any_image(shape):
     d = math.prod(shape)
     network = GatedConvNet(shape, encoder_filters=(4, 4, 4, 4, 2), decoder_filters=(4,), hidden_size=8)

@@ -122,7 +122,9 @@ def tensors(value, seen):
     elif id(value) not in seen and hasattr(value, "__dict__") | isinstance(value, dict | list | tuple):
         seen.add(id(value))
         inner = value.values() if isinstance(value, dict) else value
-        yield from (t for v in (inner if isinstance(value, dict | list | tuple) else ()) for t in tensors(v, seen))
+        yield from (
+            t for v in (inner if isinstance(value, dict | list | tuple) else ()) for t in tensors(v, seen)
+        )
         yield from (t for v in getattr(value, "__dict__", {}).values() for t in tensors(v, seen))
 
 

@@ -106,9 +106,7 @@ def test_losses_equal_equation_10_in_numpy(cost, space, metric, beta):
         "z_loss": ((z_e - z_d) ** 2).sum(axis=1).mean(),
     }
     expected["loss"] = (
-        beta * expected["x_loss"]
-        + (1 - beta) * expected["reconstruction_loss"]
-        + 0.7 * expected["z_loss"]
+        beta * expected["x_loss"] + (1 - beta) * expected["reconstruction_loss"] + 0.7 * expected["z_loss"]
     )
     assert terms.keys() == expected.keys()
     for name, value in expected.items():
@@ -246,9 +244,7 @@ def test_cosine_uses_the_user_s_origin(rng):
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("beta", [0, 1])
 def test_every_search_and_both_ends_of_beta_train(space, metric, beta, digits):
-    swae = cheap(
-        SWAETransformer, search_space=space, metric=metric, beta=beta, max_iter=10
-    ).fit(digits[0])
+    swae = cheap(SWAETransformer, search_space=space, metric=metric, beta=beta, max_iter=10).fit(digits[0])
     assert swae.history_["loss"][-1] < swae.history_["loss"][0]
 
 

@@ -1,4 +1,4 @@
-"""What the package adds: import time beside torch and scikit-learn, and scikit-learn's checks on the defaults.
+"""What the package adds: import time, and the time of scikit-learn's checks on the defaults.
 
 The import is timed in fresh processes, in turn with and without the package; check_estimator on one thread.
 """
@@ -52,7 +52,9 @@ def main():
     start, cpu = time.perf_counter(), time.process_time()
     results = check_estimator(SWAETransformer(), on_skip=None, on_fail=None)
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-    counts = {status: sum(r["status"] == status for r in results) for status in ("passed", "failed", "skipped")}
+    counts = {
+        status: sum(r["status"] == status for r in results) for status in ("passed", "failed", "skipped")
+    }
     report.add(
         f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped "
         f"({', '.join(r['check_name'] for r in results if r['status'] == 'skipped')}) "

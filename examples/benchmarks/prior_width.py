@@ -1,7 +1,7 @@
 """What keeps the conditional prior from narrowing, and how k is best drawn: samples, judged.
 
-Nothing in equation (10) keeps the scale of p(z | u_k) up, so it ends on its floor. Compared on digits, with the
-defaults otherwise (8 components, 30 % test rows, model seed = split seed):
+Nothing in equation (10) keeps the scale of p(z | u_k) up, so it ends on its floor. Compared on digits, with
+the defaults otherwise (8 components, 30 % test rows, model seed = split seed):
 
 - floors of the scale; k drawn by usage or uniformly; the scale learned or matched to the codes within cells;
 - "entropy": a bonus of -gamma/2 sum log s^2 in the objective;
@@ -13,8 +13,9 @@ defaults otherwise (8 components, 30 % test rows, model seed = split seed):
 Then learned against matched on standardised tables.
 
 Columns: Frechet distance between 5,000 samples and the test rows on the raw features; median distance of a
-sample to its nearest training row over that of a test row (below 1: samples copy); total variation between the
-class histograms of samples and training rows by a 5-NN classifier; 5-NN accuracy and reconstruction error.
+sample to its nearest training row over that of a test row (below 1: samples copy); total variation between
+the class histograms of samples and training rows by a 5-NN classifier; 5-NN accuracy and reconstruction
+error.
 """
 
 from __future__ import annotations
@@ -174,7 +175,9 @@ def main():
     for name, n_components, n_seeds, run in tasks:
         results = [run(seed, data) for seed, *data in splits(name, n_seeds)]
         report.add()
-        report.add(f"## {name}, {n_components} components: means and standard deviations over {n_seeds} splits")
+        report.add(
+            f"## {name}, {n_components} components: means and standard deviations over {n_seeds} splits"
+        )
         report.add()
         report.header(
             "variant", "Frechet distance", "nearest-row ratio", "class total variation", "5-NN accuracy",

@@ -70,8 +70,17 @@ def quality(report):
     report.add("## 5-NN accuracy and reconstruction error on test rows")
     report.add()
     report.header(
-        "data", "components", "splits", "SWAE", "PCA", "raw", "SWAE - PCA", "bound",
-        "SWAE's error", "PCA's error", "CPU s a fit",
+        "data",
+        "components",
+        "splits",
+        "SWAE",
+        "PCA",
+        "raw",
+        "SWAE - PCA",
+        "bound",
+        "SWAE's error",
+        "PCA's error",
+        "CPU s a fit",
     )
     for name, n_components, n_splits, bound in TASKS:
         ours, pca, raw, seconds = [], [], [], []
@@ -84,9 +93,17 @@ def quality(report):
             raw.append(accuracy(*data))
         (acc, error), (pca_acc, pca_error) = np.transpose(ours), np.transpose(pca)
         report.row(
-            name, n_components, n_splits, spread(acc), spread(pca_acc), spread(raw),
-            f"{np.mean(acc - pca_acc):+.4f}", bound,
-            f"{error.mean():.3f}", f"{pca_error.mean():.3f}", f"{np.mean(seconds):.2f}",
+            name,
+            n_components,
+            n_splits,
+            spread(acc),
+            spread(pca_acc),
+            spread(raw),
+            f"{np.mean(acc - pca_acc):+.4f}",
+            bound,
+            f"{error.mean():.3f}",
+            f"{pca_error.mean():.3f}",
+            f"{np.mean(seconds):.2f}",
         )
     report.add()
 
@@ -99,9 +116,7 @@ def units(report):
     X, y = load_digits(return_X_y=True)
     X = X / 16
     for factor in (1e-3, 1.0, 1e3):
-        data = train_test_split(
-            factor * (X - X.mean(axis=0)), y, test_size=0.3, stratify=y, random_state=0
-        )
+        data = train_test_split(factor * (X - X.mean(axis=0)), y, test_size=0.3, stratify=y, random_state=0)
         report.row(factor, f"{evaluate(SWAETransformer(random_state=0).fit(data[0]), *data)[0]:.4f}")
     report.add()
 

@@ -68,9 +68,7 @@ class Watched(SWAETransformer):
             decoded = np.concatenate([module.decode(z).numpy() for z in codes])
         accuracy = KNeighborsClassifier(5).fit(Z_train, y_train).score(torch.cat(codes).numpy(), y_test)
         error = np.square(X_test - decoded).sum(axis=1).mean()
-        report.row(
-            epoch + 1, f"{accuracy:.4f}", f"{error:.2f}", f"{self._spent:.0f}", f"{memory.peak:.0f}"
-        )
+        report.row(epoch + 1, f"{accuracy:.4f}", f"{error:.2f}", f"{self._spent:.0f}", f"{memory.peak:.0f}")
         self._since = time.process_time()
 
 
@@ -84,8 +82,11 @@ def run(report, memory, model, data):
     knn = KNeighborsClassifier(5).fit(pca.transform(X_train), y_train)
     decoded = pca.inverse_transform(pca.transform(X_test))
     report.row(
-        "PCA", f"{knn.score(pca.transform(X_test), y_test):.4f}",
-        f"{np.square(X_test - decoded).sum(axis=1).mean():.2f}", f"{seconds:.0f}", f"{memory.peak:.0f}",
+        "PCA",
+        f"{knn.score(pca.transform(X_test), y_test):.4f}",
+        f"{np.square(X_test - decoded).sum(axis=1).mean():.2f}",
+        f"{seconds:.0f}",
+        f"{memory.peak:.0f}",
     )
     model.watch(report, data, memory).fit(X_train)
     report.add()

@@ -1,0 +1,52 @@
+"""What the project says of itself is true: commands, examples in docstrings and docs, versions."""
+
+import doctest
+import importlib
+import pathlib
+import pkgutil
+import re
+
+import pytest
+
+import skswae
+
+ROOT = pathlib.Path(__file__).parent.parent
+COMMANDS = [
+    'pip install -c .ci/constraints.txt -e ".[plot]" && python examples/plot_digits_pipeline.py',
+    'pip install -c .ci/constraints.txt -e ".[test]" && pytest',
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readme_s_commands_are_what_ci_runs(command):
+    readme = (ROOT / "README.md").read_text()
+    fenced = re.findall(r"^```sh\n(.*?)\n```$", readme, flags=re.M | re.S)
+    assert command in fenced
+    assert len(fenced) == len(COMMANDS)
+    assert command in (ROOT / ".ci" / "run").read_text()
+
+
+def test_versions_agree():
+    assert f"\nversion: {skswae.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(m.name for m in pkgutil.iter_modules(skswae.__path__)))
+def test_docstring_examples(name):
+    results = doctest.testmod(importlib.import_module(f"skswae.{name}"))
+    assert results.failed == 0
+
+
+def test_examples_in_the_user_guide():
+    text = (ROOT / "docs" / "user_guide.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)
+    assert len(blocks) >= 4
+    for block in blocks:
+        exec(compile(block, "user_guide.md", "exec"), {"__name__": "user_guide"})
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/user_guide.md"])
+def test_links_lead_somewhere(page):
+    path = ROOT / page
+    for link in re.findall(r"\]\(([^)#]+)", path.read_text()):
+        if "://" not in link:
+            assert (path.parent / link).exists(), link
