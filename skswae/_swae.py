@@ -254,11 +254,12 @@ class SWAETransformer(BaseAutoencoder):
         What closest means.
     reconstruction : {"squared_error", "binary_cross_entropy"}, default="squared_error"
         The cost in the data space, in both its terms. The cross-entropy is for data in [0, 1].
-    prior_scale_floor : float, default=0.05
+    prior_scale_floor : float, default=0.15
         Smallest standard deviation of p(z | u_k), above 0, in units of the code. Both losses fall as the
         prior narrows, so that its scale ends on this floor: it is the width of the noise against which the
-        decoder learns to be smooth, and with alpha it sets the scale of the code. The largest standard
-        deviation is exp(4), about 55, times the floor.
+        decoder learns to be smooth, and with alpha it sets the scale of the code. A larger floor
+        restrains small tables and reconstructs a little worse; the authors' code has exp(-3), about 0.05.
+        The largest standard deviation is exp(4), about 55, times the floor.
     pseudo_input_weights : {"usage", "uniform"}, default="usage"
         How :meth:`sample` draws k of the marginal prior: by the share of training rows whose closest
         pseudo-input is u_k, so that an unused one is never drawn, or uniformly as in the paper. It can be
@@ -293,7 +294,7 @@ class SWAETransformer(BaseAutoencoder):
     learning_rate : {"one_cycle", "constant"}, default="one_cycle"
         Course of Adam's rate. "one_cycle" rises to ``learning_rate_init`` over the first 30 % of the steps
         and falls to nearly 0; "constant" is the paper's.
-    learning_rate_init : float, default=1e-3
+    learning_rate_init : float, default=1.5e-3
         Adam's rate, or the highest of the cycle; above 0.
     early_stopping : bool, default=False
         Whether to hold out rows, stop when their loss stops falling, and keep the best epoch.
@@ -405,7 +406,7 @@ class SWAETransformer(BaseAutoencoder):
         search_space="data",
         metric="euclidean",
         reconstruction="squared_error",
-        prior_scale_floor=0.05,
+        prior_scale_floor=0.15,
         pseudo_input_weights="usage",
         prior_scale="matched",
         network=None,
@@ -416,7 +417,7 @@ class SWAETransformer(BaseAutoencoder):
         max_iter=40,
         batch_size=64,
         learning_rate="one_cycle",
-        learning_rate_init=1e-3,
+        learning_rate_init=1.5e-3,
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=10,
