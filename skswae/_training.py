@@ -94,15 +94,15 @@ class EagerStep:
     learning_rate : float
         The constant rate, or the peak of the cycle.
     n_steps : int or None
-        Steps of one cycle of the rate (Smith & Topin, "Super-convergence", 2018: linear-cosine rise from
-        1/25 of the peak, cosine fall to nearly nothing); None keeps the rate constant.
+        Steps of one cycle of the rate (Smith & Topin, "Super-convergence", 2018: a cosine rise from 1/25
+        of the peak over 30 % of the steps, a cosine fall to nearly nothing); None keeps the rate constant.
     state : dict or None
         What :meth:`state` of an earlier step on the same module returned.
     """
 
     def __init__(
         self,
-        module: nn.Module,
+        module: Any,
         preprocess: Preprocess | None,
         *,
         learning_rate: float,
@@ -111,7 +111,7 @@ class EagerStep:
     ):
         self.module = module
         self.preprocess = preprocess
-        self.players: dict[str, list[nn.Parameter]] = module.players()  # type: ignore[operator]
+        self.players: dict[str, list[nn.Parameter]] = module.players()
         self.optimizers = {
             name: torch.optim.Adam(parameters, lr=learning_rate, fused=_can_fuse(parameters))
             for name, parameters in self.players.items()
@@ -123,7 +123,11 @@ class EagerStep:
                 group["lr"] = learning_rate
         self.schedulers = [
             torch.optim.lr_scheduler.OneCycleLR(
-                optimizer, max_lr=learning_rate, total_steps=n_steps + 1, cycle_momentum=False
+                # one more: the scheduler moves after the last step too
+                optimizer,
+                max_lr=learning_rate,
+                total_steps=n_steps + 1,
+                cycle_momentum=False,
             )
             for optimizer in self.optimizers.values()
             if n_steps is not None
@@ -133,12 +137,12 @@ class EagerStep:
         if self.preprocess is not None:
             x = self.preprocess(x, generator)
         record = {}
-        for player, terms in self.module.losses(x, generator):  # type: ignore[operator]
+        for player, terms in self.module.losses(x, generator):
             optimizer = self.optimizers[player]
             optimizer.zero_grad(set_to_none=True)
             terms["loss"].backward(inputs=self.players[player])
             optimizer.step()
-            self.module.after_step()  # type: ignore[operator]
+            self.module.after_step()
             record.update(named_terms(player, terms, self.players))
         for scheduler in self.schedulers:
             scheduler.step()
@@ -197,7 +201,7 @@ class Result:
 
 
 def train(
-    module: nn.Module,
+    module: Any,
     source: Source,
     step: Step,
     *,
@@ -305,7 +309,7 @@ def _mean_terms(records: Iterator[tuple[int, dict[str, Tensor]]]) -> dict[str, f
 
 @torch.no_grad()
 def _evaluate(
-    module: nn.Module,
+    module: Any,
     source: Source,
     batch_size: int,
     generator: torch.Generator,
@@ -317,7 +321,7 @@ def _evaluate(
         for x in source.in_order(batch_size):
             if preprocess is not None:
                 x = preprocess(x, generator)
-            _, terms = next(iter(module.losses(x, generator)))  # type: ignore[operator]
+            _, terms = next(iter(module.losses(x, generator)))
             yield len(x), {"loss": terms["loss"]}
 
     return _mean_terms(records())["loss"]
