@@ -44,6 +44,24 @@ def test_examples_in_the_user_guide():
         exec(compile(block, "user_guide.md", "exec"), {"__name__": "user_guide"})
 
 
+def table(path, first):
+    """Rows of the Markdown tables of a page, those whose first cell is one of ``first``."""
+    lines = [line for line in path.read_text().splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [row for row in rows if row[0] in first]
+
+
+def test_the_readme_s_figures_are_the_results():
+    data = {"digits", "wine", "breast cancer", "iris"}
+    measured = {tuple(r[:2]): r for r in table(ROOT / "docs" / "results" / "quality_defaults.md", data)}
+    stated = table(ROOT / "README.md", data)
+    assert len(stated) == len(measured) == 5
+    for name, n_components, *figures, errors in stated:
+        row = measured[name, n_components]
+        assert figures == [f"{float(cell.split()[0]):.3f}" for cell in row[3:6]]
+        assert errors == f"{float(row[8]):.2f} / {float(row[9]):.2f}"
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/user_guide.md"])
 def test_links_lead_somewhere(page):
     path = ROOT / page
