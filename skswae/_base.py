@@ -36,6 +36,8 @@ from skswae._training import EagerStep, EarlyStopping, TensorSource, train
 
 # rows a call to a module outside training: near the peak of a matrix product, at little memory
 _CHUNK_ROWS = 512
+# a matrix product rounds otherwise for a few rows than for many: a multiple of this keeps to one way
+_ROW_BLOCK = 16
 
 
 class BaseAutoencoder(
@@ -123,11 +125,11 @@ class BaseAutoencoder(
             If a parameter or the data cannot be used, or the training diverges. The estimator is then as it
             was before the call.
         """
-        with self._all_or_nothing():
+        with self._all_or_nothing(), torch.inference_mode(False), torch.enable_grad():
             resume = self.warm_start and hasattr(self, "module_")
             self._fit(
                 X,
-                n_epochs=self.max_iter,
+                n_epochs=int(self.max_iter),
                 one_cycle=self.learning_rate == "one_cycle",
                 early_stopping=self.early_stopping,
                 resume=resume,
@@ -157,7 +159,7 @@ class BaseAutoencoder(
         ValueError
             As :meth:`fit`.
         """
-        with self._all_or_nothing():
+        with self._all_or_nothing(), torch.inference_mode(False), torch.enable_grad():
             resume = hasattr(self, "module_")
             self._fit(X, n_epochs=1, one_cycle=False, early_stopping=False, resume=resume, keep=resume)
         return self
@@ -185,35 +187,35 @@ class BaseAutoencoder(
         if self.out_activation_ == "sigmoid":
             _data.check_unit_interval(X)
 
-        if resume:
-            location, scale = self.module_.location.cpu(), self.module_.scale.cpu()
-        elif self.scaling == "auto" and self.out_activation_ == "identity":
-            location, scale = _data.find_units(X)
-        else:
-            location, scale = _data.no_units(X)
-        train_rows, held_out = _data.in_units(X, location, scale), None
-        del X  # a copy, if scikit-learn converted it
-        home = device if fits_on(device, train_rows.nbytes) else torch.device("cpu")
-        if early_stopping:
-            train_rows, held_out = _data.split(train_rows, self.validation_fraction, seed)
-
-        if resume:
-            module = copy.deepcopy(self.module_)
-        else:
-            parts = Parts(
-                network,
-                train_rows,
-                location,
-                scale,
-                n_components=self.n_components,
-                out_activation=self.out_activation_,
-                init=self.init,
-                seed=seed,
-            )
-            module = self._build_module(parts)
+        with torch.device("cpu"):  # whatever torch's default device is
+            if resume:
+                location, scale = self.module_.location.cpu(), self.module_.scale.cpu()
+            elif self.scaling == "auto" and self.out_activation_ == "identity":
+                location, scale = _data.find_units(X)
+            else:
+                location, scale = _data.no_units(X)
+            train_rows, held_out = _data.in_units(X, location, scale), None
+            del X  # a copy, if scikit-learn converted it
+            if early_stopping:
+                train_rows, held_out = _data.split(train_rows, self.validation_fraction, seed)
+            if resume:
+                module = copy.deepcopy(self.module_)
+            else:
+                parts = Parts(
+                    network,
+                    train_rows,
+                    location,
+                    scale,
+                    n_components=self.n_components,
+                    out_activation=self.out_activation_,
+                    init=self.init,
+                    seed=seed,
+                )
+                module = self._build_module(parts)
         module.to(device)
         self._configure(module)
 
+        home = device if fits_on(device, train_rows.nbytes) else torch.device("cpu")
         source = TensorSource(train_rows.to(home), device)
         stopping = None
         if held_out is not None:
@@ -225,18 +227,18 @@ class BaseAutoencoder(
             module,
             preprocess,
             learning_rate=self.learning_rate_init,
-            n_steps=n_epochs * source.n_batches(self.batch_size) if one_cycle else None,
+            n_steps=n_epochs * source.n_batches(int(self.batch_size)) if one_cycle else None,
             state=getattr(self, "_optimizer_state", None) if resume else None,
         )
         foreign = None
-        if networks.draws_from_global_streams(network):
+        if self.augment is not None or networks.draws_from_global_streams(network):
             foreign = functools.partial(forked_rng, device=device)
         result = train(
             module,
             source,
             step,
             epochs=range(first, first + n_epochs),
-            batch_size=self.batch_size,
+            batch_size=int(self.batch_size),
             seed=seed,
             device=device,
             early_stopping=stopping,
@@ -255,7 +257,7 @@ class BaseAutoencoder(
             module.after_training(source.in_order(_CHUNK_ROWS), keep=keep)
 
         self._seed = seed
-        self._structure = self._current_structure(network)
+        self._structure = {name: getattr(self, name) for name in self._structural_parameters}
         self.module_ = portable_copy(module).to(device)
         self.n_iter_ = first + len(result.history)
         self.history_ = _joined(self.history_ if resume else {}, result.history, first)
@@ -275,19 +277,16 @@ class BaseAutoencoder(
     # parameters that cannot change while training goes on: they decide what the module consists of
     _structural_parameters: tuple[str, ...] = ("n_components", "output_activation", "scaling")
 
-    def _current_structure(self, network: Any) -> dict[str, Any]:
-        structure = {name: getattr(self, name) for name in self._structural_parameters}
-        # other objects' repr may hold an address, which changes with a pickle
-        known = isinstance(network, BaseEstimator)
-        return structure | {"network": repr(network) if known else type(network).__qualname__}
-
     def _check_resumable(self, network: Any) -> None:
-        for name, value in self._current_structure(network).items():
-            if value != self._structure[name]:
-                raise ValueError(
-                    f"The {name!r} parameter must stay {self._structure[name]!r} to go on training a fitted "
-                    f"{type(self).__name__}. Got {value!r} instead."
-                )
+        message = "The '{}' parameter must stay {} to go on training a fitted {}. Got {!r} instead."
+        for name, fitted in self._structure.items():
+            value = getattr(self, name)
+            if value != fitted:
+                raise ValueError(message.format(name, repr(fitted), type(self).__name__, value))
+        if not self.module_.has_shapes_of(network):
+            raise ValueError(
+                message.format("network", "one of the same weights", type(self).__name__, self.network)
+            )
         if self._needs_unit_interval() and self.out_activation_ != "sigmoid":
             raise ValueError(
                 f"A {type(self).__name__} fitted with an identity output must not go on training with a cost "
@@ -429,6 +428,7 @@ class BaseAutoencoder(
                 f"The 'n_samples' argument must be an integer of at least 1. Got {n_samples!r} instead."
             )
         module = self._module_for(np.dtype(np.float32))
+        self._validate_params()  # some may have been set since the fit
         self._configure(module)
         generator = make_generator(draw_seed(random_state), module.scale.device)
         with torch.no_grad():
@@ -448,7 +448,10 @@ class BaseAutoencoder(
         out: np.ndarray | None = None
         with torch.no_grad():
             for rows in gen_batches(len(X), _CHUNK_ROWS):
-                chunk = as_array(function(module, as_tensor(X[rows], device)))
+                n_rows = rows.stop - rows.start
+                block = as_tensor(X[rows], device)
+                padding = block[-1:].expand(-n_rows % _ROW_BLOCK, -1)
+                chunk = as_array(function(module, torch.cat([block, padding])))[:n_rows]
                 if out is None:
                     out = np.empty((len(X), *chunk.shape[1:]), dtype=chunk.dtype)
                 out[rows] = chunk
@@ -474,7 +477,7 @@ class BaseAutoencoder(
     @property
     def location_(self) -> np.ndarray:
         """What is subtracted from each feature before the networks; zeros unless the scaling is on."""
-        return as_array(self.module_.location)
+        return as_array(self.module_.location).copy()
 
     @property
     def scale_(self) -> float:

@@ -16,19 +16,32 @@ from skswae._torch import as_tensor, derive_seed
 _CHUNK_ROWS = 4096  # a bound on the float64 copies made on the way
 
 
+def _range(X: np.ndarray) -> tuple[float, float]:
+    """Lowest and highest number; those that leave [0, 1] by rounding alone count as inside."""
+    low, high = float(X.min()), float(X.max())
+    rounding = 4 * float(np.finfo(X.dtype).eps)
+    if -rounding <= low < 0.0:
+        low = 0.0
+    if 1.0 < high <= 1.0 + rounding:
+        high = 1.0
+    return low, high
+
+
 def in_unit_interval(X: np.ndarray) -> bool:
     """Whether the data start at 0 and end at 1, to 1 %: what a sigmoid output is meant for."""
-    return bool(0.0 <= X.min() <= 0.01 and 0.99 <= X.max() <= 1.0)
+    low, high = _range(X)
+    return 0.0 <= low <= 0.01 and 0.99 <= high <= 1.0
 
 
 def check_unit_interval(X: np.ndarray) -> None:
     """Raise ValueError for rows that a sigmoid output cannot learn."""
-    low, high = X.min(), X.max()
+    low, high = _range(X)
     if low < 0.0 or high > 1.0:
         raise ValueError(
             "X must lie in [0, 1] to be learned with a sigmoid output or a cross-entropy: divide it by its "
-            "maximum, put a MinMaxScaler before this step, or set output_activation='identity'. "
-            f"Got values from {low:.6g} to {high:.6g}."
+            "maximum, put a MinMaxScaler before this step, or use a squared error with "
+            "output_activation='identity'. "
+            f"Got values from {low!r} to {high!r}."
         )
 
 
@@ -48,14 +61,16 @@ def find_units(X: np.ndarray) -> tuple[Tensor, Tensor]:
     batches = [X[rows] for rows in gen_batches(len(X), _CHUNK_ROWS)]
     with np.errstate(over="ignore", invalid="ignore"):
         location = X.mean(axis=0, dtype=np.float64)
+        # a constant feature differs from its mean by rounding, which is no spread
+        constant = X.min(axis=0) == X.max(axis=0)
+        location[constant] = X[0, constant]
         largest = max(np.abs(batch - location).max() for batch in batches)
     if not np.isfinite(largest):
         raise ValueError(
             "X must have finite deviations from its mean in float64. Got an overflow: scale the data first."
         )
     scale = 1.0
-    # constant rows differ from their mean by its rounding, which is no spread to divide by
-    if largest > 4 * np.finfo(X.dtype).eps * np.abs(location).max():
+    if largest > 0:
         # relative to the largest deviation, so that no square over- or underflows
         squares = sum(np.square((batch - location) / largest).sum() for batch in batches)
         scale = largest * np.sqrt(squares / X.size)
@@ -125,6 +140,8 @@ class Augmentation:
             raise ValueError(f"{needed}. Got {type(rows).__name__} instead.")
         if rows.shape != x.shape:
             raise ValueError(f"{needed}. Got the shape {tuple(rows.shape)} instead.")
+        if not bool(torch.isfinite(rows).all()):
+            raise ValueError(f"{needed} of finite numbers. Got NaN or infinity.")
         if self.module.out_activation == "sigmoid" and not bool(((rows >= 0) & (rows <= 1)).all()):
             raise ValueError(
                 f"{needed} with values in [0, 1], since the output is a sigmoid. "

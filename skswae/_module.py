@@ -72,8 +72,8 @@ class AutoencoderModule(nn.Module, abc.ABC):
         """
 
     def players(self) -> dict[str, list[nn.Parameter]]:
-        """The parameters of each player; one player with all of them unless the objective has more."""
-        return {"autoencoder": list(self.parameters())}
+        """The parameters of each player; one player with all that are not frozen unless there are more."""
+        return {"autoencoder": [p for p in self.parameters() if p.requires_grad]}
 
     def after_step(self) -> None:
         """What must hold after every step of an optimiser, such as a projection."""
@@ -82,9 +82,22 @@ class AutoencoderModule(nn.Module, abc.ABC):
         """A first look at the training rows of this training, in order."""
 
     def after_training(self, batches: Iterable[Tensor], keep: bool) -> None:
-        """A last pass over the training rows in order; ``keep``: they add to those of earlier passes."""
+        """A last pass over the training rows in order; ``keep``: earlier passes over other rows count too."""
 
     # -- helpers -----------------------------------------------------------
+
+    def has_shapes_of(self, network: Any) -> bool:
+        """Whether the network would build an encoder and a decoder of the same weights."""
+        sizes = self.location.numel(), self.n_components
+        for role, part, (n_inputs, n_outputs) in (
+            ("encoder", self.encoder, sizes),
+            ("decoder", self.decoder, sizes[::-1]),
+        ):
+            fitted = part.network if isinstance(part, _LinearPath) else part
+            fresh = networks.build(network, role, n_inputs, n_outputs, seed=0)
+            if _shapes(fitted) != _shapes(fresh):
+                return False
+        return True
 
     def activate(self, logits: Tensor) -> Tensor:
         """The output activation: (n, d) -> (n, d)."""
@@ -161,7 +174,7 @@ class Parts:
         )
         if self._start is None:
             return network
-        weight = torch.zeros(self.n_features, self.n_components)
+        weight = torch.zeros(self.n_features, self.n_components, dtype=torch.float32)
         weight[:, : self._start.rank] = self._start.decoder_weight
         started = torch.ones(self.n_features, dtype=torch.bool)
         return _LinearPath(weight, self._start.decoder_bias, network, started)
@@ -177,8 +190,8 @@ class Parts:
         network = networks.build(self.network, "encoder", self.n_features, n_outputs, self._seed_of(part))
         if self._start is None:
             return network
-        weight = torch.zeros(n_outputs, self.n_features)
-        bias = torch.zeros(n_outputs)
+        weight = torch.zeros(n_outputs, self.n_features, dtype=torch.float32)
+        bias = torch.zeros(n_outputs, dtype=torch.float32)
         weight[: self._start.rank] = self._start.encoder_weight
         bias[: self._start.rank] = self._start.encoder_bias
         # components beyond the rank of the data have no PCA start: they keep the network's first output
@@ -249,7 +262,7 @@ class _LinearPath(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor, network: nn.Module, started: Tensor):
         super().__init__()
-        self.linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
+        self.linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], dtype=torch.float32)
         with torch.no_grad():
             self.linear.weight.copy_(weight)
             self.linear.bias.copy_(bias)
@@ -272,21 +285,35 @@ def _zero_outputs(network: nn.Module, n_inputs: int, started: Tensor) -> bool:
     if not layers:
         return False
     last = layers[-1]
+    if not last.weight.requires_grad:
+        return False
     rows: Tensor | slice = slice(None)
     if not bool(started.all()):
         if not isinstance(last, nn.Linear) or last.out_features != len(started):
             return False
         rows = started
     before = [p.detach().clone() for p in last.parameters()]
-    trial = torch.randn(4, n_inputs, generator=torch.Generator().manual_seed(0))
-    training = network.training
+    generator = torch.Generator().manual_seed(0)
+    trial = torch.randn(16, n_inputs, generator=generator, dtype=torch.float32)
     network.eval()
     with torch.no_grad():
         for parameter in last.parameters():
             parameter[rows] = 0.0
-        zeroed = bool((network(trial)[:, started] == 0).all())
-        if not zeroed:
+    with torch.enable_grad():
+        out = network(trial)[:, started]
+        # a layer to which no gradient comes back would stay zero: under a ReLU, or before other layers
+        loss = (out * torch.randn(out.shape, generator=generator, dtype=out.dtype)).sum()
+    zeroed = bool((out == 0).all()) and loss.requires_grad
+    if zeroed:
+        (gradient,) = torch.autograd.grad(loss, last.weight, allow_unused=True)
+        zeroed = gradient is not None and bool((gradient[rows] != 0).flatten(1).any(dim=1).all())
+    if not zeroed:
+        with torch.no_grad():
             for parameter, value in zip(last.parameters(), before):
                 parameter.copy_(value)
-    network.train(training)
+    network.train()
     return zeroed
+
+
+def _shapes(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in module.state_dict().items()}

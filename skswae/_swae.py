@@ -69,7 +69,10 @@ def swae_loss(
 
 
 def closest(queries: Tensor, keys: Tensor, metric: str) -> Tensor:
-    """Step 2 of Algorithm 1: the index of the closest key for each query, at the cost of one product.
+    """Step 2 of Algorithm 1: the index of the closest key for each query, by one matrix product in float64.
+
+    In float32 a product loses distances that are small beside the spread of the rows, as within tight
+    clusters.
 
     Parameters
     ----------
@@ -82,11 +85,11 @@ def closest(queries: Tensor, keys: Tensor, metric: str) -> Tensor:
     -------
     index : Tensor of shape (n,), int64
     """
+    queries, keys = queries.double(), keys.double()
     if metric == "cosine":
         unit = nn.functional.normalize(keys, dim=1)
         return (queries @ unit.T).argmax(dim=1)
-    # ||q - u||^2 = ||q||^2 - 2 (q.u - ||u||^2 / 2), from a common origin near the data, so that float32 does
-    # not lose the distances in large coordinates
+    # ||q - u||^2 = ||q||^2 - 2 (q.u - ||u||^2 / 2), from an origin near the data: large numbers lose digits
     origin = keys.mean(dim=0)
     keys = keys - origin
     half_norm = 0.5 * keys.square().sum(dim=1)  # (K,)
@@ -113,7 +116,8 @@ class SWAEModule(AutoencoderModule):
     ----------
     pseudo_inputs : nn.Parameter of shape (K, d)
     usage : Tensor of shape (K,), float64
-        Training rows whose closest pseudo-input is u_k, counted by :meth:`after_training`.
+        Training rows whose closest pseudo-input is u_k, counted by :meth:`after_training`. In
+        ``partial_fit`` earlier rows fade by a tenth in each call.
     residual : Tensor of shape (k,), float64
         Sum over those rows of (E(x) - m(u))^2, u the closest pseudo-input.
     beta, alpha, search_space, metric, reconstruction, pseudo_input_weights, prior_scale
@@ -137,6 +141,10 @@ class SWAEModule(AutoencoderModule):
         super().__init__(parts)
         self.prior_scale_floor = prior_scale_floor
         self.prior = parts.gaussian_encoder("prior")
+        # batch statistics of both decodings together would let the prior into the reconstruction
+        self._decoder_mixes_rows = any(
+            isinstance(m, nn.modules.batchnorm._NormBase) for m in self.decoder.modules()
+        )
         self.pseudo_inputs = nn.Parameter(parts.choose_rows(n_pseudo_inputs, "pseudo_inputs"))
         self.register_buffer("lowest", self.pseudo_inputs.detach().amin(dim=0))
         self.register_buffer("highest", self.pseudo_inputs.detach().amax(dim=0))
@@ -148,7 +156,10 @@ class SWAEModule(AutoencoderModule):
         mean, log_variance = self.conditional_prior(self.pseudo_inputs[self.assign(x, z_e)])
         noise = torch.randn(z_e.shape, dtype=z_e.dtype, device=z_e.device, generator=generator)
         z_d = _priors.sample_gaussian(mean, log_variance, noise)
-        logits_d, logits_e = self.decoder(torch.cat([z_d, z_e])).chunk(2)  # (n, d) each
+        if self._decoder_mixes_rows:
+            logits_e, logits_d = self.decoder(z_e), self.decoder(z_d)  # (n, d) each
+        else:
+            logits_e, logits_d = self.decoder(torch.cat([z_e, z_d])).chunk(2)
         terms = swae_loss(self.cost(x, logits_d), self.cost(x, logits_e), z_e, z_d, self.beta, self.alpha)
         yield "autoencoder", terms
 
@@ -188,9 +199,10 @@ class SWAEModule(AutoencoderModule):
 
     @torch.no_grad()
     def after_training(self, batches: Iterable[Tensor], keep: bool) -> None:
-        if not keep:
-            self.usage.zero_()
-            self.residual.zero_()
+        # rows of earlier passes count less each time: they were assigned by a model that has moved on
+        fading = 0.9 if keep else 0.0
+        self.usage *= fading
+        self.residual *= fading
         mean, _ = self.conditional_prior(self.pseudo_inputs)
         for x in batches:
             z_e = self.encode(x)
@@ -239,7 +251,7 @@ class SWAETransformer(BaseAutoencoder):
         Dimension of the code.
     beta : float in [0, 1], default=0.5
         Weight of the x-loss against the reconstruction loss. 0 trains an autoencoder whose prior follows
-        its codes, 1 is equation (8). Small values reconstruct better, large ones denoise.
+        its codes, 1 (with ``alpha=1``) is equation (8). Small values reconstruct better, large ones denoise.
     alpha : float, default=1.0
         Weight of the z-loss, above 0. Only ``alpha * prior_scale_floor ** 2`` matters for what is learned:
         tune one of the two.
@@ -254,7 +266,7 @@ class SWAETransformer(BaseAutoencoder):
         What closest means.
     reconstruction : {"squared_error", "binary_cross_entropy"}, default="squared_error"
         The cost in the data space, in both its terms. The cross-entropy is for data in [0, 1].
-    prior_scale_floor : float, default=0.15
+    prior_scale_floor : float, default=0.1
         Smallest standard deviation of p(z | u_k), above 0, in units of the code. Both losses fall as the
         prior narrows, so that its scale ends on this floor: it is the width of the noise against which the
         decoder learns to be smooth, and with alpha it sets the scale of the code. A larger floor
@@ -289,12 +301,12 @@ class SWAETransformer(BaseAutoencoder):
     max_iter : int, default=40
         Epochs: passes over the training rows.
     batch_size : int, default=64
-        Rows a step, or slightly more: an epoch is cut into nearly equal batches of at least this size, or of
-        all rows if there are fewer.
+        Rows a step, or somewhat more: an epoch is cut into as many batches of at least this size as it has
+        rows for, all nearly equal. Fewer than two batches' worth of rows are one batch.
     learning_rate : {"one_cycle", "constant"}, default="one_cycle"
         Course of Adam's rate. "one_cycle" rises to ``learning_rate_init`` over the first 30 % of the steps
         and falls to nearly 0; "constant" is the paper's.
-    learning_rate_init : float, default=1.5e-3
+    learning_rate_init : float, default=1.25e-3
         Adam's rate, or the highest of the cycle; above 0.
     early_stopping : bool, default=False
         Whether to hold out rows, stop when their loss stops falling, and keep the best epoch.
@@ -306,7 +318,8 @@ class SWAETransformer(BaseAutoencoder):
         Smallest relative gain of the held-out loss that counts as one.
     warm_start : bool, default=False
         Whether a further :meth:`fit` goes on for ``max_iter`` more epochs instead of starting anew. The
-        optimiser's state goes on too, unless the estimator was pickled or copied in between.
+        optimiser's state goes on too, unless the estimator was pickled, copied or interrupted, or stopped
+        early, in between. What decides the shape of the model must stay as it was.
     device : str or torch.device, default="auto"
         "auto" is "cuda" where there is one, else "cpu". Setting it on a fitted model moves the model.
     random_state : int, RandomState instance or None, default=None
@@ -320,7 +333,8 @@ class SWAETransformer(BaseAutoencoder):
     ----------
     history_ : dict of str to ndarray of shape (n_iter_,)
         Means over each epoch of "loss" and its terms unweighted: "x_loss", "reconstruction_loss" and
-        "z_loss"; "validation_loss" with ``early_stopping``. In the units of the networks (``scale_``).
+        "z_loss"; "validation_loss" with ``early_stopping`` (NaN in epochs without). In the units of the
+        networks (``scale_``).
     loss_curve_ : ndarray of shape (n_iter_,)
         ``history_["loss"]``.
     n_iter_ : int
@@ -406,7 +420,7 @@ class SWAETransformer(BaseAutoencoder):
         search_space="data",
         metric="euclidean",
         reconstruction="squared_error",
-        prior_scale_floor=0.15,
+        prior_scale_floor=0.1,
         pseudo_input_weights="usage",
         prior_scale="matched",
         network=None,
@@ -417,7 +431,7 @@ class SWAETransformer(BaseAutoencoder):
         max_iter=40,
         batch_size=64,
         learning_rate="one_cycle",
-        learning_rate_init=1.5e-3,
+        learning_rate_init=1.25e-3,
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=10,
@@ -488,7 +502,7 @@ class SWAETransformer(BaseAutoencoder):
     def pseudo_inputs_(self) -> np.ndarray:
         """The pseudo-inputs u_1, ..., u_K in the units of the data: (K, n_features)."""
         module = self.module_
-        return as_array(module.from_units(module.pseudo_inputs.detach()))
+        return as_array(module.from_units(module.pseudo_inputs.detach().double()))
 
     @property
     def n_pseudo_inputs_(self) -> int:
@@ -498,5 +512,6 @@ class SWAETransformer(BaseAutoencoder):
     @property
     def pseudo_input_weights_(self) -> np.ndarray:
         """The share w_k of each pseudo-input in the marginal prior: (K,)."""
+        self._validate_params()  # it may have been set since the fit
         self._configure(self.module_)
         return as_array(self.module_.weights())

@@ -163,7 +163,10 @@ def portable_copy(module: Module) -> Module:
     for parameter in module.parameters():
         parameter.grad = None
         parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
+    copies: dict[Tensor, Tensor] = {}  # by identity: a buffer that two modules share stays shared
     for submodule in module.modules():
         for name, buffer in submodule.named_buffers(recurse=False):
-            setattr(submodule, name, buffer.clone(memory_format=torch.contiguous_format))
+            if buffer not in copies:
+                copies[buffer] = buffer.clone(memory_format=torch.contiguous_format)
+            setattr(submodule, name, copies[buffer])
     return module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -118,7 +119,8 @@ class EagerStep:
         }
         for name, optimizer in self.optimizers.items():
             if state is not None:
-                optimizer.load_state_dict(state[name])
+                # a copy: load_state_dict keeps the tensors, and a failed fit must leave them as they were
+                optimizer.load_state_dict(copy.deepcopy(state[name]))
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate
         self.schedulers = [
@@ -288,8 +290,8 @@ def train(
     if early_stopping is not None:
         module.load_state_dict(early_stopping.best_state)
         result.restored = True
-    for name, value in module.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+    for name, value in module.named_parameters():
+        if not bool(torch.isfinite(value).all()):
             raise ValueError(_not_finite(f"the parameter {name!r}", epochs[len(result.history) - 1]))
     return result
 

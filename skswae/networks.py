@@ -18,12 +18,14 @@ The gated blocks are those of VampPrior (Tomczak & Welling, AISTATS 2018), which
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
@@ -203,8 +205,8 @@ class GatedConvNet(BaseEstimator):
         shape = _check_sizes("image_shape", self.image_shape)
         if len(shape) != 3 or min(shape[1:]) < 8:
             raise ValueError(
-                "The 'image_shape' parameter of GatedConvNet must be (channels, height, width) with height "
-                f"and width at least 8. Got {self.image_shape!r} instead."
+                "The 'image_shape' parameter of GatedConvNet must be (channels, height, width), such as "
+                f"(1, 28, 28) for grey images, with height and width at least 8. Got {self.image_shape!r} instead."
             )
         if math.prod(shape) != n_features:
             raise ValueError(
@@ -279,7 +281,7 @@ def _gated_layers(sizes: list[int]) -> nn.Sequential:
 
 
 def _check_sizes(name: str, sizes: Any) -> list[int]:
-    is_list = not isinstance(sizes, str | bytes) and (isinstance(sizes, Sequence) or hasattr(sizes, "tolist"))
+    is_list = not isinstance(sizes, str | bytes) and (isinstance(sizes, Sequence) or np.ndim(sizes) == 1)
     numbers: list[Any] = list(sizes) if is_list else []
     if not is_list or not all(
         isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 1 for n in numbers
@@ -352,17 +354,30 @@ def build(network: Any, role: str, n_inputs: int, n_outputs: int, seed: int) -> 
 def _build_and_try(network, role: str, n_inputs: int, n_outputs: int, method: str) -> nn.Module:
     module = getattr(network, f"build_{role}")(n_inputs, n_outputs)
     if not isinstance(module, nn.Module):
-        raise TypeError(f"{method} must return an nn.Module. Got {type(module).__name__} instead.")
-    module.eval()
-    needed = f"{method} must return a module that maps a float32 tensor of shape (2, {n_inputs})"
-    with torch.no_grad():
-        try:
-            output = module(torch.zeros(2, n_inputs))
-        except Exception as error:
-            raise ValueError(f"{needed} to (2, {n_outputs}). It raised: {error}") from error
-    if not isinstance(output, Tensor) or output.shape != (2, n_outputs):
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise ValueError(f"{needed} to (2, {n_outputs}). Got {got} instead.")
-    if not output.is_floating_point():
-        raise ValueError(f"{needed} to floating-point numbers. Got {output.dtype} instead.")
+        raise TypeError(
+            f"The 'network' parameter must be such that {method} returns an nn.Module. "
+            f"Got {type(module).__name__} instead."
+        )
+    # a module that the network keeps would be trained in place; float32 whatever torch's default is
+    module = copy.deepcopy(module).float().eval()
+    for dtype, when in ((torch.float32, "for training"), (torch.float64, "for float64 rows")):
+        needed = (
+            f"The 'network' parameter must be such that {method} returns a module that maps a tensor of "
+            f"shape (2, {n_inputs}) to one of (2, {n_outputs}), in {dtype} {when}, and leaves its input "
+            "as it is."
+        )
+        trial = torch.linspace(-1.0, 1.0, 2 * n_inputs, dtype=dtype).reshape(2, n_inputs)
+        before = trial.clone()
+        used = module if dtype == torch.float32 else copy.deepcopy(module).double()
+        with torch.no_grad():
+            try:
+                output = used(trial)
+            except Exception as error:
+                raise ValueError(f"{needed} It raised: {error}") from error
+        if not isinstance(output, Tensor):
+            raise ValueError(f"{needed} Got {type(output).__name__} instead.")
+        if output.shape != (2, n_outputs) or output.dtype != dtype:
+            raise ValueError(f"{needed} Got {tuple(output.shape)} in {output.dtype} instead.")
+        if not torch.equal(trial, before):
+            raise ValueError(f"{needed} It changed its input in place.")
     return module.train()

@@ -21,5 +21,12 @@ ESTIMATORS = discover()
 def cheap(Estimator, **parameters):
     """An estimator that fits in a fraction of a second."""
     return Estimator(
-        **{"n_components": 2, "network": GatedMLP((16,)), "max_iter": 3, "random_state": 0, **parameters}
+        **{
+            "n_components": 2,
+            "network": GatedMLP((16,)),
+            "max_iter": 3,
+            "random_state": 0,
+            "device": "cpu",
+            **parameters,
+        }
     )

@@ -6,13 +6,14 @@ import pytest
 import scipy.sparse as sp
 import torch
 from sklearn.exceptions import NotFittedError
+from sklearn.preprocessing import MinMaxScaler
 from torch import nn
 
 from skswae import SWAETransformer
 from skswae.networks import GatedConvNet, GatedMLP
 
 from .estimators import ESTIMATORS, cheap
-from .own_networks import Wrong
+from .own_networks import Odd, Wrong
 
 each = pytest.mark.parametrize("Estimator", ESTIMATORS)
 
@@ -111,7 +112,7 @@ def test_use_before_fit(Estimator, X):
 @each
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_training_rows_outside_the_unit_interval(Estimator, method, X):
-    for factor, got in [(16, "from 0 to 16"), (-1, "from -1 to ")]:
+    for factor, got in [(16, r"from 0\.0 to 16\.0"), (-1, r"from -1\.0 to ")]:
         refused(
             cheap(Estimator, output_activation="sigmoid"),
             X * factor,
@@ -231,12 +232,15 @@ def test_a_device_that_is_not_there(Estimator, device, X):
         (nn.Linear(64, 2), r"Got an nn.Module \(Linear\) instead, which would be trained in place"),
         (GatedMLP, "Got the class GatedMLP instead of an instance"),
         ((300, 300), r"Got \(300, 300\), which has no build_encoder, instead"),
-        (Wrong(decoder=nn.Linear(2, 63)), r"to \(2, 64\). Got \(2, 63\) instead"),
+        (Wrong(decoder=nn.Linear(2, 63)), r"'network' .*to one of \(2, 64\).*Got \(2, 63\) in"),
         (Wrong(decoder=nn.Linear(3, 64)), r"build_decoder\(2, 64\).* It raised: "),
-        (Wrong(encoder=nn.Linear(64, 3)), r"build_encoder\(64, 2\) .*to \(2, 2\). Got \(2, 3\) instead"),
-        (Wrong(encoder=nn.Identity()), r"Got \(2, 64\) instead"),
+        (Wrong(encoder=nn.Linear(64, 3)), r"build_encoder\(64, 2\) .*of \(2, 2\).*Got \(2, 3\) in"),
+        (Wrong(encoder=nn.Identity()), r"Got \(2, 64\) in torch.float32 instead"),
         (Wrong(encoder=nn.LSTM(64, 2)), "Got tuple instead"),
-        (Wrong(encoder=lambda x: x[:, :2]), "must return an nn.Module. Got function instead"),
+        (Wrong(encoder=lambda x: x[:, :2]), "'network' .*returns an nn.Module. Got function instead"),
+        (Odd("changes its input"), "'network' .*It changed its input in place"),
+        (Odd("is float32 alone"), "'network' .*in torch.float64 for float64 rows.* It raised: "),
+        (GatedMLP(np.array(5)), "'hidden_layer_sizes' parameter"),
         (GatedMLP((0,)), "'hidden_layer_sizes' parameter .*Got (0,) instead"),
         (GatedMLP((3.5,)), "'hidden_layer_sizes' parameter"),
         (GatedMLP("300"), "'hidden_layer_sizes' parameter .*Got '300' instead"),
@@ -268,6 +272,27 @@ def test_constant_features(Estimator, init, iris):
         np.testing.assert_allclose(estimator.reconstruct(X)[:, 4:], 7, atol=0.5)
     assert np.isfinite(estimator.reconstruct(X)).all()
     assert np.isfinite(estimator.sample(10, random_state=0)).all()
+
+
+@each
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_large_constant_feature_leaves_the_unit_alone(Estimator, dtype, iris):
+    alone = cheap(Estimator).fit((iris * 0.01).astype(dtype))
+    X = np.hstack([iris * 0.01, np.full((150, 1), 202401.01)]).astype(dtype)
+    estimator = cheap(Estimator).fit(X)
+    assert estimator.scale_ == pytest.approx(alone.scale_ * np.sqrt(4 / 5), rel=1e-5)
+    assert estimator.location_[4] == X[0, 4]
+
+
+@each
+def test_rounding_beyond_the_unit_interval(Estimator):
+    """A MinMaxScaler's output may end at 1 + 2e-16."""
+    X = MinMaxScaler().fit_transform(np.random.default_rng(0).normal(size=(200, 30)))
+    assert X.max() > 1
+    assert cheap(Estimator, max_iter=1).fit(X).out_activation_ == "sigmoid"
+    X[0, 0] = 1 + 1e-9
+    with pytest.raises(ValueError, match=r"Got values from 0\.0 to 1\.000000001"):
+        cheap(Estimator, output_activation="sigmoid").fit(X)
 
 
 @each

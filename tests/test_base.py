@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skswae.networks import GatedConvNet, GatedMLP
 
 from .estimators import ESTIMATORS, cheap
-from .own_networks import DropoutMLP
+from .own_networks import DropoutMLP, Odd, Plain
 
 pytestmark = pytest.mark.parametrize("Estimator", ESTIMATORS)
 
@@ -144,6 +144,16 @@ def test_codes_do_not_depend_on_batch_order_or_calls(Estimator, network, digits)
     np.testing.assert_array_equal(estimator.transform(X), estimator.transform(X))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_codes_of_a_table_do_not_depend_on_the_batch(Estimator, seed, iris):
+    """With more components than features, some of which are small."""
+    X = iris.astype(np.float32)
+    estimator = Estimator(random_state=seed, max_iter=20).fit(X)
+    Z = estimator.transform(X)
+    single = np.vstack([estimator.transform(x[None]) for x in X])
+    assert np.all(np.abs(Z - single) <= 1e-5 * Z.std(axis=0))
+
+
 def test_float64_is_computed_in_float64(Estimator, digits):
     X = digits[0]
     estimator = cheap(Estimator).fit(X)
@@ -211,6 +221,9 @@ def test_scaling_makes_the_mean_variance_one(Estimator, iris):
     estimator = cheap(Estimator).fit(iris)
     np.testing.assert_allclose(estimator.location_, iris.mean(axis=0))
     np.testing.assert_allclose(estimator.scale_, np.sqrt(iris.var(axis=0).mean()))
+    Z = estimator.transform(iris)
+    estimator.location_[:] = 0  # a copy
+    np.testing.assert_array_equal(estimator.transform(iris), Z)
 
 
 def test_output_activation_auto(Estimator, digits, iris):
@@ -297,6 +310,7 @@ def test_training_goes_on_on_a_copy(Estimator, digits):
     [
         ("n_components", 3),
         ("network", GatedMLP((17,))),
+        ("network", Plain(17)),
         ("output_activation", "identity"),
         ("scaling", None),
     ],
@@ -311,6 +325,30 @@ def test_structure_cannot_change_while_training_goes_on(Estimator, name, value, 
             method(X)
     np.testing.assert_array_equal(estimator.transform(X), before)
     estimator.set_params(warm_start=False).fit(X)
+
+
+def test_an_equal_network_is_the_same(Estimator, digits):
+    X = digits[0]
+    for network, again in [(GatedMLP((16,)), GatedMLP([16])), (Plain(8), Plain(8))]:
+        estimator = cheap(Estimator, network=network).fit(X)
+        copy.deepcopy(estimator).set_params(network=again).partial_fit(X)
+
+
+def test_a_changed_rate_acts(Estimator, digits):
+    X = digits[0]
+    estimator = cheap(Estimator).partial_fit(X)
+    before = states(estimator)
+    estimator.set_params(learning_rate_init=1e-12).partial_fit(X)
+    for name, value in estimator.module_.named_parameters():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=1e-8)
+
+
+def test_one_cycle_is_the_default_course(Estimator, digits):
+    X = digits[0]
+    cycle, constant = (
+        cheap(Estimator, learning_rate=course).fit(X).history_["loss"] for course in ("one_cycle", "constant")
+    )
+    assert cycle[0] > constant[0]  # it starts at 1/25 of the rate
 
 
 # ---------------------------------------------------------------------------
@@ -332,19 +370,35 @@ def test_early_stopping_keeps_the_best_epoch(Estimator, digits):
 
 def test_early_stopping_holds_rows_out(Estimator, digits):
     X = digits[0]
-    seen = set()
+    X = X + 1e-3 * np.arange(300)[:, None] / 300  # a number for each row, in all its pixels
+    X = X / X.max()
+    seen = {True: [], False: []}
+    training = []
 
     def watch(x, generator):
-        seen.update(tuple(row) for row in (16 * x).round().int().tolist())
+        # a full epoch of training batches comes first, then the held-out rows, in order
+        seen[len(seen[True]) < 240].extend(tuple(row) for row in x.tolist())
+        training.append(len(x))
         return x
 
-    with_held_out = cheap(Estimator, augment=watch).fit(X).history_
-    assert "validation_loss" not in with_held_out
-    held_out = cheap(
-        Estimator, early_stopping=True, validation_fraction=0.2, n_iter_no_change=np.inf, tol=0.0
-    ).fit(X)
-    assert held_out.n_iter_ == 3
-    assert len(seen) == len(np.unique(X, axis=0))
+    estimator = cheap(Estimator, early_stopping=True, validation_fraction=0.2, max_iter=1, augment=watch).fit(
+        X
+    )
+    assert list(estimator.history_)[-1] == "validation_loss"
+    assert len(seen[True]) == len(set(seen[True])) == 240
+    assert len(seen[False]) == len(set(seen[False])) == 60  # the augmentation sees held-out rows too
+    assert not set(seen[True]) & set(seen[False])
+    plain = cheap(Estimator, n_iter_no_change=1, tol=1e9).fit(X)
+    assert "validation_loss" not in plain.history_
+
+
+def test_held_out_rows_are_augmented(Estimator, digits):
+    """The validation loss is that of the augmented rows."""
+    options = {"early_stopping": True, "max_iter": 1, "learning_rate_init": 1e-12}
+    plain = cheap(Estimator, **options).fit(digits[0])
+    blank = cheap(Estimator, augment=lambda x, g: 0 * x, **options).fit(digits[0])
+    plain, blank = (e.history_["validation_loss"][0] for e in (plain, blank))
+    assert abs(plain - blank) > 0.01 * plain
 
 
 def test_without_early_stopping_tol_does_nothing(Estimator, digits):
@@ -431,6 +485,94 @@ def test_a_failed_fit_changes_nothing(Estimator, method, digits):
         assert all(torch.equal(v, before[k]) for k, v in states(estimator).items())
 
 
+def test_a_failed_partial_fit_leaves_the_optimiser_alone(Estimator, digits):
+    X = digits[0]
+    a, b = cheap(Estimator).partial_fit(X), cheap(Estimator).partial_fit(X)
+    a.set_params(augment=Interrupt(3, RuntimeError))
+    with pytest.raises(RuntimeError):
+        a.partial_fit(X)
+    assert_equal_fits(a.set_params(augment=None).partial_fit(X), b.partial_fit(X))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "ends in a ReLU",
+        "registers its layers in another order",
+        "has frozen layers",
+        "has an infinite buffer",
+        "is lazy",
+    ],
+)
+def test_odd_networks_learn(Estimator, kind, digits):
+    X = digits[0]
+    fitted = cheap(Estimator, network=Odd(kind), max_iter=4).fit(X)
+    encoder = fitted.module_.encoder
+    with torch.no_grad():  # the network, not the linear path from PCA alone
+        x = torch.from_numpy(X.astype(np.float32))
+        assert (encoder(x) - encoder.linear(x)).abs().max() > 0
+    again = copy.deepcopy(fitted).partial_fit(X)
+    assert again.n_iter_ == 5
+    if kind == "has frozen layers":
+        frozen = cheap(Estimator, network=Odd(kind), max_iter=1).fit(X).module_.encoder.network[0].weight
+        assert torch.equal(frozen, encoder.network[0].weight)
+
+
+def test_a_module_that_the_network_keeps_is_not_trained(Estimator, digits):
+    class Keeps(Plain):
+        def build_decoder(self, n_components, n_features):
+            if not hasattr(self, "decoder"):
+                self.decoder = super().build_decoder(n_components, n_features)
+            return self.decoder
+
+    network = Keeps(8)
+    network.build_decoder(2, 64)
+    before = network.decoder[0].weight.detach().clone()
+    fits = [cheap(Estimator, network=network).fit(digits[0]) for _ in range(2)]
+    assert torch.equal(network.decoder[0].weight, before)
+    assert_equal_fits(*fits)
+
+
+def test_torch_s_global_settings_do_not_matter(Estimator, digits):
+    X = digits[0]
+    plain = cheap(Estimator).fit(X)
+    torch.set_default_dtype(torch.float64)
+    try:
+        for network in (GatedMLP((16,)), Plain(8)):
+            fitted = cheap(Estimator, network=network).fit(X)
+            assert {p.dtype for p in fitted.module_.parameters()} == {torch.float32}
+            assert np.isfinite(fitted.transform(X)).all()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.no_grad():
+        assert_equal_fits(cheap(Estimator).fit(X), plain)
+    with torch.inference_mode():
+        assert_equal_fits(cheap(Estimator).fit(X), plain)
+    with torch.device("meta"):
+        assert_equal_fits(cheap(Estimator).fit(X), plain)
+        np.testing.assert_array_equal(plain.transform(X), plain.transform(X))
+        assert plain.sample(3).shape == (3, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("n_components", [np.int64(2)]),
+        ("max_iter", [np.int64(2), np.int32(1)]),
+        ("batch_size", [np.int64(64)]),
+        ("n_iter_no_change", [np.int64(3)]),
+        ("learning_rate_init", [np.float32(1e-3), 1]),
+        ("tol", [np.float64(0), 0]),
+        ("validation_fraction", [np.float32(0.2)]),
+        ("random_state", [np.int64(3)]),
+        ("verbose", [np.int64(0), False]),
+    ],
+)
+def test_numpy_scalars_are_numbers(Estimator, name, values, digits):
+    for value in values:
+        cheap(Estimator, early_stopping=True, **{name: value}).fit(digits[0])
+
+
 def test_divergence_stops_with_a_cure(Estimator, iris):
     estimator = cheap(Estimator, learning_rate_init=1e20, learning_rate="constant", max_iter=50)
     with pytest.raises(
@@ -474,6 +616,15 @@ def test_augment_sees_the_user_s_units(Estimator, iris):
     )
 
 
+def test_augment_may_draw_from_the_global_stream(Estimator, digits):
+    """It is put back, and equal seeds give equal fits."""
+    X = digits[0]
+    before = streams()
+    estimator = cheap(Estimator, augment=lambda x, generator: torch.bernoulli(x), early_stopping=True)
+    assert_equal_fits(clone(estimator).fit(X), clone(estimator).fit(X))
+    assert_equal_streams(before, streams())
+
+
 def test_augment_draws_from_the_private_generator(Estimator, digits):
     X = digits[0]
     a, b = (cheap(Estimator, augment=binarize, early_stopping=True).fit(X) for _ in range(2))
@@ -488,6 +639,7 @@ def test_augment_draws_from_the_private_generator(Estimator, digits):
         (lambda x, g: x.numpy(), "Got ndarray instead"),
         (lambda x, g: x[:, :5], r"Got the shape \(75, 5\) instead"),
         (lambda x, g: 3 * x, r"values in \[0, 1\].*Got values from 0 to 3"),
+        (lambda x, g: x / 0, "of finite numbers. Got NaN or infinity"),
     ],
 )
 def test_augment_is_checked(Estimator, augment, message, digits):

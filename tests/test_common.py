@@ -22,7 +22,7 @@ SHARED = {
     "max_iter": 40,
     "batch_size": 64,
     "learning_rate": "one_cycle",
-    "learning_rate_init": 1.5e-3,
+    "learning_rate_init": 1.25e-3,
     "early_stopping": False,
     "validation_fraction": 0.1,
     "n_iter_no_change": 10,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
@@ -14,6 +15,7 @@ from skswae._swae import SWAEModule, binary_cross_entropy, closest, squared_erro
 from skswae.networks import GatedMLP
 
 from .estimators import cheap
+from .own_networks import NormNet
 
 
 def make_module(n=20, d=5, k=3, K=4, activation="identity", init="random", seed=0, floor=0.05, **options):
@@ -217,6 +219,16 @@ def test_step_2_finds_the_closest(offset):
         assert np.mean(chosen == pairwise_distances_argmin(queries.numpy(), keys.numpy())) > 0.99
 
 
+@pytest.mark.parametrize("width", [1e-2, 1e-3, 1e-4])
+def test_step_2_within_tight_clusters(width, rng):
+    """Distances that float32 would lose beside the distance between the clusters."""
+    X = rng.choice([-1.0, 1.0], size=(1000, 1)) + width * rng.normal(size=(1000, 20))
+    x = torch.from_numpy(X.astype(np.float32))
+    chosen = closest(x[500:], x[:500], "euclidean").numpy()
+    exact = pairwise_distances(x[500:].double().numpy(), x[:500].double().numpy())
+    assert np.all(exact[np.arange(500), chosen] <= exact.min(axis=1) * (1 + 1e-5))
+
+
 def test_step_2_cosine_finds_the_largest_similarity(rng):
     queries, keys = rng.normal(size=(50, 6)), rng.normal(size=(30, 6)) * rng.uniform(0.1, 9, (30, 1))
     chosen = closest(torch.from_numpy(queries), torch.from_numpy(keys), "cosine").numpy()
@@ -278,6 +290,29 @@ def test_pseudo_inputs_at_the_ends_of_the_range_move(digits):
     assert np.all(end <= X.max(axis=0) + 1e-6)
 
 
+def test_pseudo_inputs_keep_to_the_range_of_all_rows_seen(rng):
+    """partial_fit on wider rows widens the range that they are projected onto."""
+    narrow, wide = rng.uniform(-1, 1, (60, 3)), rng.uniform(-4, 4, (60, 3))
+    swae = cheap(SWAETransformer, n_pseudo_inputs=10).partial_fit(narrow)
+    module = swae.module_
+    assert torch.all(module.lowest <= module.to_units(torch.from_numpy(narrow)).amin(0).float())
+    swae.partial_fit(wide)
+    np.testing.assert_allclose(
+        swae.module_.from_units(swae.module_.highest.double()), wide.max(axis=0), rtol=1e-5
+    )
+    swae.partial_fit(narrow)
+    np.testing.assert_allclose(
+        swae.module_.from_units(swae.module_.lowest.double()), wide.min(axis=0), rtol=1e-5
+    )
+
+
+def test_pseudo_inputs_are_given_in_the_user_s_units(iris):
+    swae = cheap(SWAETransformer, max_iter=1, learning_rate_init=1e-9).fit(iris + 1e7)
+    assert swae.pseudo_inputs_.dtype == np.float64
+    distance = pairwise_distances(swae.pseudo_inputs_, iris + 1e7).min(axis=1)
+    assert distance.max() < 1e-4
+
+
 def test_gradient_reaches_the_closest_pseudo_inputs_only():
     module, x = make_module(K=6)
     (g,) = gradient(module, x[:5], [module.pseudo_inputs])
@@ -317,11 +352,58 @@ def test_usage_counts_the_rows_of_each_pseudo_input(digits):
     np.testing.assert_allclose(swae.pseudo_input_weights_, 1 / swae.n_pseudo_inputs_)
 
 
+def test_earlier_rows_fade_in_partial_fit(digits):
+    X = digits[0]
+    swae = cheap(SWAETransformer)
+    for calls in range(1, 4):
+        swae.partial_fit(X)
+        total = 300 * sum(0.9**i for i in range(calls))
+        assert swae.module_.usage.sum().item() == pytest.approx(total)
+
+
+def test_sampling_parameters_act_on_a_fitted_model(digits):
+    swae = cheap(SWAETransformer, prior_scale_floor=0.01, max_iter=30).fit(digits[0])
+    spread = {}
+    for scale in ("matched", "learned"):
+        swae.set_params(prior_scale=scale)
+        spread[scale] = swae.sample(2000, random_state=0).var(axis=0).sum()
+    assert spread["matched"] > spread["learned"]
+    for name in ("prior_scale", "pseudo_input_weights"):
+        wrong = clone(swae).set_params(**{name: "Matched"})
+        vars(wrong).update({k: v for k, v in vars(swae).items() if k.endswith("_")})
+        with pytest.raises(ValueError, match=f"'{name}' parameter"):
+            wrong.sample()
+
+
+def test_batch_norm_keeps_the_prior_out_of_the_reconstruction(rng):
+    """With beta = 0, also where a layer of the decoder mixes the rows of a batch."""
+    rows = torch.from_numpy(rng.normal(size=(20, 5)).astype(np.float32))
+    zero, one = torch.zeros(5, dtype=torch.float64), torch.ones((), dtype=torch.float64)
+    parts = Parts(
+        NormNet(), rows, zero, one, n_components=3, out_activation="identity", init="random", seed=0
+    )
+    module = SWAEModule(parts, 4, 0.05)
+    module.beta = 0.0
+    parameters = list(module.decoder.parameters())
+    before = gradient(module, rows, parameters)
+    with torch.no_grad():
+        for parameter in module.prior.parameters():
+            parameter.mul_(-3.0)
+    for a, b in zip(before, gradient(module, rows, parameters)):
+        torch.testing.assert_close(a, b)
+
+
 @pytest.mark.parametrize("scale", ["matched", "learned"])
 @pytest.mark.parametrize("weights", ["usage", "uniform"])
 def test_samples_have_the_mixture_s_moments(weights, scale, digits):
     X = digits[0]
-    swae = cheap(SWAETransformer, pseudo_input_weights=weights, prior_scale=scale).fit(X)
+    swae = cheap(
+        SWAETransformer,
+        pseudo_input_weights=weights,
+        prior_scale=scale,
+        prior_scale_floor=0.02,
+        max_iter=30,
+    ).fit(X)
     module = swae.module_
     with torch.no_grad():
         z = module.sample_prior(200_000, generator()).double().numpy()

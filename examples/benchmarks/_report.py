@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # these benchmarks measure the CPU; before torch is imported
+
 import pathlib
 import platform
 import sys

@@ -121,20 +121,20 @@ def all_variants(seed, data):
     """Everything, for digits."""
     found = Measured(*data, seed)
     X_train = data[0]
-    for floor in (0.02, 0.05, 0.15, 0.3):
+    for floor in (0.02, 0.05, 0.1, 0.2):
         model = SWAETransformer(prior_scale_floor=floor, random_state=seed).fit(X_train)
         for scale, weights in (("learned", "uniform"), ("learned", "usage"), ("matched", "usage")):
             model.set_params(prior_scale=scale, pseudo_input_weights=weights)
             found.add(f"floor {floor}, {scale}, {weights}", model)
-        if floor == 0.15:
+        if floor == 0.1:
             mixture = GaussianMixture(10, random_state=seed).fit(model.transform(X_train))
             samples = model.inverse_transform(mixture.sample(N_SAMPLES)[0])
-            found.add("floor 0.15, GaussianMixture on the codes", model, samples)
+            found.add("floor 0.1, GaussianMixture on the codes", model, samples)
     for gamma in (0.02, 0.1, 0.2):
         Entropy = variant(EntropyModule, gamma=gamma)
         model = Entropy(prior_scale_floor=0.01, prior_scale="learned", random_state=seed).fit(X_train)
         found.add(f"entropy, gamma {gamma}, learned, usage", model)
-    for floor in (0.05, 0.15):
+    for floor in (0.05, 0.1):
         model = variant(BalancedModule)(
             prior_scale_floor=floor, prior_scale="learned", pseudo_input_weights="uniform", random_state=seed
         ).fit(X_train)
