@@ -165,7 +165,7 @@ def portable_copy(module: Module) -> Module:
         parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
     copies: dict[Tensor, Tensor] = {}  # by identity: a buffer that two modules share stays shared
     for submodule in module.modules():
-        for name, buffer in submodule.named_buffers(recurse=False):
+        for name, buffer in submodule.named_buffers(recurse=False, remove_duplicate=False):
             if buffer not in copies:
                 copies[buffer] = buffer.clone(memory_format=torch.contiguous_format)
             setattr(submodule, name, copies[buffer])

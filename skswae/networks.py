@@ -206,7 +206,8 @@ class GatedConvNet(BaseEstimator):
         if len(shape) != 3 or min(shape[1:]) < 8:
             raise ValueError(
                 "The 'image_shape' parameter of GatedConvNet must be (channels, height, width), such as "
-                f"(1, 28, 28) for grey images, with height and width at least 8. Got {self.image_shape!r} instead."
+                f"(1, 28, 28) for grey images, with height and width at least 8. Got {self.image_shape!r} "
+                "instead."
             )
         if math.prod(shape) != n_features:
             raise ValueError(
