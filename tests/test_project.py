@@ -36,12 +36,15 @@ def test_docstring_examples(name):
     assert results.failed == 0
 
 
-def test_examples_in_the_user_guide():
-    text = (ROOT / "docs" / "user_guide.md").read_text()
+@pytest.mark.parametrize("page", ["README.md", "docs/user_guide.md"])
+def test_examples_in_the_docs(page):
+    """Blocks of Python run, one after the other."""
+    text = (ROOT / page).read_text()
     blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)
-    assert len(blocks) >= 4
+    assert len(blocks) >= 2
+    names = {"__name__": "page"}
     for block in blocks:
-        exec(compile(block, "user_guide.md", "exec"), {"__name__": "user_guide"})
+        exec(compile(block, page, "exec"), names)
 
 
 def table(path, first):
