@@ -129,7 +129,7 @@ class BaseAutoencoder(
             resume = self.warm_start and hasattr(self, "module_")
             self._fit(
                 X,
-                n_epochs=int(self.max_iter),
+                n_epochs=None,
                 one_cycle=self.learning_rate == "one_cycle",
                 early_stopping=self.early_stopping,
                 resume=resume,
@@ -165,11 +165,12 @@ class BaseAutoencoder(
         return self
 
     def _fit(
-        self, X, *, n_epochs: int, one_cycle: bool, early_stopping: bool, resume: bool, keep: bool
+        self, X, *, n_epochs: int | None, one_cycle: bool, early_stopping: bool, resume: bool, keep: bool
     ) -> None:
         self._validate_params()
         network = networks.check_network(self.network)
         self._check_parameters()
+        n_epochs = int(self.max_iter) if n_epochs is None else n_epochs
         device = resolve_device(self.device)
         X = validate_data(
             self,
@@ -195,6 +196,8 @@ class BaseAutoencoder(
             else:
                 location, scale = _data.no_units(X)
             train_rows, held_out = _data.in_units(X, location, scale), None
+            if self.out_activation_ == "sigmoid":
+                train_rows.clamp_(0.0, 1.0)  # rounding of the caller's or ours
             del X  # a copy, if scikit-learn converted it
             if early_stopping:
                 train_rows, held_out = _data.split(train_rows, self.validation_fraction, seed)
@@ -206,7 +209,7 @@ class BaseAutoencoder(
                     train_rows,
                     location,
                     scale,
-                    n_components=self.n_components,
+                    n_components=int(self.n_components),
                     out_activation=self.out_activation_,
                     init=self.init,
                     seed=seed,

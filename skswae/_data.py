@@ -58,22 +58,25 @@ def find_units(X: np.ndarray) -> tuple[Tensor, Tensor]:
     scale : Tensor of shape (), float64
         1 for constant data.
     """
-    batches = [X[rows] for rows in gen_batches(len(X), _CHUNK_ROWS)]
     with np.errstate(over="ignore", invalid="ignore"):
         location = X.mean(axis=0, dtype=np.float64)
-        # a constant feature differs from its mean by rounding, which is no spread
-        constant = X.min(axis=0) == X.max(axis=0)
-        location[constant] = X[0, constant]
-        largest = max(np.abs(batch - location).max() for batch in batches)
-    if not np.isfinite(largest):
+        low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
+        spread = high - low
+    if not np.isfinite(location).all() or not np.isfinite(spread).all():
         raise ValueError(
             "X must have finite deviations from its mean in float64. Got an overflow: scale the data first."
         )
+    # a feature that is constant up to rounding has no spread
+    varies = spread > 4 * np.finfo(X.dtype).eps * np.abs(location)
+    location[~varies] = X[0, ~varies]
     scale = 1.0
-    if largest > 0:
-        # relative to the largest deviation, so that no square over- or underflows
-        squares = sum(np.square((batch - location) / largest).sum() for batch in batches)
-        scale = largest * np.sqrt(squares / X.size)
+    if varies.any():
+        largest = spread[varies].max()  # squares relative to it neither over- nor underflow
+        squares = sum(
+            np.square((X[rows] - location)[:, varies] / largest).sum()
+            for rows in gen_batches(len(X), _CHUNK_ROWS)
+        )
+        scale = largest * np.sqrt(squares / X.size) or 1.0  # a subnormal may underflow
     return torch.from_numpy(location), torch.tensor(scale, dtype=torch.float64)
 
 

@@ -285,7 +285,7 @@ def _zero_outputs(network: nn.Module, n_inputs: int, started: Tensor) -> bool:
     if not layers:
         return False
     last = layers[-1]
-    if not last.weight.requires_grad:
+    if not all(p.requires_grad for p in last.parameters()):
         return False
     rows: Tensor | slice = slice(None)
     if not bool(started.all()):
@@ -316,4 +316,4 @@ def _zero_outputs(network: nn.Module, n_inputs: int, started: Tensor) -> bool:
 
 
 def _shapes(module: nn.Module) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in module.state_dict().items()}
+    return {name: value.shape for name, value in module.state_dict().items() if isinstance(value, Tensor)}

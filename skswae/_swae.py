@@ -181,8 +181,8 @@ class SWAEModule(AutoencoderModule):
             queries = self.encode(x) if z_e is None else z_e
             return closest(queries, self.encode(self.pseudo_inputs), self.metric)
         if self.metric == "cosine":  # an angle needs the user's origin
-            origin = (self.location / self.scale).to(x.dtype)
-            return closest(x + origin, self.pseudo_inputs + origin, self.metric)
+            origin = self.location / self.scale  # float64, as closest computes
+            return closest(x.double() + origin, self.pseudo_inputs.double() + origin, self.metric)
         return closest(x, self.pseudo_inputs, self.metric)
 
     @torch.no_grad()
@@ -199,10 +199,11 @@ class SWAEModule(AutoencoderModule):
 
     @torch.no_grad()
     def after_training(self, batches: Iterable[Tensor], keep: bool) -> None:
-        # rows of earlier passes count less each time: they were assigned by a model that has moved on
-        fading = 0.9 if keep else 0.0
-        self.usage *= fading
-        self.residual *= fading
+        for total in (self.usage, self.residual):
+            if keep:  # rows of earlier passes fade: they were assigned by a model that has moved on
+                total *= 0.9
+            else:
+                total.zero_()
         mean, _ = self.conditional_prior(self.pseudo_inputs)
         for x in batches:
             z_e = self.encode(x)
@@ -512,6 +513,7 @@ class SWAETransformer(BaseAutoencoder):
     @property
     def pseudo_input_weights_(self) -> np.ndarray:
         """The share w_k of each pseudo-input in the marginal prior: (K,)."""
+        module = self.module_
         self._validate_params()  # it may have been set since the fit
-        self._configure(self.module_)
-        return as_array(self.module_.weights())
+        self._configure(module)
+        return as_array(module.weights())

@@ -7,7 +7,7 @@ import contextvars
 import copy
 import threading
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -149,9 +149,12 @@ def forked_rng(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
 # ---------------------------------------------------------------------------
 
 
-def snapshot(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of the module's parameters and buffers, on their device."""
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+def snapshot(module: nn.Module) -> dict[str, Any]:
+    """A copy of the module's parameters, buffers and extra state, on their device."""
+    return {
+        name: value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
+        for name, value in module.state_dict().items()
+    }
 
 
 Module = TypeVar("Module", bound=nn.Module)

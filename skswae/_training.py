@@ -118,7 +118,8 @@ class EagerStep:
             for name, parameters in self.players.items()
         }
         for name, optimizer in self.optimizers.items():
-            if state is not None:
+            # of other sizes if parameters were frozen or freed in between: then it starts anew
+            if state is not None and _sizes(state[name]) == _sizes(optimizer.state_dict()):
                 # a copy: load_state_dict keeps the tensors, and a failed fit must leave them as they were
                 optimizer.load_state_dict(copy.deepcopy(state[name]))
             for group in optimizer.param_groups:
@@ -161,6 +162,10 @@ def named_terms(player: str, terms: dict[str, Tensor], players) -> dict[str, Ten
     return {prefix + name: value.detach() for name, value in terms.items()}
 
 
+def _sizes(state: dict) -> list[int]:
+    return [len(group["params"]) for group in state["param_groups"]]
+
+
 def _can_fuse(parameters: list[nn.Parameter]) -> bool:
     return all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
 
@@ -179,7 +184,7 @@ class EarlyStopping:
     tol: float
     best: float = math.inf
     reference: float = math.inf  # the last loss that was a gain of tol
-    best_state: dict[str, Tensor] = field(default_factory=dict)
+    best_state: dict[str, Any] = field(default_factory=dict)
     n_without_gain: int = 0
 
     def update(self, loss: float, module: nn.Module) -> bool:
@@ -253,7 +258,9 @@ def train(
         If it comes before the first epoch ends. After that the module goes back to the last complete epoch.
     """
     result = Result([])
-    complete: tuple[int, dict[str, Tensor]] = (0, {})
+    complete: tuple[int, dict[str, Any]] = (0, {})
+    # a mask of infinities, frozen or in a buffer, is none of training's
+    watched = {n for n, v in _numbers(module) if v.requires_grad or bool(torch.isfinite(v).all())}
     generator = make_generator(0, device)
     try:
         for epoch in epochs:
@@ -290,10 +297,17 @@ def train(
     if early_stopping is not None:
         module.load_state_dict(early_stopping.best_state)
         result.restored = True
-    for name, value in module.named_parameters():
-        if not bool(torch.isfinite(value).all()):
+    for name, value in _numbers(module):
+        if name in watched and not bool(torch.isfinite(value).all()):
             raise ValueError(_not_finite(f"the parameter {name!r}", epochs[len(result.history) - 1]))
     return result
+
+
+def _numbers(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers of real numbers."""
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if value.is_floating_point():
+            yield name, value
 
 
 def _mean_terms(records: Iterator[tuple[int, dict[str, Tensor]]]) -> dict[str, float]:

@@ -359,8 +359,14 @@ def _build_and_try(network, role: str, n_inputs: int, n_outputs: int, method: st
             f"The 'network' parameter must be such that {method} returns an nn.Module. "
             f"Got {type(module).__name__} instead."
         )
-    # a module that the network keeps would be trained in place; float32 whatever torch's default is
-    module = copy.deepcopy(module).float().eval()
+    try:  # a module that the network keeps would be trained in place
+        module = copy.deepcopy(module)
+    except Exception as error:
+        raise ValueError(
+            f"The 'network' parameter must be such that {method} returns a module that copy.deepcopy can "
+            f"copy (torch.nn.utils.parametrizations instead of the older hooks). It raised: {error}"
+        ) from error
+    module = module.float().eval()  # float32 whatever torch's default is
     for dtype, when in ((torch.float32, "for training"), (torch.float64, "for float64 rows")):
         needed = (
             f"The 'network' parameter must be such that {method} returns a module that maps a tensor of "

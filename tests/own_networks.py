@@ -83,6 +83,8 @@ class Odd(BaseEstimator):
             return Backwards(n_features, n_outputs)
         if self.kind == "has frozen layers":
             first.requires_grad_(False)
+        if self.kind == "has a frozen bias at its end":
+            nn.init.constant_(last.bias, 3.0).requires_grad_(False)
         if self.kind == "has an infinite buffer":
             first.register_buffer("mask", torch.full((3,), -torch.inf))
         if self.kind == "is lazy":

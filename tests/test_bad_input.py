@@ -155,7 +155,7 @@ def test_too_few_rows_to_hold_out(Estimator, X):
         ("output_activation", ["relu", None]),
         ("scaling", ["standard", True]),
         ("augment", [3]),
-        ("max_iter", [0, 1.5]),
+        ("max_iter", [0, 1.5, None, "many", np.inf]),
         ("batch_size", [0, "auto"]),
         ("learning_rate", ["adaptive", 0.1]),
         ("learning_rate_init", [0, -1.0, "fast"]),
@@ -289,7 +289,9 @@ def test_rounding_beyond_the_unit_interval(Estimator):
     """A MinMaxScaler's output may end at 1 + 2e-16."""
     X = MinMaxScaler().fit_transform(np.random.default_rng(0).normal(size=(200, 30)))
     assert X.max() > 1
-    assert cheap(Estimator, max_iter=1).fit(X).out_activation_ == "sigmoid"
+    X[1, 1] = -2e-16
+    for augment in (None, lambda x, generator: torch.bernoulli(x, generator=generator)):
+        assert cheap(Estimator, max_iter=1, augment=augment).fit(X).out_activation_ == "sigmoid"
     X[0, 0] = 1 + 1e-9
     with pytest.raises(ValueError, match=r"Got values from 0\.0 to 1\.000000001"):
         cheap(Estimator, output_activation="sigmoid").fit(X)

@@ -24,6 +24,10 @@ def test_units_of_constant_features():
     location, scale = _data.find_units(X)
     np.testing.assert_array_equal(location, X[0])
     assert scale == 1.0
+    rounded = np.where(np.arange(150)[:, None] % 2, 0.3, 0.1 + 0.2) * np.ones(3)
+    assert rounded.min() < rounded.max()
+    assert _data.find_units(rounded)[1] == 1.0
+    assert _data.find_units(np.array([[5e-324, 0.0], [0.0, 0.0]]))[1] > 0
     X[:, 0] = np.linspace(0, 1e-6, 150)
     location, scale = _data.find_units(X)
     np.testing.assert_array_equal(location[1:], X[0, 1:])

@@ -241,9 +241,10 @@ def test_step_2_on_a_pseudo_input_finds_it():
     np.testing.assert_array_equal(closest(x, x, "euclidean"), np.arange(500))
 
 
-def test_cosine_uses_the_user_s_origin(rng):
+@pytest.mark.parametrize("offset", [1.0, 1e4])
+def test_cosine_uses_the_user_s_origin(offset, rng):
     """Scaling subtracts the mean inside; angles are those of the rows as given."""
-    X = rng.normal(size=(60, 4)) + [5.0, 0.0, 0.0, 1.0]
+    X = rng.normal(size=(60, 4)) + np.array([5.0, 1.0, 0.0, 1.0]) * offset
     swae = cheap(SWAETransformer, metric="cosine", n_pseudo_inputs=10).fit(X)
     assert swae.scale_ != 1.0
     x = swae.module_.to_units(torch.from_numpy(X))
