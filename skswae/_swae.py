@@ -271,7 +271,7 @@ class SWAETransformer(BaseAutoencoder):
         Smallest standard deviation of p(z | u_k), above 0, in units of the code. Both losses fall as the
         prior narrows, so that its scale ends on this floor: it is the width of the noise against which the
         decoder learns to be smooth, and with alpha it sets the scale of the code. A larger floor
-        restrains small tables and reconstructs a little worse; the authors' code has exp(-3), about 0.05.
+        makes a smoother decoder and a larger error; the authors' code has exp(-3), about 0.05.
         The largest standard deviation is exp(4), about 55, times the floor.
     pseudo_input_weights : {"usage", "uniform"}, default="usage"
         How :meth:`sample` draws k of the marginal prior: by the share of training rows whose closest

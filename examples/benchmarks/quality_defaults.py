@@ -34,6 +34,8 @@ TASKS = [
     ("wine", 2, 30, "at least PCA - 0.01"),
     ("breast cancer", 2, 30, "at least PCA - 0.01"),
     ("iris", 2, 30, "at least PCA - 0.01"),
+    ("wine", 8, 30, "none"),
+    ("breast cancer", 8, 30, "none"),
 ]
 
 
