@@ -90,8 +90,13 @@ def test_losses_equal_equation_10_in_numpy(cost, space, metric, beta):
 
     noise = torch.randn(20, 3, dtype=torch.float64, generator=generator()).numpy()
     X, U = x.numpy(), module.pseudo_inputs.detach().numpy()
-    encode = lambda rows: gated_mlp(module.encoder, rows)  # noqa: E731
-    decode = lambda z: 1 / (1 + np.exp(-gated_mlp(module.decoder, z)))  # noqa: E731
+
+    def encode(rows):
+        return gated_mlp(module.encoder, rows)
+
+    def decode(z):
+        return 1 / (1 + np.exp(-gated_mlp(module.decoder, z)))
+
     queries, keys = (X, U) if space == "data" else (encode(X), encode(U))
     u = U[pairwise_distances(queries, keys, metric=metric).argmin(axis=1)]
     mean, h = np.split(gated_mlp(module.prior, u), 2, axis=1)
