@@ -126,10 +126,9 @@ class EagerStep:
                 group["lr"] = learning_rate
         self.schedulers = [
             torch.optim.lr_scheduler.OneCycleLR(
-                # one more: the scheduler moves after the last step too
                 optimizer,
                 max_lr=learning_rate,
-                total_steps=n_steps + 1,
+                total_steps=n_steps + 1,  # the scheduler moves after the last step too
                 cycle_momentum=False,
             )
             for optimizer in self.optimizers.values()
@@ -187,14 +186,14 @@ class EarlyStopping:
     best_state: dict[str, Any] = field(default_factory=dict)
     n_without_gain: int = 0
 
-    def update(self, loss: float, module: nn.Module) -> bool:
-        """Take an epoch's validation loss; True when it is time to stop."""
+    def update(self, loss: float, state: dict[str, Any]) -> bool:
+        """Take an epoch's validation loss and the module's state after it; True when it is time to stop."""
         if math.isinf(self.reference) or self.reference - loss > self.tol * abs(self.reference):
             self.reference, self.n_without_gain = loss, 0
         else:
             self.n_without_gain += 1
         if loss < self.best:
-            self.best, self.best_state = loss, snapshot(module)
+            self.best, self.best_state = loss, state
         return self.n_without_gain >= self.patience
 
 
@@ -253,7 +252,7 @@ def train(
     Raises
     ------
     ValueError
-        If a term of the loss, or a parameter after the last epoch, is not finite.
+        If a term of the loss, or a parameter or buffer after the last epoch, is not finite.
     KeyboardInterrupt
         If it comes before the first epoch ends. After that the module goes back to the last complete epoch.
     """
@@ -281,8 +280,10 @@ def train(
                     )
                     _check_finite(record, epoch)
             result.history.append(record)
-            stop = early_stopping is not None and early_stopping.update(record["validation_loss"], module)
             complete = (len(result.history), snapshot(module))
+            stop = early_stopping is not None and early_stopping.update(
+                record["validation_loss"], complete[1]
+            )
             if on_epoch is not None:
                 on_epoch(module, epoch, record, time.perf_counter() - start)
             if stop:
@@ -294,12 +295,13 @@ def train(
         module.load_state_dict(complete[1])
         result.interrupted = result.restored = True
     module.eval()
-    if early_stopping is not None:
+    # none if the user interrupts right after the first epoch, which is then the last complete one
+    if early_stopping is not None and early_stopping.best_state:
         module.load_state_dict(early_stopping.best_state)
         result.restored = True
     for name, value in _numbers(module):
         if name in watched and not bool(torch.isfinite(value).all()):
-            raise ValueError(_not_finite(f"the parameter {name!r}", epochs[len(result.history) - 1]))
+            raise ValueError(_not_finite(f"the tensor {name!r}", epochs[len(result.history) - 1]))
     return result
 
 

@@ -24,7 +24,7 @@ class DropoutMLP(BaseEstimator):
         )
 
 
-class TanhNet:
+class CosineNet:
     """Not a BaseEstimator, and its last layer cannot be zeroed to a zero output."""
 
     def build_encoder(self, n_features, n_outputs):

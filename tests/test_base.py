@@ -592,7 +592,7 @@ def test_divergence_names_the_term(Estimator, iris):
 def test_divergence_in_the_last_step(Estimator, iris):
     """The loss of the last step is finite, what it leaves is not."""
     estimator = cheap(Estimator, learning_rate_init=1e39, learning_rate="constant", max_iter=1)
-    with pytest.raises(ValueError, match=r"parameter '.*' is not finite after epoch 1"):
+    with pytest.raises(ValueError, match=r"the tensor '.*' is not finite after epoch 1"):
         estimator.fit(iris[:60])  # one batch
 
 

@@ -10,7 +10,7 @@ from skswae._module import Parts
 from skswae.networks import GatedMLP
 
 from .estimators import ESTIMATORS, cheap
-from .own_networks import DropoutMLP, TanhNet
+from .own_networks import CosineNet, DropoutMLP
 
 
 def parts_for(rows, network=None, n_components=3, activation="identity", init="pca", seed=0):
@@ -44,7 +44,7 @@ def test_parts_do_not_depend_on_each_other(rng):
 # ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("network", [GatedMLP((16,)), GatedMLP(()), DropoutMLP(), TanhNet()])
+@pytest.mark.parametrize("network", [GatedMLP((16,)), GatedMLP(()), DropoutMLP(), CosineNet()])
 def test_the_start_is_pca(network, rng):
     X = (rng.normal(size=(200, 6)) * [3, 2, 1.5, 1, 0.5, 0.2]) @ np.linalg.qr(rng.normal(size=(6, 6)))[0]
     parts = parts_for(X, network)
@@ -86,7 +86,7 @@ def test_the_start_with_more_components_than_rank(rng):
     assert np.all(z[:, 2:].std(axis=0) > 0.01)  # these start as the network's own output
 
 
-@pytest.mark.parametrize("network", [GatedMLP((16,)), DropoutMLP(), TanhNet()])
+@pytest.mark.parametrize("network", [GatedMLP((16,)), DropoutMLP(), CosineNet()])
 def test_the_network_learns_from_its_zero_start(network, digits):
     x = torch.tensor(digits[0], dtype=torch.float32)
     parts = parts_for(digits[0], network)

@@ -12,7 +12,7 @@ from skswae import SWAETransformer, networks
 from skswae.networks import GatedConvNet, GatedMLP
 
 from .estimators import ESTIMATORS, cheap
-from .own_networks import DropoutMLP, TanhNet
+from .own_networks import CosineNet, DropoutMLP
 
 # ---------------------------------------------------------------------------
 # Layers
@@ -108,7 +108,7 @@ def test_networks_fit_images(digits):
 
 
 @pytest.mark.parametrize(
-    "network", [GatedMLP((5,)), GatedConvNet((1, 8, 8), hidden_size=4), DropoutMLP(), TanhNet()]
+    "network", [GatedMLP((5,)), GatedConvNet((1, 8, 8), hidden_size=4), DropoutMLP(), CosineNet()]
 )
 def test_building_moves_no_global_stream_and_repeats(network):
     before = torch.get_rng_state()
@@ -139,7 +139,7 @@ def test_a_subclass_of_ours_may_use_torch_s_layers(digits):
 
 
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
-@pytest.mark.parametrize("network", [DropoutMLP(), TanhNet()])
+@pytest.mark.parametrize("network", [DropoutMLP(), CosineNet()])
 def test_a_user_s_own_network(Estimator, network, digits):
     X = digits[0]
     fitted = cheap(Estimator, network=network, max_iter=20).fit(X)

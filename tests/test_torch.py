@@ -41,10 +41,15 @@ def test_derived_seeds_differ_by_key_and_repeat():
 def test_forked_rng_puts_the_stream_back_after_an_error_too():
     before = torch.get_rng_state()
     drawn = []
-    for _ in range(2):
-        with pytest.raises(RuntimeError), forked_rng(3):  # noqa: PT012
+
+    def draw_and_fail():
+        with forked_rng(3):
             drawn.append(torch.rand(3))
             raise RuntimeError
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            draw_and_fail()
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(*drawn)
 
