@@ -6,6 +6,8 @@ import abc
 import contextlib
 import copy
 import functools
+import re
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from numbers import Integral, Real
@@ -38,6 +40,75 @@ from skswae._training import EagerStep, EarlyStopping, TensorSource, train
 _CHUNK_ROWS = 512
 # a matrix product rounds otherwise for a few rows than for many: a multiple of this keeps to one way
 _ROW_BLOCK = 16
+
+
+# the text of what every estimator shares; a class puts it in its docstring by a line {shared parameters}
+_SHARED_PARAMETERS = """\
+network : object or None, default=None
+    What the networks are built from: an instance from :mod:`skswae.networks`, or one of your own with its
+    two methods. None is ``GatedMLP()``.
+init : {"pca", "random"}, default="pca"
+    "pca" puts a trainable linear map beside each network and starts at PCA's solution, with the
+    networks' last layers at zero. "random" is the papers' start, the networks alone.
+output_activation : {"auto", "identity", "sigmoid"}, default="auto"
+    Of the decoder. "auto" is a sigmoid for a cost or likelihood of data in [0, 1], and for data whose
+    minimum is 0 and maximum 1 (to 1 %), else the identity.
+scaling : "auto" or None, default="auto"
+    "auto": with an identity output the networks see the data less their mean, divided by one number
+    that makes the mean variance 1, so that results do not depend on the unit or the origin. None: the
+    data as they are.
+augment : callable or None, default=None
+    ``f(x, generator) -> x``, applied to each training batch, a tensor in the units of X on the
+    training device, before everything else: input and target alike. It is applied to held-out rows
+    with fixed noise, never in :meth:`transform`. It must be picklable if the estimator is to be.
+max_iter : int, default=40
+    Epochs: passes over the training rows.
+batch_size : int, default=64
+    Rows a step, or somewhat more: an epoch is cut into as many batches of at least this size as it has
+    rows for, all nearly equal. Fewer than two batches' worth of rows are one batch.
+learning_rate : {"one_cycle", "constant"}, default="one_cycle"
+    Course of Adam's rate. "one_cycle" rises to ``learning_rate_init`` over the first 30 % of the steps
+    and falls to nearly 0; "constant" is the papers'.
+learning_rate_init : float, default=1.25e-3
+    Adam's rate, or the highest of the cycle; above 0.
+early_stopping : bool, default=False
+    Whether to hold out rows, stop when their loss stops falling, and keep the best epoch.
+validation_fraction : float in (0, 1), default=0.1
+    Share of the rows held out by ``early_stopping``.
+n_iter_no_change : int or inf, default=10
+    Epochs without a gain of ``tol`` before ``early_stopping`` stops.
+tol : float, default=1e-4
+    Smallest relative gain of the held-out loss that counts as one.
+warm_start : bool, default=False
+    Whether a further :meth:`fit` goes on for ``max_iter`` more epochs instead of starting anew. The
+    optimiser's state goes on too, unless the estimator was pickled, copied or interrupted, or stopped
+    early, in between. What decides the shape of the model must stay as it was.
+device : str or torch.device, default="auto"
+    "auto" is "cuda" where there is one, else "cpu". Setting it on a fitted model moves the model.
+random_state : int, RandomState instance or None, default=None
+    Seed of weights, batches and noise. Equal ints give bit-equal fits on one machine with equal numbers
+    of torch threads. Torch's and Python's global streams are never moved; None draws a seed from
+    NumPy's.
+verbose : int or bool, default=0
+    Whether to print the losses of each epoch.
+"""
+
+_SHARED_ATTRIBUTES = """\
+loss_curve_ : ndarray of shape (n_iter_,)
+    ``history_["loss"]``.
+n_iter_ : int
+    Epochs trained.
+out_activation_ : {"identity", "sigmoid"}
+    What ``output_activation`` came to.
+location_ : ndarray of shape (n_features,)
+    What is subtracted before the networks; zeros without scaling.
+scale_ : float
+    What is divided by after that; 1.0 without scaling.
+n_features_in_ : int
+    Features seen in ``fit``.
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Their names, if X has names that are all strings.
+"""
 
 
 class BaseAutoencoder(
@@ -80,6 +151,56 @@ class BaseAutoencoder(
     _seed: int
     _structure: dict[str, Any]
 
+    def __init__(
+        self,
+        n_components=8,
+        *,
+        network=None,
+        init="pca",
+        output_activation="auto",
+        scaling="auto",
+        augment=None,
+        max_iter=40,
+        batch_size=64,
+        learning_rate="one_cycle",
+        learning_rate_init=1.25e-3,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.network = network
+        self.init = init
+        self.output_activation = output_activation
+        self.scaling = scaling
+        self.augment = augment
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __init_subclass__(cls, **keywords):
+        super().__init_subclass__(**keywords)
+        if cls.__doc__ is not None:  # it is under python -OO
+            for marker, text in (
+                ("{shared parameters}", _SHARED_PARAMETERS),
+                ("{shared attributes}", _SHARED_ATTRIBUTES),
+            ):
+                cls.__doc__ = _filled_in(cls.__doc__, marker, text)
+
     # ------------------------------------------------------------------
     # What a subclass writes
     # ------------------------------------------------------------------
@@ -97,6 +218,15 @@ class BaseAutoencoder(
     def _needs_unit_interval(self) -> bool:
         """Whether the objective is defined for data in [0, 1] alone."""
         return False
+
+    def _resolve(self, X: np.ndarray) -> None:
+        """Give an "auto" of the class a value, from the rows of the first fit."""
+
+    def _check_rows(self, X: np.ndarray) -> None:
+        """Check training rows against the parameters, before anything is learned from them."""
+
+    def _check_fitted(self, module: Any) -> None:
+        """Warn of what went wrong in a training that did not fail."""
 
     # ------------------------------------------------------------------
     # Fitting
@@ -184,7 +314,9 @@ class BaseAutoencoder(
             seed = self._seed
         else:
             seed = draw_seed(self.random_state)
+            self._resolve(X)
             self.out_activation_ = self._resolve_activation(X)
+        self._check_rows(X)
         if self.out_activation_ == "sigmoid":
             _data.check_unit_interval(X)
 
@@ -258,6 +390,7 @@ class BaseAutoencoder(
             )
         with torch.no_grad():
             module.after_training(source.in_order(_CHUNK_ROWS), keep=keep)
+        self._check_fitted(module)
 
         self._seed = seed
         self._structure = {name: getattr(self, name) for name in self._structural_parameters}
@@ -406,12 +539,16 @@ class BaseAutoencoder(
         """
         return float(np.mean(self.score_samples(X)))
 
-    def sample(self, n_samples=1, *, random_state=None):
-        """Draw new rows: codes from the prior, then the decoder.
+    def sample(self, n_samples=1, *, prior="model", random_state=None):
+        """Draw new rows: codes from a prior, then the decoder.
 
         Parameters
         ----------
         n_samples : int, default=1
+        prior : {"model", "gmm"}, default="model"
+            Where codes are drawn from: the model's own prior, or a mixture of Gaussians fitted to the codes
+            of training rows afterwards (of at most 5,000; 10 Gaussians with full covariances, fewer on few
+            rows), which any autoencoder can have: what a learned prior has to beat.
         random_state : int, RandomState instance or None, default=None
             None draws afresh in each call, also on an estimator with a ``random_state``; pass an int to
             repeat.
@@ -423,19 +560,29 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If ``n_samples`` is not an integer of at least 1.
+            If ``n_samples`` is not an integer of at least 1, or the prior is none of the two.
+
+        References
+        ----------
+        P. Ghosh et al. From Variational to Deterministic Autoencoders. ICLR 2020.
         """
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
             raise ValueError(
                 f"The 'n_samples' argument must be an integer of at least 1. Got {n_samples!r} instead."
             )
+        if not isinstance(prior, str) or prior not in ("model", "gmm"):
+            raise ValueError(f"The 'prior' argument must be 'model' or 'gmm'. Got {prior!r} instead.")
         module = self._module_for(np.dtype(np.float32))
         self._validate_params()  # some may have been set since the fit
         self._configure(module)
-        generator = make_generator(draw_seed(random_state), module.scale.device)
-        with torch.no_grad():
-            Z = as_array(module.sample_prior(int(n_samples), generator))
+        seed = draw_seed(random_state)
+        if prior == "gmm":
+            Z = _sample_mixture(as_array(module.codes), int(n_samples), self._seed, seed)
+        else:
+            generator = make_generator(seed, module.scale.device)
+            with torch.no_grad():
+                Z = as_array(module.sample_prior(int(n_samples), generator))
         # decoded in the model's float32, in the user's units in float64: small differences of large
         # numbers survive
         return self._apply(Z, lambda module, z: module.from_units(module.decode(z).double()))
@@ -510,6 +657,33 @@ class BaseAutoencoder(
         if module is not None and module.scale.device.type != "cpu":
             state["module_"] = portable_copy(module)
         return state
+
+
+def _filled_in(doc: str, marker: str, text: str) -> str:
+    """The text in the marker's place, indented as it is."""
+    return re.sub(
+        rf"^( *){re.escape(marker)}\n", lambda found: textwrap.indent(text, found.group(1)), doc, flags=re.M
+    )
+
+
+def _sample_mixture(codes: np.ndarray, n_samples: int, fit_seed: int, seed: int) -> np.ndarray:
+    """Draws from a GaussianMixture fitted to the codes: (n_samples, k), float32."""
+    from sklearn.mixture import GaussianMixture  # here: importing it takes longer than this package
+
+    n_rows, k = codes.shape
+    spread = codes.std() or 1.0
+    # a full covariance of k components needs a few times as many rows as it has columns
+    n_gaussians = max(1, min(10, n_rows // (3 * (k + 1)), len(np.unique(codes, axis=0))))
+    mixture = GaussianMixture(n_gaussians, random_state=fit_seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # an approximation will do
+        mixture.fit(codes.astype(np.float64) / spread)
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(n_gaussians, size=n_samples, p=mixture.weights_)
+    Z = rng.normal(size=(n_samples, k))
+    for i, (mean, covariance) in enumerate(zip(mixture.means_, mixture.covariances_)):
+        Z[chosen == i] = mean + Z[chosen == i] @ np.linalg.cholesky(covariance).T
+    return (spread * Z).astype(np.float32)
 
 
 def _reconstruct(module: AutoencoderModule, rows: Tensor) -> Tensor:

@@ -33,10 +33,35 @@ def in_unit_interval(X: np.ndarray) -> bool:
     return 0.0 <= low <= 0.01 and 0.99 <= high <= 1.0
 
 
+def in_unit_range(X: np.ndarray) -> bool:
+    """Whether all numbers lie in [0, 1], up to rounding."""
+    low, high = _range(X)
+    return low >= 0.0 and high <= 1.0
+
+
+def is_binary(X: np.ndarray) -> bool:
+    """Whether there are zeros and ones, and nothing else."""
+    return (
+        all(np.isin(X[rows], (0, 1)).all() for rows in gen_batches(len(X), _CHUNK_ROWS)) and X.max() > X.min()
+    )
+
+
+def on_a_grid(X: np.ndarray, n_bins: int) -> bool:
+    """Whether all numbers are j / (L - 1), or all are (j + 1/2) / L, for L bins and whole j."""
+
+    def all_close(scale: float, offset: float) -> bool:
+        return all(
+            np.abs((j := X[rows] * scale - offset) - np.rint(j)).max() < 1e-3
+            for rows in gen_batches(len(X), _CHUNK_ROWS)
+        )
+
+    return all_close(n_bins - 1, 0.0) or all_close(n_bins, 0.5)
+
+
 def check_unit_interval(X: np.ndarray) -> None:
     """Raise ValueError for rows that a sigmoid output cannot learn."""
-    low, high = _range(X)
-    if low < 0.0 or high > 1.0:
+    if not in_unit_range(X):
+        low, high = _range(X)
         raise ValueError(
             "X must lie in [0, 1] to be learned with a sigmoid output or a cross-entropy: divide it by its "
             "maximum, put a MinMaxScaler before this step, or use a squared error with "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from skswae import networks
-from skswae._torch import as_array, derive_seed
+from skswae._torch import as_array, derive_seed, make_generator
 
 Terms = dict[str, Tensor]
 
@@ -33,19 +33,34 @@ class AutoencoderModule(nn.Module, abc.ABC):
     location : Tensor of shape (d,), float64
     scale : Tensor of shape (), float64
         The module works on x = (row - location) / scale; see :meth:`to_units` and :meth:`from_units`.
+    codes : Tensor of shape (at most 5000, k)
+        Codes of training rows drawn at random, for a density fitted to them afterwards.
+    learning_rates : dict of str to float
+        Rates of players that do not take the estimator's.
+    settled : bool
+        Whether the objective stays as it is from now on: no weight of it is warming up.
     """
 
     location: Tensor
     scale: Tensor
+    codes: Tensor
+
+    settled = True
 
     def __init__(self, parts: Parts):
         super().__init__()
         self.n_components = parts.n_components
         self.out_activation = parts.out_activation
-        self.encoder = parts.encoder()
-        self.decoder = parts.decoder()
+        self.learning_rates: dict[str, float] = {}
+        self.build_networks(parts)
         self.register_buffer("location", parts.location.clone())
         self.register_buffer("scale", parts.scale.clone())
+        self.register_buffer("codes", torch.zeros((0, parts.n_components), dtype=torch.float32))
+
+    def build_networks(self, parts: Parts) -> None:
+        """Register the networks; a subclass with other ones than these two writes its own."""
+        self.encoder = parts.encoder()
+        self.decoder = parts.decoder()
 
     # -- what the estimator calls ------------------------------------------
 
@@ -81,22 +96,40 @@ class AutoencoderModule(nn.Module, abc.ABC):
     def before_training(self, batches: Iterable[Tensor]) -> None:
         """A first look at the training rows of this training, in order."""
 
+    def before_epoch(self, epoch: int) -> None:
+        """The number of the epoch that begins, from 0; later trainings count on."""
+
+    @torch.no_grad()
     def after_training(self, batches: Iterable[Tensor], keep: bool) -> None:
         """A last pass over the training rows in order; ``keep``: earlier passes over other rows count too."""
+        self.start_gathering(keep)
+        generator = make_generator(0, self.codes.device)
+        kept = _Draw(_MAX_CODES, generator)
+        if keep:
+            kept.add(self.codes)
+        for x in batches:
+            z = self.encode(x)
+            self.gather(x, z)
+            kept.add(z.float())
+        self.codes = kept.rows()
+
+    def start_gathering(self, keep: bool) -> None:
+        """Before the last pass: what :meth:`gather` adds to."""
+
+    def gather(self, x: Tensor, z: Tensor) -> None:
+        """A batch of the last pass, and its codes."""
 
     # -- helpers -----------------------------------------------------------
 
     def has_shapes_of(self, network: Any) -> bool:
-        """Whether the network would build an encoder and a decoder of the same weights."""
-        sizes = self.location.numel(), self.n_components
-        for role, part, (n_inputs, n_outputs) in (
-            ("encoder", self.encoder, sizes),
-            ("decoder", self.decoder, sizes[::-1]),
-        ):
-            fitted = part.network if isinstance(part, _LinearPath) else part
-            fresh = networks.build(network, role, n_inputs, n_outputs, seed=0)
-            if _shapes(fitted) != _shapes(fresh):
-                return False
+        """Whether the network would build parts of the same weights."""
+        for part in self.modules():
+            built_as: Any = getattr(part, "_built_as", None)
+            if built_as is not None:
+                role, inputs, n_outputs = built_as
+                fresh = networks.build(network, role, inputs, n_outputs, seed=0)
+                if _shapes(part) != _shapes(fresh):
+                    return False
         return True
 
     def activate(self, logits: Tensor) -> Tensor:
@@ -110,6 +143,34 @@ class AutoencoderModule(nn.Module, abc.ABC):
     def from_units(self, x: Tensor) -> Tensor:
         """The module's units to the user's, in float64 arithmetic and the dtype of x."""
         return (x.double() * self.scale + self.location).to(x.dtype)
+
+
+_MAX_CODES = 5000
+
+
+class _Draw:
+    """Rows drawn at random, without replacement, from all that are added: those of the smallest keys."""
+
+    def __init__(self, n_rows: int, generator: torch.Generator):
+        self.n_rows = n_rows
+        self.generator = generator
+        self._rows: list[Tensor] = []
+        self._keys: list[Tensor] = []
+
+    def add(self, rows: Tensor) -> None:
+        """More rows to draw from: (n, k)."""
+        key = torch.rand(len(rows), dtype=torch.float64, device=rows.device, generator=self.generator)
+        self._rows.append(rows)
+        self._keys.append(key)
+        if sum(map(len, self._keys)) > 2 * self.n_rows:
+            self.rows()
+
+    def rows(self) -> Tensor:
+        """At most ``n_rows`` of them: (n_rows, k)."""
+        rows, keys = torch.cat(self._rows), torch.cat(self._keys)
+        order = keys.argsort()[: self.n_rows]
+        self._rows, self._keys = [rows[order]], [keys[order]]
+        return self._rows[0]
 
 
 # ---------------------------------------------------------------------------
@@ -161,23 +222,45 @@ class Parts:
 
     def encoder(self, part: str = "encoder") -> nn.Module:
         """A network from rows to codes: (n, d) -> (n, k)."""
-        return self._encoder(part, self.n_components)
+        return self._encoder(part, "encoder", (self.n_features,), self.n_components, slice(None))
 
-    def gaussian_encoder(self, part: str) -> nn.Module:
-        """A network from rows to the mean and the free log-variance of codes: (n, d) -> (n, 2 k)."""
-        return self._encoder(part, 2 * self.n_components)
+    def gaussian_encoder(self, part: str, columns: slice = slice(None)) -> nn.Module:
+        """A network from rows to the mean and the free log-variance of codes: (n, d) -> (n, 2 k).
+
+        Of some columns of the code, if they are given.
+        """
+        n_outputs = 2 * len(range(self.n_components)[columns])
+        return self._encoder(part, "encoder", (self.n_features,), n_outputs, columns)
 
     def decoder(self, part: str = "decoder") -> nn.Module:
         """A network from codes to rows before the activation: (n, k) -> (n, d)."""
-        network = networks.build(
-            self.network, "decoder", self.n_components, self.n_features, self._seed_of(part)
-        )
+        return self._decoder(part, "decoder", (self.n_components,), range(self.n_components))
+
+    # Of two levels, the upper one is the code's first columns, the lower one the rest.
+
+    def joint_encoder(self, part: str, n_upper: int) -> nn.Module:
+        """From a row and its upper code to mean and free log-variance of the lower: (n, 2 n_lower)."""
+        inputs, n_lower = (self.n_features, n_upper), self.n_components - n_upper
+        return self._encoder(part, "joint_encoder", inputs, 2 * n_lower, slice(n_upper, None))
+
+    def conditional_prior(self, part: str, n_upper: int) -> nn.Module:
+        """From an upper code to mean and free log-variance of the lower one: (n, 2 n_lower)."""
+        n_outputs = 2 * (self.n_components - n_upper)
+        network = self._build(part, "conditional_prior", (n_upper,), n_outputs)
         if self._start is None:
             return network
-        weight = torch.zeros(self.n_features, self.n_components, dtype=torch.float32)
-        weight[:, : self._start.rank] = self._start.decoder_weight
-        started = torch.ones(self.n_features, dtype=torch.bool)
-        return _LinearPath(weight, self._start.decoder_bias, network, started)
+        weight, bias = torch.zeros(n_outputs, n_upper), torch.zeros(n_outputs)
+        return _LinearPath(weight, bias, network, torch.ones(n_outputs, dtype=torch.bool), (n_upper,))
+
+    def joint_decoder(self, part: str, n_upper: int) -> nn.Module:
+        """From lower and upper codes to rows before the activation: (n, n_lower), (n, n_upper) -> (n, d)."""
+        k = self.n_components
+        columns = [*range(n_upper, k), *range(n_upper)]
+        return self._decoder(part, "joint_decoder", (k - n_upper, n_upper), columns)
+
+    def critic(self, part: str, layer_sizes: list[int]) -> nn.Module:
+        """A network that tells codes from codes: (n, k) -> (n, 1)."""
+        return networks.build_critic(self.n_components, layer_sizes, self._seed_of(part))
 
     def choose_rows(self, n_rows: int, part: str) -> Tensor:
         """At most ``n_rows`` different training rows, at random: (n_rows, d)."""
@@ -186,18 +269,35 @@ class Parts:
         chosen = rng.choice(len(self.rows), size=n_rows, replace=False)
         return self.rows[torch.from_numpy(chosen).to(self.rows.device)].cpu()
 
-    def _encoder(self, part: str, n_outputs: int) -> nn.Module:
-        network = networks.build(self.network, "encoder", self.n_features, n_outputs, self._seed_of(part))
+    def _build(self, part: str, role: str, inputs: tuple[int, ...], n_outputs: int) -> nn.Module:
+        network = networks.build(self.network, role, inputs, n_outputs, self._seed_of(part))
+        network._built_as = role, inputs, n_outputs  # type: ignore[assignment]
+        return network
+
+    def _encoder(
+        self, part: str, role: str, inputs: tuple[int, ...], n_outputs: int, columns: slice
+    ) -> nn.Module:
+        network = self._build(part, role, inputs, n_outputs)
         if self._start is None:
             return network
-        weight = torch.zeros(n_outputs, self.n_features, dtype=torch.float32)
+        start = self._start.encoder_weight[columns]  # (at most the columns, d)
+        weight = torch.zeros(n_outputs, sum(inputs), dtype=torch.float32)
         bias = torch.zeros(n_outputs, dtype=torch.float32)
-        weight[: self._start.rank] = self._start.encoder_weight
-        bias[: self._start.rank] = self._start.encoder_bias
+        weight[: len(start), : self.n_features] = start
+        bias[: len(start)] = self._start.encoder_bias[columns]
         # components beyond the rank of the data have no PCA start: they keep the network's first output
         started = torch.ones(n_outputs, dtype=torch.bool)
-        started[self._start.rank : self.n_components] = False
-        return _LinearPath(weight, bias, network, started)
+        started[len(start) : len(range(self.n_components)[columns])] = False
+        return _LinearPath(weight, bias, network, started, inputs)
+
+    def _decoder(self, part: str, role: str, inputs: tuple[int, ...], columns: Sequence[int]) -> nn.Module:
+        network = self._build(part, role, inputs, self.n_features)
+        if self._start is None:
+            return network
+        weight = torch.zeros(self.n_features, self.n_components, dtype=torch.float32)
+        weight[:, : self._start.rank] = self._start.decoder_weight
+        started = torch.ones(self.n_features, dtype=torch.bool)
+        return _LinearPath(weight[:, list(columns)], self._start.decoder_bias, network, started, inputs)
 
     def _seed_of(self, part: str) -> int:
         # each part's weights depend on its own name only, so that another part's size or presence
@@ -258,9 +358,14 @@ def _pca_start(rows: Tensor, n_components: int, out_activation: str, seed: int) 
 
 
 class _LinearPath(nn.Module):
-    """linear(x) + network(x), with the network's output zero at the start where ``started`` says so."""
+    """linear(x) + network(x), with the network's output zero at the start where ``started`` says so.
 
-    def __init__(self, weight: Tensor, bias: Tensor, network: nn.Module, started: Tensor):
+    x may come in several pieces, of the widths ``inputs``; the linear map takes them side by side.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor, network: nn.Module, started: Tensor, inputs: tuple[int, ...]
+    ):
         super().__init__()
         self.linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0], dtype=torch.float32)
         with torch.no_grad():
@@ -269,19 +374,19 @@ class _LinearPath(nn.Module):
         self.network = network
         # a network whose last layer cannot be zeroed gets a factor per output instead, which learns slower
         self.gate: nn.Parameter | None = None
-        if not _zero_outputs(network, weight.shape[1], started):
+        if not _zero_outputs(network, inputs, started):
             self.gate = nn.Parameter((~started).float())
 
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.network(x)
+    def forward(self, *x: Tensor) -> Tensor:
+        out = self.network(*x)
         if self.gate is not None:
             out = self.gate * out
-        return self.linear(x) + out
+        return self.linear(x[0] if len(x) == 1 else torch.cat(x, dim=1)) + out
 
 
-def _zero_outputs(network: nn.Module, n_inputs: int, started: Tensor) -> bool:
+def _zero_outputs(network: nn.Module, inputs: tuple[int, ...], started: Tensor) -> bool:
     """Zero the last layer's weights of the outputs ``started``; False, and no change, if that fails."""
-    layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d)]
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
     if not layers:
         return False
     last = layers[-1]
@@ -294,13 +399,13 @@ def _zero_outputs(network: nn.Module, n_inputs: int, started: Tensor) -> bool:
         rows = started
     before = [p.detach().clone() for p in last.parameters()]
     generator = torch.Generator().manual_seed(0)
-    trial = torch.randn(16, n_inputs, generator=generator, dtype=torch.float32)
+    trial = [torch.randn(16, n, generator=generator, dtype=torch.float32) for n in inputs]
     network.eval()
     with torch.no_grad():
         for parameter in last.parameters():
             parameter[rows] = 0.0
     with torch.enable_grad():
-        out = network(trial)[:, started]
+        out = network(*trial)[:, started]
         # a layer to which no gradient comes back would stay zero: under a ReLU, or before other layers
         loss = (out * torch.randn(out.shape, generator=generator, dtype=out.dtype)).sum()
     zeroed = bool((out == 0).all()) and loss.requires_grad

@@ -1,11 +1,12 @@
-"""Distributions over codes: Gaussians given by mean and log-variance, and mixtures of them."""
+"""Distributions over codes: Gaussians given by mean and log-variance, mixtures of them, pseudo-inputs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 LOG_VARIANCE_RANGE = 8.0
 """Width of the interval of log-variances: [-6, 2] in the code of VampPrior, MIM and SWAE."""
@@ -23,12 +24,14 @@ def bounded_log_variance(h: Tensor, scale_floor: float) -> Tensor:
     ----------
     h : Tensor of any shape
     scale_floor : float
-        The smallest standard deviation, above 0, in units of the code.
+        The smallest standard deviation, in units of the code; 0 leaves h as it is.
 
     Returns
     -------
     log_variance : Tensor of h's shape
     """
+    if scale_floor == 0:
+        return h
     return 2.0 * math.log(scale_floor) + LOG_VARIANCE_RANGE * torch.sigmoid(h)
 
 
@@ -76,3 +79,85 @@ def sample_mixture(
     chosen = torch.searchsorted(cumulative, position, right=True)  # (n_samples,)
     noise = torch.randn((n_samples, mean.shape[1]), dtype=mean.dtype, device=mean.device, generator=generator)
     return sample_gaussian(mean[chosen], log_variance[chosen], noise)
+
+
+def gaussian_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(z; m, diag s^2) of each row.
+
+    Parameters
+    ----------
+    z, mean, log_variance : Tensor of shape (..., k), which broadcast
+
+    Returns
+    -------
+    log_prob : Tensor of shape (...)
+    """
+    squares = (z - mean).square() * torch.exp(-log_variance)
+    return -0.5 * (math.log(2.0 * math.pi) + log_variance + squares).sum(dim=-1)
+
+
+def standard_normal_log_prob(z: Tensor) -> Tensor:
+    """log N(z; 0, I) of each row: (n, k) -> (n,)."""
+    return -0.5 * (math.log(2.0 * math.pi) + z.square()).sum(dim=-1)
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(m, diag s^2) || N(0, I)) of each row, in closed form: (n, k), (n, k) -> (n,)."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(dim=-1)
+
+
+def mixture_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log of 1/K sum_k N(z; m_k, diag s_k^2) of each row.
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, k)
+    mean, log_variance : Tensor of shape (n_mixture, k)
+
+    Returns
+    -------
+    log_prob : Tensor of shape (n,)
+    """
+    components = gaussian_log_prob(z[:, None, :], mean, log_variance)  # (n, n_mixture)
+    return torch.logsumexp(components, dim=1) - math.log(len(mean))
+
+
+class PseudoInputs(nn.Module):
+    """Learned rows u_1, ..., u_K, kept within the range of the training rows.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (K, d)
+        Where they start.
+
+    Attributes
+    ----------
+    rows : nn.Parameter of shape (K, d)
+    lowest, highest : Tensor of shape (d,)
+        The range.
+    """
+
+    lowest: Tensor
+    highest: Tensor
+
+    def __init__(self, rows: Tensor):
+        super().__init__()
+        self.rows = nn.Parameter(rows)
+        self.register_buffer("lowest", rows.amin(dim=0))
+        self.register_buffer("highest", rows.amax(dim=0))
+
+    @torch.no_grad()
+    def widen(self, batches: Iterable[Tensor]) -> None:
+        """Take rows into the range."""
+        for x in batches:
+            self.lowest.copy_(torch.minimum(self.lowest, x.amin(dim=0)))
+            self.highest.copy_(torch.maximum(self.highest, x.amax(dim=0)))
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Move the pseudo-inputs into the range, after a step of the optimiser.
+
+        A projection, not a hard tanh inside the model: that has no gradient at the ends of the range, where
+        most pixels of an image lie.
+        """
+        self.rows.clamp_(self.lowest, self.highest)

@@ -11,26 +11,15 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
-from skswae import _priors
+from skswae import _likelihoods, _priors
 from skswae._base import BaseAutoencoder
+from skswae._mixins import PseudoInputMixin, ReconstructionMixin
 from skswae._module import AutoencoderModule, Parts, Terms
 from skswae._torch import as_array
 
 # ---------------------------------------------------------------------------
 # The mathematics
 # ---------------------------------------------------------------------------
-
-
-def squared_error(x: Tensor, logits: Tensor, out_activation: str = "identity") -> Tensor:
-    """||x - D(z)||_2^2 of each row, from the decoder's output before its activation: (n, d) -> (n,)."""
-    decoded = torch.sigmoid(logits) if out_activation == "sigmoid" else logits
-    return (x - decoded).square().sum(dim=1)
-
-
-def binary_cross_entropy(x: Tensor, logits: Tensor) -> Tensor:
-    """-sum_j [x_j log D_j + (1 - x_j) log(1 - D_j)] of each row, D = sigmoid(logits): (n, d) -> (n,)."""
-    # log(1 + e^l) - x l, stable at both ends
-    return (nn.functional.softplus(logits) - x * logits).sum(dim=1)
 
 
 def swae_loss(
@@ -114,7 +103,7 @@ class SWAEModule(AutoencoderModule):
 
     Attributes
     ----------
-    pseudo_inputs : nn.Parameter of shape (K, d)
+    pseudo_inputs : PseudoInputs
     usage : Tensor of shape (K,), float64
         Training rows whose closest pseudo-input is u_k, counted by :meth:`after_training`. In
         ``partial_fit`` earlier rows fade by a tenth in each call.
@@ -124,8 +113,6 @@ class SWAEModule(AutoencoderModule):
         As the parameters of :class:`SWAETransformer`; sampling as in the paper unless told otherwise.
     """
 
-    lowest: Tensor
-    highest: Tensor
     usage: Tensor
     residual: Tensor
 
@@ -145,15 +132,14 @@ class SWAEModule(AutoencoderModule):
         self._decoder_mixes_rows = any(
             isinstance(m, nn.modules.batchnorm._NormBase) for m in self.decoder.modules()
         )
-        self.pseudo_inputs = nn.Parameter(parts.choose_rows(n_pseudo_inputs, "pseudo_inputs"))
-        self.register_buffer("lowest", self.pseudo_inputs.detach().amin(dim=0))
-        self.register_buffer("highest", self.pseudo_inputs.detach().amax(dim=0))
-        self.register_buffer("usage", torch.ones(len(self.pseudo_inputs), dtype=torch.float64))
+        rows = parts.choose_rows(n_pseudo_inputs, "pseudo_inputs")
+        self.pseudo_inputs = _priors.PseudoInputs(rows)
+        self.register_buffer("usage", torch.ones(len(rows), dtype=torch.float64))
         self.register_buffer("residual", torch.zeros(self.n_components, dtype=torch.float64))
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
         z_e = self.encode(x)
-        mean, log_variance = self.conditional_prior(self.pseudo_inputs[self.assign(x, z_e)])
+        mean, log_variance = self.conditional_prior(self.pseudo_inputs.rows[self.assign(x, z_e)])
         noise = torch.randn(z_e.shape, dtype=z_e.dtype, device=z_e.device, generator=generator)
         z_d = _priors.sample_gaussian(mean, log_variance, noise)
         if self._decoder_mixes_rows:
@@ -165,9 +151,7 @@ class SWAEModule(AutoencoderModule):
 
     def cost(self, x: Tensor, logits: Tensor) -> Tensor:
         """c(x, D(z)) of each row: (n, d) -> (n,)."""
-        if self.reconstruction == "binary_cross_entropy":
-            return binary_cross_entropy(x, logits)
-        return squared_error(x, logits, self.out_activation)
+        return _likelihoods.reconstruction_cost(x, logits, self.reconstruction, self.out_activation)
 
     def conditional_prior(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of p(z_d | u): (n, d) -> (n, k), (n, k)."""
@@ -179,42 +163,35 @@ class SWAEModule(AutoencoderModule):
         """Step 2: the index of each row's closest pseudo-input: (n, d) -> (n,)."""
         if self.search_space == "latent":
             queries = self.encode(x) if z_e is None else z_e
-            return closest(queries, self.encode(self.pseudo_inputs), self.metric)
+            return closest(queries, self.encode(self.pseudo_inputs.rows), self.metric)
         if self.metric == "cosine":  # an angle needs the user's origin
             origin = self.location / self.scale  # float64, as closest computes
-            return closest(x.double() + origin, self.pseudo_inputs.double() + origin, self.metric)
-        return closest(x, self.pseudo_inputs, self.metric)
+            return closest(x.double() + origin, self.pseudo_inputs.rows.double() + origin, self.metric)
+        return closest(x, self.pseudo_inputs.rows, self.metric)
 
-    @torch.no_grad()
     def before_training(self, batches: Iterable[Tensor]) -> None:
-        for x in batches:
-            self.lowest.copy_(torch.minimum(self.lowest, x.amin(dim=0)))
-            self.highest.copy_(torch.maximum(self.highest, x.amax(dim=0)))
+        self.pseudo_inputs.widen(batches)
 
-    @torch.no_grad()
     def after_step(self) -> None:
-        # a projection, not a hard tanh inside the model: that has no gradient at the ends of the range,
-        # where most pixels of an image lie
-        self.pseudo_inputs.clamp_(self.lowest, self.highest)
+        self.pseudo_inputs.project()
 
-    @torch.no_grad()
-    def after_training(self, batches: Iterable[Tensor], keep: bool) -> None:
+    def start_gathering(self, keep: bool) -> None:
         for total in (self.usage, self.residual):
             if keep:  # rows of earlier passes fade: they were assigned by a model that has moved on
                 total *= 0.9
             else:
                 total.zero_()
-        mean, _ = self.conditional_prior(self.pseudo_inputs)
-        for x in batches:
-            z_e = self.encode(x)
-            cell = self.assign(x, z_e)
-            self.usage += torch.bincount(cell, minlength=len(self.usage))
-            self.residual += (z_e - mean[cell]).double().square().sum(dim=0)
+
+    def gather(self, x: Tensor, z: Tensor) -> None:
+        cell = self.assign(x, z)
+        mean, _ = self.conditional_prior(self.pseudo_inputs.rows[cell])
+        self.usage += torch.bincount(cell, minlength=len(self.usage))
+        self.residual += (z - mean).double().square().sum(dim=0)
 
     @torch.no_grad()
     def sample_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """z from the marginal prior sum_k w_k p(z | u_k): (n_samples, k)."""
-        mean, log_variance = self.conditional_prior(self.pseudo_inputs)  # (K, k) each
+        mean, log_variance = self.conditional_prior(self.pseudo_inputs.rows)  # (K, k) each
         if self.prior_scale == "matched":
             within = self.residual / self.usage.sum()  # (k,)
             log_variance = torch.maximum(log_variance, within.log().to(log_variance.dtype))
@@ -232,7 +209,7 @@ class SWAEModule(AutoencoderModule):
 # ---------------------------------------------------------------------------
 
 
-class SWAETransformer(BaseAutoencoder):
+class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
     r"""Symmetric Wasserstein Autoencoder: a learned, non-linear, invertible, generative code.
 
     A deterministic encoder E, a decoder D, and a learned prior, a mixture of Gaussians p(z | u_k) over K
@@ -282,53 +259,7 @@ class SWAETransformer(BaseAutoencoder):
         ends on its floor; "matched" is at least the root mean squared distance of the training codes from
         the mean of their closest pseudo-input's prior, in each component, over all rows. It can be set on
         a fitted model.
-    network : object or None, default=None
-        What encoder, decoder and conditional prior are built from: an instance from
-        :mod:`skswae.networks`, or one of your own with its two methods. None is ``GatedMLP()``.
-    init : {"pca", "random"}, default="pca"
-        "pca" puts a trainable linear map beside each network and starts at PCA's solution, with the
-        networks' last layers at zero. "random" is the paper's start, the networks alone.
-    output_activation : {"auto", "identity", "sigmoid"}, default="auto"
-        Of the decoder. "auto" is a sigmoid for the cross-entropy and for data whose minimum is 0 and
-        maximum 1 (to 1 %), else the identity.
-    scaling : "auto" or None, default="auto"
-        "auto": with an identity output the networks see the data less their mean, divided by one number
-        that makes the mean variance 1, so that results do not depend on the unit or the origin. None: the
-        data as they are.
-    augment : callable or None, default=None
-        ``f(x, generator) -> x``, applied to each training batch, a tensor in the units of X on the
-        training device, before everything else: input and target alike. It is applied to held-out rows
-        with fixed noise, never in :meth:`transform`. It must be picklable if the estimator is to be.
-    max_iter : int, default=40
-        Epochs: passes over the training rows.
-    batch_size : int, default=64
-        Rows a step, or somewhat more: an epoch is cut into as many batches of at least this size as it has
-        rows for, all nearly equal. Fewer than two batches' worth of rows are one batch.
-    learning_rate : {"one_cycle", "constant"}, default="one_cycle"
-        Course of Adam's rate. "one_cycle" rises to ``learning_rate_init`` over the first 30 % of the steps
-        and falls to nearly 0; "constant" is the paper's.
-    learning_rate_init : float, default=1.25e-3
-        Adam's rate, or the highest of the cycle; above 0.
-    early_stopping : bool, default=False
-        Whether to hold out rows, stop when their loss stops falling, and keep the best epoch.
-    validation_fraction : float in (0, 1), default=0.1
-        Share of the rows held out by ``early_stopping``.
-    n_iter_no_change : int or inf, default=10
-        Epochs without a gain of ``tol`` before ``early_stopping`` stops.
-    tol : float, default=1e-4
-        Smallest relative gain of the held-out loss that counts as one.
-    warm_start : bool, default=False
-        Whether a further :meth:`fit` goes on for ``max_iter`` more epochs instead of starting anew. The
-        optimiser's state goes on too, unless the estimator was pickled, copied or interrupted, or stopped
-        early, in between. What decides the shape of the model must stay as it was.
-    device : str or torch.device, default="auto"
-        "auto" is "cuda" where there is one, else "cpu". Setting it on a fitted model moves the model.
-    random_state : int, RandomState instance or None, default=None
-        Seed of weights, batches and noise. Equal ints give bit-equal fits on one machine with equal numbers
-        of torch threads. Torch's and Python's global streams are never moved; None draws a seed from
-        NumPy's.
-    verbose : int or bool, default=0
-        Whether to print the losses of each epoch.
+    {shared parameters}
 
     Attributes
     ----------
@@ -336,10 +267,6 @@ class SWAETransformer(BaseAutoencoder):
         Means over each epoch of "loss" and its terms unweighted: "x_loss", "reconstruction_loss" and
         "z_loss"; "validation_loss" with ``early_stopping`` (NaN in epochs without). In the units of the
         networks (``scale_``).
-    loss_curve_ : ndarray of shape (n_iter_,)
-        ``history_["loss"]``.
-    n_iter_ : int
-        Epochs trained.
     module_ : SWAEModule
         The torch module: ``encode``, ``decode``, ``sample_prior``, ``losses``.
     pseudo_inputs_ : ndarray of shape (n_pseudo_inputs_, n_features)
@@ -348,16 +275,7 @@ class SWAETransformer(BaseAutoencoder):
         Their weights in the prior, as ``pseudo_input_weights`` says.
     n_pseudo_inputs_ : int
         K.
-    out_activation_ : {"identity", "sigmoid"}
-        What ``output_activation`` came to.
-    location_ : ndarray of shape (n_features,)
-        What is subtracted before the networks; zeros without scaling.
-    scale_ : float
-        What is divided by after that; 1.0 without scaling.
-    n_features_in_ : int
-        Features seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if X has names that are all strings.
+    {shared attributes}
 
     See Also
     --------
@@ -392,12 +310,12 @@ class SWAETransformer(BaseAutoencoder):
 
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
+        **ReconstructionMixin._parameter_constraints,
         "beta": [Interval(Real, 0, 1, closed="both")],
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "n_pseudo_inputs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "search_space": [StrOptions({"data", "latent"})],
         "metric": [StrOptions({"euclidean", "cosine"})],
-        "reconstruction": [StrOptions({"squared_error", "binary_cross_entropy"})],
         "prior_scale_floor": [Interval(Real, 0, None, closed="neither")],
         "pseudo_input_weights": [StrOptions({"usage", "uniform"})],
         "prior_scale": [StrOptions({"matched", "learned"})],
@@ -442,7 +360,26 @@ class SWAETransformer(BaseAutoencoder):
         random_state=None,
         verbose=0,
     ):
-        self.n_components = n_components
+        super().__init__(
+            n_components,
+            network=network,
+            init=init,
+            output_activation=output_activation,
+            scaling=scaling,
+            augment=augment,
+            max_iter=max_iter,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            warm_start=warm_start,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
         self.beta = beta
         self.alpha = alpha
         self.n_pseudo_inputs = n_pseudo_inputs
@@ -452,23 +389,6 @@ class SWAETransformer(BaseAutoencoder):
         self.prior_scale_floor = prior_scale_floor
         self.pseudo_input_weights = pseudo_input_weights
         self.prior_scale = prior_scale
-        self.network = network
-        self.init = init
-        self.output_activation = output_activation
-        self.scaling = scaling
-        self.augment = augment
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
 
     def _build_module(self, parts: Parts) -> SWAEModule:
         n_rows = len(parts.rows)
@@ -488,27 +408,6 @@ class SWAETransformer(BaseAutoencoder):
             "prior_scale",
         ):
             setattr(module, name, getattr(self, name))
-
-    def _needs_unit_interval(self) -> bool:
-        return self.reconstruction == "binary_cross_entropy"
-
-    def _check_parameters(self) -> None:
-        if self.reconstruction == "binary_cross_entropy" and self.output_activation == "identity":
-            raise ValueError(
-                "The 'output_activation' parameter must be 'sigmoid' or 'auto' with "
-                "reconstruction='binary_cross_entropy'. Got 'identity' instead."
-            )
-
-    @property
-    def pseudo_inputs_(self) -> np.ndarray:
-        """The pseudo-inputs u_1, ..., u_K in the units of the data: (K, n_features)."""
-        module = self.module_
-        return as_array(module.from_units(module.pseudo_inputs.detach().double()))
-
-    @property
-    def n_pseudo_inputs_(self) -> int:
-        """K."""
-        return len(self.module_.pseudo_inputs)
 
     @property
     def pseudo_input_weights_(self) -> np.ndarray:

@@ -93,7 +93,7 @@ class EagerStep:
     preprocess : callable of (x, generator) or None
         Applied to each batch first.
     learning_rate : float
-        The constant rate, or the peak of the cycle.
+        The constant rate, or the peak of the cycle, of each player without one in ``module.learning_rates``.
     n_steps : int or None
         Steps of one cycle of the rate (Smith & Topin, "Super-convergence", 2018: a cosine rise from 1/25
         of the peak over 30 % of the steps, a cosine fall to nearly nothing); None keeps the rate constant.
@@ -117,21 +117,22 @@ class EagerStep:
             name: torch.optim.Adam(parameters, lr=learning_rate, fused=_can_fuse(parameters))
             for name, parameters in self.players.items()
         }
+        rates = {name: module.learning_rates.get(name, learning_rate) for name in self.players}
         for name, optimizer in self.optimizers.items():
             # of other sizes if parameters were frozen or freed in between: then it starts anew
             if state is not None and _sizes(state[name]) == _sizes(optimizer.state_dict()):
                 # a copy: load_state_dict keeps the tensors, and a failed fit must leave them as they were
                 optimizer.load_state_dict(copy.deepcopy(state[name]))
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate
+                group["lr"] = rates[name]
         self.schedulers = [
             torch.optim.lr_scheduler.OneCycleLR(
                 optimizer,
-                max_lr=learning_rate,
+                max_lr=rates[name],
                 total_steps=n_steps + 1,  # the scheduler moves after the last step too
                 cycle_momentum=False,
             )
-            for optimizer in self.optimizers.values()
+            for name, optimizer in self.optimizers.items()
             if n_steps is not None
         ]
 
@@ -186,11 +187,14 @@ class EarlyStopping:
     best_state: dict[str, Any] = field(default_factory=dict)
     n_without_gain: int = 0
 
-    def update(self, loss: float, state: dict[str, Any]) -> bool:
-        """Take an epoch's validation loss and the module's state after it; True when it is time to stop."""
+    def update(self, loss: float, state: dict[str, Any], settled: bool) -> bool:
+        """Take an epoch's validation loss and the module's state after it; True when it is time to stop.
+
+        Epochs of an objective that has not settled do not count against it.
+        """
         if math.isinf(self.reference) or self.reference - loss > self.tol * abs(self.reference):
             self.reference, self.n_without_gain = loss, 0
-        else:
+        elif settled:
             self.n_without_gain += 1
         if loss < self.best:
             self.best, self.best_state = loss, state
@@ -267,6 +271,7 @@ def train(
             epoch_seed = derive_seed(seed, 0, epoch)
             generator.manual_seed(epoch_seed)
             with foreign(epoch_seed) if foreign is not None else contextlib.nullcontext():
+                module.before_epoch(epoch)
                 module.train()
                 batches = source.shuffled(batch_size, derive_seed(seed, 1, epoch))
                 record = _mean_terms((len(x), step(x, generator)) for x in batches)
@@ -282,7 +287,7 @@ def train(
             result.history.append(record)
             complete = (len(result.history), snapshot(module))
             stop = early_stopping is not None and early_stopping.update(
-                record["validation_loss"], complete[1]
+                record["validation_loss"], complete[1], module.settled
             )
             if on_epoch is not None:
                 on_epoch(module, epoch, record, time.perf_counter() - start)

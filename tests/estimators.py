@@ -17,6 +17,17 @@ def discover():
 
 ESTIMATORS = discover()
 
+# settings that take another path through a class
+VARIANTS = [
+    (skswae.WAETransformer, {"divergence": "gan"}),
+    (skswae.WAETransformer, {"divergence": "sliced"}),
+    (skswae.WAETransformer, {"divergence": "sinkhorn"}),
+    (skswae.MIMTransformer, {"sampling": "encoder"}),
+    (skswae.VampPriorTransformer, {"n_components": 3, "warmup": 2}),
+    (skswae.VampPriorTransformer, {"n_components": 1}),
+    (skswae.VAETransformer, {"likelihood_scale": "per_feature"}),
+]
+
 
 def cheap(Estimator, **parameters):
     """An estimator that fits in a fraction of a second."""

@@ -60,6 +60,7 @@ def test_a_seed_moves_no_global_stream(Estimator, network, digits):
 
 
 def test_no_seed_moves_numpy_s_stream_alone(Estimator, digits):
+    np.random.seed(4)
     before = streams()
     np.random.seed(3)  # what a user of the module-level seed does
     a = cheap(Estimator, random_state=None).fit(digits[0])
@@ -272,7 +273,7 @@ def test_partial_fit_is_an_epoch(Estimator, digits):
     whole = cheap(Estimator, max_iter=3, learning_rate="constant").fit(X)
     assert parts.n_iter_ == 3
     for (name, a), b in zip(states(parts).items(), states(whole).values()):
-        if name not in ("usage", "residual"):  # sums over rows add up over calls
+        if name not in ("usage", "residual", "codes"):  # sums and draws over the rows of all calls
             assert torch.equal(a, b), name
 
 
@@ -513,7 +514,7 @@ def test_odd_networks_learn(Estimator, kind, digits):
     again = copy.deepcopy(fitted).partial_fit(X)
     assert again.n_iter_ == 5
     if kind == "has a frozen bias at its end":
-        assert torch.equal(encoder.network[-1].bias, torch.full((2,), 3.0))
+        assert torch.all(encoder.network[-1].bias == 3.0)
     if kind == "has frozen layers":
         frozen = cheap(Estimator, network=Odd(kind), max_iter=1).fit(X).module_.encoder.network[0].weight
         assert torch.equal(frozen, encoder.network[0].weight)

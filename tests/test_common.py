@@ -11,7 +11,8 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 import skswae
 from skswae._base import BaseAutoencoder
 
-from .estimators import ESTIMATORS, cheap
+from .estimators import ESTIMATORS, VARIANTS, cheap
+from .outside_objective import DenoisingTransformer
 
 SHARED = {
     "network": None,
@@ -34,7 +35,11 @@ SHARED = {
 }
 
 
-@parametrize_with_checks([cheap(E, random_state=seed) for E in ESTIMATORS for seed in (0, None)])
+@parametrize_with_checks(
+    [cheap(E, random_state=seed) for E in ESTIMATORS for seed in (0, None)]
+    + [cheap(E, **parameters) for E, parameters in VARIANTS]
+    + [DenoisingTransformer(n_components=2, max_iter=3, random_state=0)]
+)
 def test_sklearn_checks(estimator, check):
     check(estimator)
 

@@ -51,3 +51,51 @@ def test_split_is_a_partition():
 )  # fmt: skip
 def test_in_unit_interval(low, high, expected):
     assert _data.in_unit_interval(np.array([[low, high]], dtype=float)) == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_bins", [2, 17, 256, 65536])
+def test_on_a_grid(n_bins, dtype):
+    """Grey levels j / (L - 1), or middles of bins (j + 1/2) / L; not a mixture of them."""
+    j = np.arange(n_bins)[:, None]
+    ends, middles = j / (n_bins - 1), (j + 0.5) / n_bins
+    for values in (
+        ends.astype(dtype), middles.astype(dtype),
+        j.astype(dtype) / dtype(n_bins - 1), (j.astype(dtype) + dtype(0.5)) / dtype(n_bins),
+    ):  # fmt: skip
+        assert _data.on_a_grid(values, n_bins)
+    assert not _data.on_a_grid(np.vstack([ends, middles]).astype(dtype), n_bins)
+    assert not _data.on_a_grid((ends * 0.9).astype(dtype), n_bins)
+    off = ends.astype(dtype)
+    off[-1] = 1 - 0.3 / n_bins  # one number in the last chunk
+    assert not _data.on_a_grid(off, n_bins)
+
+
+def test_other_numbers_of_grey_levels_are_no_grid(digits):
+    X = digits[0]  # j / 16
+    assert _data.on_a_grid(X, 17)
+    assert not _data.on_a_grid(X, 16)
+    assert not _data.on_a_grid(X, 256)
+    assert _data.on_a_grid((X > 0.5).astype(float), 256)
+
+
+def test_is_binary():
+    ones = np.zeros((9000, 2))  # more than one chunk
+    ones[5000, 1] = 1
+    assert _data.is_binary(ones)
+    assert _data.is_binary(ones.astype(np.float32))
+    assert not _data.is_binary(ones * 0)
+    assert not _data.is_binary(ones * 0 + 1)
+    for other in (0.5, -1.0, 2.0, 1 + 1e-12):
+        X = ones.copy()
+        X[8999, 0] = other
+        assert not _data.is_binary(X)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(0, 1, True), (0.3, 0.6, True), (0, 0, True), (1, 1, True), (-1e-9, 1, False), (0, 1 + 1e-9, False),
+     (-4e-16, 1 + 4e-16, True)],
+)  # fmt: skip
+def test_in_unit_range(low, high, expected):
+    assert _data.in_unit_range(np.array([[low, high]], dtype=float)) == expected

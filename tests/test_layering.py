@@ -9,12 +9,14 @@ PACKAGE = pathlib.Path(skswae.__file__).parent
 
 # a module may import those of later layers
 LAYERS = [
-    {"__init__"},
+    {"__init__", "base"},
     {"_swae", "_ae", "_vae", "_wae", "_vampprior", "_mim"},
+    {"_latent"},
+    {"_mixins"},
     {"_base"},
     {"_data", "_training"},
     {"_module"},
-    {"networks", "_priors", "_divergences"},
+    {"networks", "_priors", "_likelihoods", "_divergences"},
     {"_torch"},
 ]
 

@@ -11,8 +11,9 @@ from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
 from torch import nn
 
 from skswae import SWAETransformer
+from skswae._likelihoods import binary_cross_entropy, squared_error
 from skswae._module import Parts
-from skswae._swae import SWAEModule, binary_cross_entropy, closest, squared_error, swae_loss
+from skswae._swae import SWAEModule, closest, swae_loss
 from skswae.networks import GatedMLP
 
 from .estimators import cheap
@@ -89,7 +90,7 @@ def test_losses_equal_equation_10_in_numpy(cost, space, metric, beta):
     terms = loss_of(module, x)
 
     noise = torch.randn(20, 3, dtype=torch.float64, generator=generator()).numpy()
-    X, U = x.numpy(), module.pseudo_inputs.detach().numpy()
+    X, U = x.numpy(), module.pseudo_inputs.rows.detach().numpy()
 
     def encode(rows):
         return gated_mlp(module.encoder, rows)
@@ -162,7 +163,7 @@ def test_beta_0_leaves_the_decoder_free_of_the_prior():
     with torch.no_grad():
         for parameter in module.prior.parameters():
             parameter.mul_(-3.0)
-        module.pseudo_inputs.mul_(0.3)
+        module.pseudo_inputs.rows.mul_(0.3)
     for a, b in zip(before, gradient(module, x, parameters)):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
         assert (a != 0).any()
@@ -274,7 +275,7 @@ def test_every_search_and_both_ends_of_beta_train(space, metric, beta, digits):
 
 def test_pseudo_inputs_start_as_different_training_rows():
     module, x = make_module(n=50, K=20)
-    u = module.pseudo_inputs.detach()
+    u = module.pseudo_inputs.rows.detach()
     distance = torch.cdist(u, x)
     assert torch.all(distance.min(dim=1).values < 1e-6)
     assert len(torch.unique(distance.argmin(dim=1))) == 20
@@ -302,14 +303,14 @@ def test_pseudo_inputs_keep_to_the_range_of_all_rows_seen(rng):
     narrow, wide = rng.uniform(-1, 1, (60, 3)), rng.uniform(-4, 4, (60, 3))
     swae = cheap(SWAETransformer, n_pseudo_inputs=10).partial_fit(narrow)
     module = swae.module_
-    assert torch.all(module.lowest <= module.to_units(torch.from_numpy(narrow)).amin(0).float())
+    assert torch.all(module.pseudo_inputs.lowest <= module.to_units(torch.from_numpy(narrow)).amin(0).float())
     swae.partial_fit(wide)
     np.testing.assert_allclose(
-        swae.module_.from_units(swae.module_.highest.double()), wide.max(axis=0), rtol=1e-5
+        swae.module_.from_units(swae.module_.pseudo_inputs.highest.double()), wide.max(axis=0), rtol=1e-5
     )
     swae.partial_fit(narrow)
     np.testing.assert_allclose(
-        swae.module_.from_units(swae.module_.lowest.double()), wide.min(axis=0), rtol=1e-5
+        swae.module_.from_units(swae.module_.pseudo_inputs.lowest.double()), wide.min(axis=0), rtol=1e-5
     )
 
 
@@ -322,7 +323,7 @@ def test_pseudo_inputs_are_given_in_the_user_s_units(iris):
 
 def test_gradient_reaches_the_closest_pseudo_inputs_only():
     module, x = make_module(K=6)
-    (g,) = gradient(module, x[:5], [module.pseudo_inputs])
+    (g,) = gradient(module, x[:5], [module.pseudo_inputs.rows])
     used = torch.zeros(6, dtype=torch.bool)
     used[module.assign(x[:5])] = True
     assert torch.equal((g != 0).any(dim=1), used)
@@ -345,7 +346,7 @@ def test_the_prior_narrows_to_its_floor(digits):
     swae = cheap(SWAETransformer, prior_scale_floor=0.1, max_iter=60, learning_rate_init=1e-2)
     module = swae.fit(digits[0]).module_
     with torch.no_grad():
-        _, log_variance = module.conditional_prior(module.pseudo_inputs)
+        _, log_variance = module.conditional_prior(module.pseudo_inputs.rows)
     assert 0.1 <= torch.exp(0.5 * log_variance).median() < 0.15
 
 
@@ -414,7 +415,7 @@ def test_samples_have_the_mixture_s_moments(weights, scale, digits):
     module = swae.module_
     with torch.no_grad():
         z = module.sample_prior(200_000, generator()).double().numpy()
-        mean, log_variance = (t.double().numpy() for t in module.conditional_prior(module.pseudo_inputs))
+        mean, log_variance = (t.double().numpy() for t in module.conditional_prior(module.pseudo_inputs.rows))
     variance = np.exp(log_variance)
     if scale == "matched":
         cell = pairwise_distances_argmin(X, swae.pseudo_inputs_.astype(np.float64))

@@ -14,6 +14,9 @@ CPU = torch.device("cpu")
 class Line(nn.Module):
     """One player that fits a number to the rows."""
 
+    learning_rates: dict = {}
+    settled = True
+
     def __init__(self):
         super().__init__()
         self.value = nn.Parameter(torch.zeros(()))
@@ -25,12 +28,18 @@ class Line(nn.Module):
     def losses(self, x, generator):
         yield "line", {"loss": (x - self.value).square().mean(), "size": torch.tensor(float(len(x)))}
 
+    def before_epoch(self, epoch):
+        pass
+
     def after_step(self):
         self.n_after_step += 1
 
 
 class Duel(nn.Module):
     """Two players: "low" pulls a + b down, "high" pulls it up, each by its own parameter alone."""
+
+    learning_rates: dict = {}
+    settled = True
 
     def __init__(self):
         super().__init__()
@@ -45,6 +54,9 @@ class Duel(nn.Module):
         yield "low", {"loss": self.a + self.b}
         self.seen.append(self.a.item())
         yield "high", {"loss": -(self.a + self.b), "gap": self.b - self.a}
+
+    def before_epoch(self, epoch):
+        pass
 
     def after_step(self):
         pass
@@ -129,7 +141,7 @@ def test_early_stopping(tol, patience, stop):
     for epoch, loss in enumerate(losses, start=1):
         with torch.no_grad():
             module.value.fill_(float(epoch))
-        if stopping.update(loss, snapshot(module)):
+        if stopping.update(loss, snapshot(module), settled=True):
             break
     assert epoch == stop
     best = int(np.argmin(losses[:stop]))
@@ -141,7 +153,7 @@ def test_an_interrupt_right_after_an_epoch_keeps_it():
     """Even before early stopping has seen its loss."""
 
     class Interrupted(EarlyStopping):
-        def update(self, loss, state):
+        def update(self, loss, state, settled):
             raise KeyboardInterrupt
 
     module = Line()
@@ -157,7 +169,27 @@ def test_an_interrupt_right_after_an_epoch_keeps_it():
 def test_slow_gains_are_measured_from_the_last_one_that_counted():
     """Many gains below tol that add up to more than tol are progress."""
     stopping = EarlyStopping(source=None, patience=3, tol=0.05)
-    assert not any(stopping.update(0.98**epoch, {}) for epoch in range(50))
+    assert not any(stopping.update(0.98**epoch, {}, settled=True) for epoch in range(50))
+
+
+def test_patience_counts_from_where_the_objective_settles():
+    stopping = EarlyStopping(source=None, patience=3, tol=0.0)
+    assert not any(stopping.update(1.0 + epoch, {}, settled=False) for epoch in range(10))
+    assert [stopping.update(20.0, {}, settled=True) for _ in range(3)] == [False, False, True]
+    assert stopping.best == 1.0
+
+
+def test_players_have_their_own_rates():
+    slow, fast = Duel(), Duel()
+    slow.learning_rates = {"high": 0.01}
+    for duel in (slow, fast):
+        run(duel, TensorSource(rows(), CPU), 1, batch_size=1000)
+    assert slow.a == fast.a
+    assert slow.b.item() == pytest.approx(0.1 * fast.b.item())
+    again = Duel()
+    again.learning_rates = {"high": 0.02}
+    step = EagerStep(again, None, learning_rate=0.1, n_steps=10)
+    assert [s.optimizer.param_groups[0]["max_lr"] for s in step.schedulers] == [0.1, 0.02]
 
 
 def test_held_out_noise_is_fixed_and_evaluation_leaves_no_trace():

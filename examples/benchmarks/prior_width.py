@@ -23,11 +23,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from _report import Report, parser
+from _samples import judge
 from quality_defaults import accuracy, splits
 from sklearn.decomposition import PCA
-from sklearn.metrics import pairwise_distances_argmin_min
 from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import KNeighborsClassifier
 
 from skswae import SWAETransformer
 from skswae._swae import SWAEModule
@@ -78,22 +77,10 @@ def variant(Module, **attributes):
     return Variant
 
 
-def frechet(A, B):
-    """Squared Frechet distance between Gaussians fitted to the rows."""
-    cov_a, cov_b = np.cov(A.T), np.cov(B.T)
-    difference = A.mean(axis=0) - B.mean(axis=0)
-    # the trace of the square root of A B is the sum of the roots of its eigenvalues, which are not negative
-    roots = np.sqrt(np.maximum(np.linalg.eigvals(cov_a @ cov_b).real, 0))
-    return difference @ difference + np.trace(cov_a + cov_b) - 2 * roots.sum()
-
-
-def judge(samples, X_train, X_test, y_train):
+def measures(samples, X_train, X_test, y_train):
     """Frechet distance, nearest-row ratio, total variation of classes."""
-    nearest = [np.median(pairwise_distances_argmin_min(A, X_train)[1]) for A in (samples, X_test)]
-    knn = KNeighborsClassifier(5).fit(X_train, y_train)
-    n_classes = len(np.unique(y_train))
-    shares = [np.bincount(y, minlength=n_classes) / len(y) for y in (knn.predict(samples), y_train)]
-    return frechet(samples, X_test), nearest[0] / nearest[1], 0.5 * np.abs(shares[0] - shares[1]).sum()
+    columns = judge(samples, X_train, X_test, y_train)
+    return columns["Frechet distance"], columns["nearest-row ratio"], columns["class total variation"]
 
 
 class Measured(dict):
@@ -109,12 +96,12 @@ class Measured(dict):
         if samples is None:
             samples = model.sample(N_SAMPLES, random_state=self.seed)
         acc = accuracy(model.transform(X_train), model.transform(X_test), y_train, y_test)
-        self[name] = (*judge(samples, X_train, X_test, y_train), acc, -model.score(X_test))
+        self[name] = (*measures(samples, X_train, X_test, y_train), acc, -model.score(X_test))
 
     def add_rows(self, name, samples):
         """Judge rows of no model of ours."""
         X_train, X_test, y_train, _ = self.data
-        self[name] = (*judge(samples, X_train, X_test, y_train), np.nan, np.nan)
+        self[name] = (*measures(samples, X_train, X_test, y_train), np.nan, np.nan)
 
 
 def all_variants(seed, data):

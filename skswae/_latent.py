@@ -1,0 +1,420 @@
+"""Latent-variable models: what VAE, VampPrior and MIM share.
+
+A model is p(x, z) = p(x | z) p(z) with an approximate posterior q(z | x), on one level z, or on two,
+
+    p(x, z1, z2) = p(x | z1, z2) p(z1 | z2) p(z2),    q(z1, z2 | x) = q(z1 | x, z2) q(z2 | x),
+
+with Gaussian q and p(z1 | z2). The code of a row is (z2, z1), the means of its posterior: first the upper
+level, then the lower.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor
+
+from skswae import _data, _likelihoods, _priors
+from skswae._base import BaseAutoencoder
+from skswae._module import AutoencoderModule, Parts, Terms
+from skswae._torch import as_array, as_tensor, make_generator
+
+_DRAWS = 4096  # codes decoded at a time in the importance-sampled likelihood
+
+
+class LatentVariableModule(AutoencoderModule):
+    """Posterior, prior and likelihood; a subclass writes its objective and the prior of the upper level.
+
+    Parameters
+    ----------
+    parts : Parts
+    likelihood : Likelihood
+        p(x | z).
+    posterior_scale_floor : float
+        Smallest standard deviation of q(z | x) and p(z1 | z2); 0 leaves it free.
+    n_upper : int
+        Components of the upper level; all of them make a model of one level.
+
+    Attributes
+    ----------
+    kl_weight : float
+        Weight of the prior against the likelihood, once it has warmed up.
+    warmup : int
+        Epochs in which that weight rises from 0.
+    epoch : int
+        Where that is.
+    """
+
+    kl_weight = 1.0
+    warmup = 0
+    epoch = 0
+
+    def __init__(
+        self,
+        parts: Parts,
+        likelihood: _likelihoods.Likelihood,
+        posterior_scale_floor: float,
+        n_upper: int,
+    ):
+        self.n_upper = n_upper
+        self.posterior_scale_floor = posterior_scale_floor
+        super().__init__(parts)
+        self.likelihood = likelihood
+        self._start_likelihood(parts.choose_rows(1000, "likelihood"))
+
+    def build_networks(self, parts: Parts) -> None:
+        self.encoder = parts.gaussian_encoder("encoder", slice(self.n_upper))
+        if self.two_levels:
+            self.lower_encoder = parts.joint_encoder("lower_encoder", self.n_upper)
+            self.lower_prior = parts.conditional_prior("lower_prior", self.n_upper)
+            self.decoder = parts.joint_decoder("decoder", self.n_upper)
+        else:
+            self.decoder = parts.decoder()
+
+    @torch.no_grad()
+    def _start_likelihood(self, x: Tensor) -> None:
+        self.eval()
+        errors = (x - self.decode(self.encode(x))).square().mean(dim=0)
+        self.train()
+        # networks that were not started at PCA explain less than the mean does, at first
+        self.likelihood.start(torch.minimum(errors, x.var(dim=0, correction=0)))
+
+    @property
+    def two_levels(self) -> bool:
+        """Whether there is a lower level."""
+        return self.n_upper < self.n_components
+
+    # -- distributions -----------------------------------------------------
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z2 | x), or of q(z | x) with one level: (n, n_upper) each."""
+        return self._gaussian(self.encoder(x))
+
+    def lower_posterior(self, x: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z1 | x, z2): (n, n_lower) each."""
+        return self._gaussian(self.lower_encoder(x, z2))
+
+    def draw_posterior(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """z ~ q(z | x), differentiable, and log q(z | x): (n, k), (n,)."""
+        mean, log_variance = self.posterior(x)
+        z = _priors.sample_gaussian(mean, log_variance, noise_like(mean, generator))
+        log_q = _priors.gaussian_log_prob(z, mean, log_variance)
+        if self.two_levels:
+            mean, log_variance = self.lower_posterior(x, z)
+            z1 = _priors.sample_gaussian(mean, log_variance, noise_like(mean, generator))
+            log_q = log_q + _priors.gaussian_log_prob(z1, mean, log_variance)
+            z = torch.cat([z, z1], dim=1)
+        return z, log_q
+
+    def posterior_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """log q(z | x) at given codes: (n, d), (n, k) -> (n,)."""
+        z2, z1 = self.levels(z)
+        log_q = _priors.gaussian_log_prob(z2, *self.posterior(x))
+        if self.two_levels:
+            log_q = log_q + _priors.gaussian_log_prob(z1, *self.lower_posterior(x, z2))
+        return log_q
+
+    def upper_prior_log_prob(self, z2: Tensor) -> Tensor:
+        """log p(z2): (n, n_upper) -> (n,)."""
+        return _priors.standard_normal_log_prob(z2)
+
+    def lower_prior_log_prob(self, z: Tensor) -> Tensor:
+        """log p(z1 | z2), 0 with one level: (n, k) -> (n,)."""
+        z2, z1 = self.levels(z)
+        if not self.two_levels:
+            return z2.new_zeros(len(z2))
+        return _priors.gaussian_log_prob(z1, *self._gaussian(self.lower_prior(z2)))
+
+    def prior_log_prob(self, z: Tensor) -> Tensor:
+        """log p(z): (n, k) -> (n,)."""
+        return self.upper_prior_log_prob(self.levels(z)[0]) + self.lower_prior_log_prob(z)
+
+    def draw_upper_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """z2 ~ p(z2), differentiable in what the prior has learned: (n_samples, n_upper)."""
+        like = torch.empty((n_samples, self.n_upper), dtype=self.codes.dtype, device=self.codes.device)
+        return noise_like(like, generator)
+
+    def draw_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """z ~ p(z), differentiable: (n_samples, k)."""
+        z2 = self.draw_upper_prior(n_samples, generator)
+        if not self.two_levels:
+            return z2
+        mean, log_variance = self._gaussian(self.lower_prior(z2))
+        z1 = _priors.sample_gaussian(mean, log_variance, noise_like(mean, generator))
+        return torch.cat([z2, z1], dim=1)
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x | z): (n, d), (n, k) -> (n,)."""
+        return self.likelihood.log_prob(x, self.logits(z))
+
+    # -- what AutoencoderModule asks for -------------------------------------
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The posterior's means, of the lower level at the mean of the upper: (n, d) -> (n, k)."""
+        z, _ = self.posterior(x)
+        if self.two_levels:
+            z1, _ = self.lower_posterior(x, z)
+            z = torch.cat([z, z1], dim=1)
+        return z
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.activate(self.logits(z))
+
+    @torch.no_grad()
+    def sample_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        return self.draw_prior(n_samples, generator)
+
+    def before_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    @property
+    def settled(self) -> bool:  # type: ignore[override]
+        return self.epoch >= self.warmup
+
+    # -- helpers -------------------------------------------------------------
+
+    def warmth(self) -> float:
+        """How much of its weight the prior has: it rises to 1 in training, and is 1 otherwise."""
+        if not self.training or self.settled:
+            return 1.0
+        return (self.epoch + 1) / (self.warmup + 1)
+
+    def logits(self, z: Tensor) -> Tensor:
+        """The decoder's output before its activation: (n, k) -> (n, d)."""
+        if not self.two_levels:
+            return self.decoder(z)
+        z2, z1 = self.levels(z)
+        return self.decoder(z1, z2)
+
+    def levels(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """(z2, z1) of a code; z1 has no columns with one level."""
+        return z[:, : self.n_upper], z[:, self.n_upper :]
+
+    def _gaussian(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        mean, free = h.chunk(2, dim=1)
+        return mean, _priors.bounded_log_variance(free, self.posterior_scale_floor)
+
+    def importance_log_likelihood(self, x: Tensor, n_samples: int, generator: torch.Generator) -> Tensor:
+        """log of 1/S sum_s p(x, z_s) / q(z_s | x) with z_s ~ q(z | x), of each row: (n, d) -> (n,).
+
+        It never falls in expectation as S grows, from the ELBO at S = 1 to log p(x).
+
+        References
+        ----------
+        Y. Burda, R. Grosse, R. Salakhutdinov. Importance Weighted Autoencoders. ICLR 2016.
+        """
+        found = x.new_full((len(x),), -torch.inf)
+        at_once = max(1, _DRAWS // len(x))
+        for start in range(0, n_samples, at_once):
+            size = min(at_once, n_samples - start)
+            repeated = x.repeat_interleave(size, dim=0)  # (n size, d)
+            z, log_q = self.draw_posterior(repeated, generator)
+            log_weight = self.log_likelihood(repeated, z) + self.prior_log_prob(z) - log_q
+            found = torch.logaddexp(found, log_weight.reshape(len(x), size).logsumexp(dim=1))
+        return found - math.log(n_samples)
+
+
+def noise_like(mean: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal noise of the tensor's shape, dtype and device."""
+    return torch.randn(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
+
+
+class MixtureOfPosteriorsModule(LatentVariableModule):
+    """p(z2) = 1/K sum_k q(z2 | u_k) over learned pseudo-inputs u_k (Tomczak & Welling 2018, equation 9).
+
+    Parameters
+    ----------
+    parts, likelihood, posterior_scale_floor
+        As :class:`LatentVariableModule`.
+    n_pseudo_inputs : int
+        K; they start as that many training rows.
+
+    Attributes
+    ----------
+    pseudo_inputs : PseudoInputs
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        likelihood: _likelihoods.Likelihood,
+        posterior_scale_floor: float,
+        n_pseudo_inputs: int,
+    ):
+        super().__init__(parts, likelihood, posterior_scale_floor, n_upper=max(1, parts.n_components // 2))
+        self.pseudo_inputs = _priors.PseudoInputs(parts.choose_rows(n_pseudo_inputs, "pseudo_inputs"))
+
+    def upper_prior_log_prob(self, z2: Tensor) -> Tensor:
+        return _priors.mixture_log_prob(z2, *self.posterior(self.pseudo_inputs.rows))
+
+    def draw_upper_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        rows = self.pseudo_inputs.rows
+        chosen = torch.randint(len(rows), (n_samples,), device=rows.device, generator=generator)
+        mean, log_variance = self.posterior(rows[chosen])
+        return _priors.sample_gaussian(mean, log_variance, noise_like(mean, generator))
+
+    def before_training(self, batches: Iterable[Tensor]) -> None:
+        self.pseudo_inputs.widen(batches)
+
+    def after_step(self) -> None:
+        self.pseudo_inputs.project()
+
+
+def negative_elbo(log_likelihood: Tensor, kl: Tensor, kl_weight: float) -> Terms:
+    """Minus the evidence lower bound on a batch: 1/N sum_n -log p(x_n | z_n) + w KL_n.
+
+    Parameters
+    ----------
+    log_likelihood : Tensor of shape (n,)
+        log p(x_n | z_n) with z_n ~ q(z | x_n).
+    kl : Tensor of shape (n,)
+        KL(q(z | x_n) || p(z)), or its estimate log q(z_n | x_n) - log p(z_n).
+    kl_weight : float of at least 0
+        1 is the bound; others make a beta-VAE.
+
+    Returns
+    -------
+    terms : dict of 0-d tensors
+        "loss", and its terms unweighted: "reconstruction_loss" and "kl_divergence".
+    """
+    reconstruction_loss, divergence = -log_likelihood.mean(), kl.mean()
+    return {
+        "loss": reconstruction_loss + kl_weight * divergence,
+        "reconstruction_loss": reconstruction_loss,
+        "kl_divergence": divergence,
+    }
+
+
+# ---------------------------------------------------------------------------
+# Estimators
+# ---------------------------------------------------------------------------
+
+
+class BaseLatentVariableModel(BaseAutoencoder):
+    """An autoencoder that is a latent-variable model: the parameters of its likelihood and its weights."""
+
+    _parameter_constraints: dict = {
+        **BaseAutoencoder._parameter_constraints,
+        "likelihood": [StrOptions({"auto", "bernoulli", "gaussian", "discretized_logistic"})],
+        "likelihood_scale": [StrOptions({"shared", "per_feature"})],
+        "n_bins": [Interval(Integral, 2, None, closed="left")],
+        "warmup": [Interval(Integral, 0, None, closed="left")],
+        "posterior_scale_floor": [Interval(Real, 0, None, closed="left")],
+    }
+
+    _structural_parameters = (
+        *BaseAutoencoder._structural_parameters,
+        "likelihood",
+        "likelihood_scale",
+        "n_bins",
+        "posterior_scale_floor",
+    )
+
+    likelihood: str
+    likelihood_: str
+    likelihood_scale: str
+    n_bins: int
+    warmup: int
+
+    def _configure(self, module: Any) -> None:
+        module.warmup = self.warmup
+
+    def _make_likelihood(self, parts: Parts) -> _likelihoods.Likelihood:
+        per_feature = self.likelihood_scale == "per_feature"
+        if self.likelihood_ == "bernoulli":
+            return _likelihoods.Bernoulli()
+        if self.likelihood_ == "discretized_logistic":
+            return _likelihoods.DiscretizedLogistic(parts.n_features, per_feature, int(self.n_bins))
+        return _likelihoods.Gaussian(parts.n_features, per_feature, parts.out_activation)
+
+    def _resolve(self, X: np.ndarray) -> None:
+        self.likelihood_ = self.likelihood
+        if self.likelihood == "auto":
+            self.likelihood_ = "bernoulli" if _data.is_binary(X) else "gaussian"
+            if self.output_activation == "identity":
+                self.likelihood_ = "gaussian"
+
+    def _needs_unit_interval(self) -> bool:
+        return self.likelihood_ in ("bernoulli", "discretized_logistic")
+
+    def _check_parameters(self) -> None:
+        if self.likelihood in ("bernoulli", "discretized_logistic") and self.output_activation == "identity":
+            raise ValueError(
+                f"The 'output_activation' parameter must be 'sigmoid' or 'auto' with "
+                f"likelihood={self.likelihood!r}. Got 'identity' instead."
+            )
+
+    def _check_rows(self, X: np.ndarray) -> None:
+        needed = f"The 'likelihood' parameter must suit the data: {self.likelihood_!r} is for rows"
+        low, high = float(X.min()), float(X.max())
+        if self._needs_unit_interval() and not _data.in_unit_range(X):
+            raise ValueError(
+                f"{needed} in [0, 1]. Got values from {low!r} to {high!r}: scale the data, or use 'gaussian'."
+            )
+        if self.likelihood_ == "discretized_logistic" and not _data.on_a_grid(X, int(self.n_bins)):
+            raise ValueError(
+                f"{needed} with values j / (L - 1) or (j + 1/2) / L, L = n_bins = {self.n_bins}. Got "
+                "values between them: set n_bins to what the data have, or use 'gaussian'."
+            )
+
+
+class LogLikelihoodMixin:
+    """log p(x) of rows, by importance sampling; for a :class:`BaseLatentVariableModel`."""
+
+    scale_: float
+    _validate_rows: Any
+    _check_rows: Any
+    _module_for: Any
+
+    def log_likelihood(self, X, n_importance_samples=100, *, random_state=None):
+        """Estimate log p(x) of each row by importance sampling from the posterior.
+
+        The estimate is below log p(x) in expectation, by less the more samples there are; one sample gives
+        the ELBO (Burda, Grosse & Salakhutdinov, "Importance Weighted Autoencoders", ICLR 2016).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        n_importance_samples : int, default=100
+            Codes drawn for each row; 5,000 is customary in papers.
+        random_state : int, RandomState instance or None, default=None
+            None draws afresh in each call; pass an int to repeat.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n_samples,)
+            In nats. Of the Gaussian likelihood a log-density in the units of X, of the others a
+            log-probability; a Bernoulli's of values between 0 and 1 is the cross-entropy's and normalises
+            nothing.
+
+        Raises
+        ------
+        ValueError
+            If ``n_importance_samples`` is not an integer of at least 1, or the rows lie outside the range
+            of the likelihood.
+        """
+        X = self._validate_rows(X)
+        S = n_importance_samples
+        if not isinstance(S, Integral) or isinstance(S, bool) or S < 1:
+            raise ValueError(
+                f"The 'n_importance_samples' argument must be an integer of at least 1. Got {S!r} instead."
+            )
+        self._check_rows(X)
+        module = self._module_for(X.dtype)
+        device = module.scale.device
+        generator = make_generator(check_random_state(random_state).randint(np.iinfo(np.int32).max), device)
+        found = np.empty(len(X), dtype=X.dtype)
+        with torch.no_grad():
+            for rows in gen_batches(len(X), 64):
+                x = module.to_units(as_tensor(X[rows], device))
+                found[rows] = as_array(module.importance_log_likelihood(x, int(S), generator))
+        if module.likelihood.is_density:  # from the module's units to the user's
+            found -= X.shape[1] * np.log(self.scale_)
+        return found
