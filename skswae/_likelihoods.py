@@ -140,7 +140,7 @@ class DiscretizedLogistic(_Scaled):
         scale, centre = self.scale(), torch.sigmoid(logits)
         lower, upper = (cell / L - centre) / scale, ((cell + 1) / L - centre) / scale
         # log(S(b) - S(a)) = log S(b) + log S(-a) + log(1 - exp(a - b)) with S the sigmoid
-        inside = torch.log(-torch.expm1(lower - upper))
+        inside = torch.log(-torch.expm1(-1.0 / (L * scale)))  # (d,) or (1,): a - b without cancellation
         log_upper, log_lower = nn.functional.logsigmoid(upper), nn.functional.logsigmoid(-lower)
         first, last = cell == 0, cell == L - 1
         log_prob = torch.where(first, log_upper, torch.where(last, log_lower, log_upper + log_lower + inside))
