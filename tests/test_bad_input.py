@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import MinMaxScaler
 from torch import nn
 
-from skswae import SWAETransformer
+from skswae import AETransformer, SWAETransformer, WAETransformer
 from skswae.networks import GatedConvNet, GatedMLP
 
 from .estimators import ESTIMATORS, cheap
@@ -199,16 +199,40 @@ def test_swae_parameters_out_of_range(name, values, X):
         )  # fmt: skip
 
 
-def test_cross_entropy_is_for_the_unit_interval(X, iris):
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("divergence", ["kl", None, 3]),
+        ("divergence_weight", [-1, -0.1, "heavy", None]),
+        ("kernel", ["linear"]),
+        ("kernel_scales", [0.5, None, "wide"]),
+        ("kernel_scales", [(), (1.0, 0.0), (1.0, -2.0), ("a",), (np.nan,), (np.inf,), [[1.0]]]),
+        ("n_projections", [0, 1.5]),
+        ("sinkhorn_epsilon", [0, -1.0]),
+        ("critic_layer_sizes", [None, "64"]),
+        ("critic_layer_sizes", [(0,), (8.5,)]),
+        ("critic_learning_rate_init", [0, -1e-3]),
+        ("critic_penalty", [-1]),
+        ("input_noise", [-0.1, "some"]),
+        ("reconstruction", ["l1"]),
+    ],
+)
+def test_wae_parameters_out_of_range(name, values, X):
+    for value in values:
+        refused(cheap(WAETransformer, **{name: value}), X, f"The '{name}' parameter.* must .* Got ")
+
+
+@pytest.mark.parametrize("Estimator", [AETransformer, SWAETransformer, WAETransformer])
+def test_cross_entropy_is_for_the_unit_interval(Estimator, X, iris):
     entropy = {"reconstruction": "binary_cross_entropy"}
     refused(
-        cheap(SWAETransformer, output_activation="identity", **entropy), X,
+        cheap(Estimator, output_activation="identity", **entropy), X,
         "'output_activation' parameter must be 'sigmoid' or 'auto'.*Got 'identity' instead",
     )  # fmt: skip
-    refused(cheap(SWAETransformer, **entropy), iris, r"X must lie in \[0, 1\]")
-    low = cheap(SWAETransformer, **entropy).fit(0.3 * X)  # in [0, 1], though not up to 1
+    refused(cheap(Estimator, **entropy), iris, r"X must lie in \[0, 1\]")
+    low = cheap(Estimator, **entropy).fit(0.3 * X)  # in [0, 1], though not up to 1
     assert low.out_activation_ == "sigmoid"
-    squared = cheap(SWAETransformer, warm_start=True).fit(0.3 * X)
+    squared = cheap(Estimator, warm_start=True).fit(0.3 * X)
     assert squared.out_activation_ == "identity"
     squared.set_params(**entropy)
     with pytest.raises(ValueError, match="must not go on training"):

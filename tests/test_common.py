@@ -93,7 +93,7 @@ def test_docstring_documents_the_signature(Estimator):
     texts = documented(Estimator)
     assert list(texts) == list(parameters)
     for name, text in texts.items():
-        stated = re.search(r"default=(\S+?)\n", text).group(1)
+        stated = re.search(r"default=(.+?)\n", text).group(1)
         assert eval(stated) == parameters[name].default, name
     for first in ESTIMATORS[:1]:
         assert {n: texts[n] for n in SHARED} == {n: documented(first)[n] for n in SHARED}

@@ -132,7 +132,8 @@ def tensors(value, seen):
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_pickles_are_small(Estimator, early_stopping, digits):
     """Parameters, buffers, history and names; no training rows, no optimiser, no larger storages."""
-    X = np.random.default_rng(0).normal(size=(5000, 64))
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(5000, 2)) @ rng.normal(size=(2, 64)) + 0.1 * rng.normal(size=(5000, 64))
     estimator = cheap(
         Estimator, network=None, max_iter=2, early_stopping=early_stopping, warm_start=True
     ).fit(X)
