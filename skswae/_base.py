@@ -210,7 +210,10 @@ class BaseAutoencoder(
         """A new module for the data behind ``parts``."""
 
     def _configure(self, module: Any) -> None:
-        """Give the module the parameters that it reads; called before each training and sampling."""
+        """Give the module the parameters that it reads; called before each training."""
+
+    def _configure_sampling(self, module: Any) -> None:
+        """Give the module those that it samples by, which may change after a fit."""
 
     def _check_parameters(self) -> None:
         """Check parameters against each other; the data are not known yet."""
@@ -270,8 +273,10 @@ class BaseAutoencoder(
     def partial_fit(self, X, y=None):
         """Train for one epoch over X at the constant rate ``learning_rate_init``.
 
-        The first call fixes what depends on the data: the number of pseudo-inputs, the output activation and
-        the scaling; later calls go on from there. ``early_stopping`` and ``learning_rate`` play no part.
+        The first call fixes what depends on the data: the output activation and the scaling, and whatever
+        the class derives from them, such as a number of pseudo-inputs, a likelihood or a weight; later
+        calls go on from there. ``early_stopping`` and ``learning_rate`` play no part. The codes that
+        :meth:`sample` fits a density to are those of the rows of the last call.
 
         Parameters
         ----------
@@ -349,6 +354,7 @@ class BaseAutoencoder(
                 module = self._build_module(parts)
         module.to(device)
         self._configure(module)
+        self._configure_sampling(module)
 
         home = device if fits_on(device, train_rows.nbytes) else torch.device("cpu")
         source = TensorSource(train_rows.to(home), device)
@@ -393,7 +399,7 @@ class BaseAutoencoder(
         self._check_fitted(module)
 
         self._seed = seed
-        self._structure = {name: getattr(self, name) for name in self._structural_parameters}
+        self._structure = {name: _frozen(getattr(self, name)) for name in self._structural_parameters}
         self.module_ = portable_copy(module).to(device)
         self.n_iter_ = first + len(result.history)
         self.history_ = _joined(self.history_ if resume else {}, result.history, first)
@@ -416,7 +422,7 @@ class BaseAutoencoder(
     def _check_resumable(self, network: Any) -> None:
         message = "The '{}' parameter must stay {} to go on training a fitted {}. Got {!r} instead."
         for name, fitted in self._structure.items():
-            value = getattr(self, name)
+            value = _frozen(getattr(self, name))
             if value != fitted:
                 raise ValueError(message.format(name, repr(fitted), type(self).__name__, value))
         if not self.module_.has_shapes_of(network):
@@ -525,7 +531,8 @@ class BaseAutoencoder(
     def score(self, X, y=None):
         """Mean of :meth:`score_samples`.
 
-        It ranks reconstruction alone: a search by it always chooses the most components, and beta = 0.
+        It ranks reconstruction alone: a search by it always chooses the most components, and the least weight
+        of anything but the reconstruction.
 
         Parameters
         ----------
@@ -548,7 +555,8 @@ class BaseAutoencoder(
         prior : {"model", "gmm"}, default="model"
             Where codes are drawn from: the model's own prior, or a mixture of Gaussians fitted to the codes
             of training rows afterwards (of at most 5,000; 10 Gaussians with full covariances, fewer on few
-            rows), which any autoencoder can have: what a learned prior has to beat.
+            rows), which any autoencoder can have: what a learned prior has to beat. It is fitted in each
+            call.
         random_state : int, RandomState instance or None, default=None
             None draws afresh in each call, also on an estimator with a ``random_state``; pass an int to
             repeat.
@@ -575,7 +583,7 @@ class BaseAutoencoder(
             raise ValueError(f"The 'prior' argument must be 'model' or 'gmm'. Got {prior!r} instead.")
         module = self._module_for(np.dtype(np.float32))
         self._validate_params()  # some may have been set since the fit
-        self._configure(module)
+        self._configure_sampling(module)
         seed = draw_seed(random_state)
         if prior == "gmm":
             Z = _sample_mixture(as_array(module.codes), int(n_samples), self._seed, seed)
@@ -671,19 +679,29 @@ def _sample_mixture(codes: np.ndarray, n_samples: int, fit_seed: int, seed: int)
     from sklearn.mixture import GaussianMixture  # here: importing it takes longer than this package
 
     n_rows, k = codes.shape
-    spread = codes.std() or 1.0
+    origin, spread = codes.mean(axis=0, dtype=np.float64), codes.std(axis=0, dtype=np.float64)
+    spread[spread == 0.0] = 1.0
+    standardised = (codes - origin) / spread
     # a full covariance of k components needs a few times as many rows as it has columns
     n_gaussians = max(1, min(10, n_rows // (3 * (k + 1)), len(np.unique(codes, axis=0))))
     mixture = GaussianMixture(n_gaussians, random_state=fit_seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # an approximation will do
-        mixture.fit(codes.astype(np.float64) / spread)
+        # scikit-learn wants two rows at least
+        mixture.fit(standardised if n_rows > 1 else np.repeat(standardised, 2, axis=0))
     rng = np.random.default_rng(seed)
     chosen = rng.choice(n_gaussians, size=n_samples, p=mixture.weights_)
     Z = rng.normal(size=(n_samples, k))
     for i, (mean, covariance) in enumerate(zip(mixture.means_, mixture.covariances_)):
         Z[chosen == i] = mean + Z[chosen == i] @ np.linalg.cholesky(covariance).T
-    return (spread * Z).astype(np.float32)
+    return (origin + spread * Z).astype(np.float32)
+
+
+def _frozen(value: Any) -> Any:
+    """A parameter that may be compared, and does not change with the caller's list."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _reconstruct(module: AutoencoderModule, rows: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def is_binary(X: np.ndarray) -> bool:
 def on_a_grid(X: np.ndarray, n_bins: int) -> bool:
     """Whether all numbers are j / (L - 1), or all are (j + 1/2) / L, for L bins and whole j."""
 
-    tolerance = 1e-3 + 2 * n_bins * float(np.finfo(X.dtype).eps)
+    tolerance = min(0.2, 1e-3 + 2 * n_bins * float(np.finfo(X.dtype).eps))
 
     def all_close(scale: float, offset: float) -> bool:
         return all(

@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
 from skswae import _data, _likelihoods, _priors
 from skswae._base import BaseAutoencoder
 from skswae._module import AutoencoderModule, Parts, Terms
-from skswae._torch import as_array, as_tensor, make_generator
+from skswae._torch import as_array, as_tensor, draw_seed, make_generator
 
-_DRAWS = 4096  # codes decoded at a time in the importance-sampled likelihood
+_NUMBERS = 2**22  # a bound on the larger tensors of the importance-sampled likelihood
 
 
 class LatentVariableModule(AutoencoderModule):
@@ -55,6 +55,8 @@ class LatentVariableModule(AutoencoderModule):
     kl_weight = 1.0
     warmup = 0
     epoch = 0
+    # of the log-variances' range: -inf where the prior is learned, and the unit of the code with it
+    least_ceiling = -math.inf
 
     def __init__(
         self,
@@ -84,7 +86,8 @@ class LatentVariableModule(AutoencoderModule):
         errors = (x - self.decode(self.encode(x))).square().mean(dim=0)
         self.train()
         # networks that were not started at PCA explain less than the mean does, at first
-        self.likelihood.start(torch.minimum(errors, x.var(dim=0, correction=0)))
+        variances = x.var(dim=0, correction=0)
+        self.likelihood.start(torch.minimum(errors, variances), variances)
 
     @property
     def two_levels(self) -> bool:
@@ -101,9 +104,14 @@ class LatentVariableModule(AutoencoderModule):
         """Mean and log-variance of q(z1 | x, z2): (n, n_lower) each."""
         return self._gaussian(self.lower_encoder(x, z2))
 
-    def draw_posterior(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """z ~ q(z | x), differentiable, and log q(z | x): (n, k), (n,)."""
-        mean, log_variance = self.posterior(x)
+    def draw_posterior(
+        self, x: Tensor, generator: torch.Generator, upper: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """z ~ q(z | x), differentiable, and log q(z | x): (n, k), (n,).
+
+        ``upper`` is :meth:`posterior` of x where it is known.
+        """
+        mean, log_variance = self.posterior(x) if upper is None else upper
         z = _priors.sample_gaussian(mean, log_variance, noise_like(mean, generator))
         log_q = _priors.gaussian_log_prob(z, mean, log_variance)
         if self.two_levels:
@@ -121,8 +129,12 @@ class LatentVariableModule(AutoencoderModule):
             log_q = log_q + _priors.gaussian_log_prob(z1, *self.lower_posterior(x, z2))
         return log_q
 
-    def upper_prior_log_prob(self, z2: Tensor) -> Tensor:
-        """log p(z2): (n, n_upper) -> (n,)."""
+    def upper_prior_parameters(self) -> tuple[Tensor, ...]:
+        """What log p(z2) needs beside z2, to be computed once for many codes."""
+        return ()
+
+    def upper_prior_log_prob(self, z2: Tensor, *parameters: Tensor) -> Tensor:
+        """log p(z2), given :meth:`upper_prior_parameters` or nothing: (n, n_upper) -> (n,)."""
         return _priors.standard_normal_log_prob(z2)
 
     def lower_prior_log_prob(self, z: Tensor) -> Tensor:
@@ -132,9 +144,9 @@ class LatentVariableModule(AutoencoderModule):
             return z2.new_zeros(len(z2))
         return _priors.gaussian_log_prob(z1, *self._gaussian(self.lower_prior(z2)))
 
-    def prior_log_prob(self, z: Tensor) -> Tensor:
-        """log p(z): (n, k) -> (n,)."""
-        return self.upper_prior_log_prob(self.levels(z)[0]) + self.lower_prior_log_prob(z)
+    def prior_log_prob(self, z: Tensor, *parameters: Tensor) -> Tensor:
+        """log p(z), as :meth:`upper_prior_log_prob`: (n, k) -> (n,)."""
+        return self.upper_prior_log_prob(self.levels(z)[0], *parameters) + self.lower_prior_log_prob(z)
 
     def draw_upper_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """z2 ~ p(z2), differentiable in what the prior has learned: (n_samples, n_upper)."""
@@ -199,7 +211,7 @@ class LatentVariableModule(AutoencoderModule):
 
     def _gaussian(self, h: Tensor) -> tuple[Tensor, Tensor]:
         mean, free = h.chunk(2, dim=1)
-        return mean, _priors.bounded_log_variance(free, self.posterior_scale_floor)
+        return mean, _priors.bounded_log_variance(free, self.posterior_scale_floor, self.least_ceiling)
 
     def importance_log_likelihood(self, x: Tensor, n_samples: int, generator: torch.Generator) -> Tensor:
         """log of 1/S sum_s p(x, z_s) / q(z_s | x) with z_s ~ q(z | x), of each row: (n, d) -> (n,).
@@ -211,12 +223,16 @@ class LatentVariableModule(AutoencoderModule):
         Y. Burda, R. Grosse, R. Salakhutdinov. Importance Weighted Autoencoders. ICLR 2016.
         """
         found = x.new_full((len(x),), -torch.inf)
-        at_once = max(1, _DRAWS // len(x))
+        upper, prior = self.posterior(x), self.upper_prior_parameters()
+        # numbers a draw: of the decoded row, and of the differences from a mixture's means
+        width = max([x.shape[1], *(parameter.numel() for parameter in prior)])
+        at_once = max(1, _NUMBERS // (width * len(x)))
         for start in range(0, n_samples, at_once):
             size = min(at_once, n_samples - start)
             repeated = x.repeat_interleave(size, dim=0)  # (n size, d)
-            z, log_q = self.draw_posterior(repeated, generator)
-            log_weight = self.log_likelihood(repeated, z) + self.prior_log_prob(z) - log_q
+            mean, log_variance = (part.repeat_interleave(size, dim=0) for part in upper)
+            z, log_q = self.draw_posterior(repeated, generator, (mean, log_variance))
+            log_weight = self.log_likelihood(repeated, z) + self.prior_log_prob(z, *prior) - log_q
             found = torch.logaddexp(found, log_weight.reshape(len(x), size).logsumexp(dim=1))
         return found - math.log(n_samples)
 
@@ -251,13 +267,16 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
         super().__init__(parts, likelihood, posterior_scale_floor, n_upper=max(1, parts.n_components // 2))
         self.pseudo_inputs = _priors.PseudoInputs(parts.choose_rows(n_pseudo_inputs, "pseudo_inputs"))
 
-    def upper_prior_log_prob(self, z2: Tensor) -> Tensor:
-        return _priors.mixture_log_prob(z2, *self.posterior(self.pseudo_inputs.rows))
+    def upper_prior_parameters(self) -> tuple[Tensor, ...]:
+        return self.posterior(self.pseudo_inputs.rows)
+
+    def upper_prior_log_prob(self, z2: Tensor, *parameters: Tensor) -> Tensor:
+        return _priors.mixture_log_prob(z2, *(parameters or self.upper_prior_parameters()))
 
     def draw_upper_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        rows = self.pseudo_inputs.rows
-        chosen = torch.randint(len(rows), (n_samples,), device=rows.device, generator=generator)
-        mean, log_variance = self.posterior(rows[chosen])
+        mean, log_variance = self.upper_prior_parameters()
+        chosen = torch.randint(len(mean), (n_samples,), device=mean.device, generator=generator)
+        mean, log_variance = mean[chosen], log_variance[chosen]
         return _priors.sample_gaussian(mean, log_variance, noise_like(mean, generator))
 
     def before_training(self, batches: Iterable[Tensor]) -> None:
@@ -304,7 +323,7 @@ class BaseLatentVariableModel(BaseAutoencoder):
         **BaseAutoencoder._parameter_constraints,
         "likelihood": [StrOptions({"auto", "bernoulli", "gaussian", "discretized_logistic"})],
         "likelihood_scale": [StrOptions({"shared", "per_feature"})],
-        "n_bins": [Interval(Integral, 2, None, closed="left")],
+        "n_bins": [Interval(Integral, 2, 2048, closed="both")],
         "warmup": [Interval(Integral, 0, None, closed="left")],
         "posterior_scale_floor": [Interval(Real, 0, None, closed="left")],
     }
@@ -352,26 +371,38 @@ class BaseLatentVariableModel(BaseAutoencoder):
             )
 
     def _check_rows(self, X: np.ndarray) -> None:
+        self._check_range(X, int(self.n_bins))
+
+    def _check_range(self, X: np.ndarray, n_bins: int) -> None:
+        if not self._needs_unit_interval():
+            return
         needed = f"The 'likelihood' parameter must suit the data: {self.likelihood_!r} is for rows"
-        low, high = float(X.min()), float(X.max())
-        if self._needs_unit_interval() and not _data.in_unit_range(X):
+        if not _data.in_unit_range(X):
             raise ValueError(
-                f"{needed} in [0, 1]. Got values from {low!r} to {high!r}: scale the data, or use 'gaussian'."
+                f"{needed} in [0, 1]. Got values from {float(X.min())!r} to {float(X.max())!r}: scale the "
+                "data, or use 'gaussian'."
             )
-        if self.likelihood_ == "discretized_logistic" and not _data.on_a_grid(X, int(self.n_bins)):
+        if self.likelihood_ == "discretized_logistic" and not _data.on_a_grid(X, n_bins):
             raise ValueError(
-                f"{needed} with values j / (L - 1) or (j + 1/2) / L, L = n_bins = {self.n_bins}. Got "
-                "values between them: set n_bins to what the data have, or use 'gaussian'."
+                f"{needed} with values j / (L - 1) or (j + 1/2) / L, L = n_bins = {n_bins}. Got values "
+                "between them: set n_bins to what the data have, or use 'gaussian'."
             )
 
 
-class LogLikelihoodMixin:
-    """log p(x) of rows, by importance sampling; for a :class:`BaseLatentVariableModel`."""
+class BaseBoundModel(BaseLatentVariableModel):
+    """A model that maximises the evidence lower bound: the weight of its divergence, and log p(x)."""
 
-    scale_: float
-    _validate_rows: Any
-    _check_rows: Any
-    _module_for: Any
+    _parameter_constraints: dict = {
+        **BaseLatentVariableModel._parameter_constraints,
+        "kl_weight": [Interval(Real, 0, None, closed="left")],
+    }
+
+    module_: LatentVariableModule
+    kl_weight: float
+
+    def _configure(self, module: Any) -> None:
+        super()._configure(module)
+        module.kl_weight = self.kl_weight
 
     def log_likelihood(self, X, n_importance_samples=100, *, random_state=None):
         """Estimate log p(x) of each row by importance sampling from the posterior.
@@ -406,10 +437,10 @@ class LogLikelihoodMixin:
             raise ValueError(
                 f"The 'n_importance_samples' argument must be an integer of at least 1. Got {S!r} instead."
             )
-        self._check_rows(X)
-        module = self._module_for(X.dtype)
+        self._check_range(X, int(self._structure["n_bins"]))
+        module: Any = self._module_for(X.dtype)
         device = module.scale.device
-        generator = make_generator(check_random_state(random_state).randint(np.iinfo(np.int32).max), device)
+        generator = make_generator(draw_seed(random_state), device)
         found = np.empty(len(X), dtype=X.dtype)
         with torch.no_grad():
             for rows in gen_batches(len(X), 64):

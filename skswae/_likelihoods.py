@@ -40,7 +40,7 @@ def reconstruction_cost(x: Tensor, logits: Tensor, kind: str, out_activation: st
 # ---------------------------------------------------------------------------
 
 _RATE = 10.0
-_SMALLEST_SCALE = 1e-3
+_SMALLEST_SCALE = 1e-3  # over the root mean variance of the features
 
 
 class Likelihood(nn.Module, abc.ABC):
@@ -58,8 +58,8 @@ class Likelihood(nn.Module, abc.ABC):
     def log_prob(self, x: Tensor, logits: Tensor) -> Tensor:
         """log p(x | z) of each row: (n, d), (n, d) -> (n,)."""
 
-    def start(self, squared_errors: Tensor) -> None:
-        """Set learned scales from the mean squared error of each feature, (d,), before training."""
+    def start(self, squared_errors: Tensor, variances: Tensor) -> None:
+        """Set learned scales from the mean squared error and the variance of each feature, (d,) each."""
 
 
 class Bernoulli(Likelihood):
@@ -72,26 +72,30 @@ class Bernoulli(Likelihood):
 class _Scaled(Likelihood):
     """A likelihood with one learned scale, or one a feature.
 
-    The scale is ``sqrt(exp(2 r t) + 1e-6)`` in the module's units, with t the parameter: a rate r = 10 times
-    that of other parameters lets it follow the error within few steps, and the bound keeps the
-    likelihood of data without noise finite.
+    The scale is ``sqrt(exp(2 r t) + smallest ** 2)`` with t the parameter: a rate r = 10 times that of other
+    parameters lets it follow the error within few steps, and the bound, a thousandth of the features'
+    root mean variance, keeps the likelihood of data without noise finite.
     """
+
+    smallest: Tensor
 
     def __init__(self, n_features: int, per_feature: bool):
         super().__init__()
         self.log_scale = nn.Parameter(
             torch.zeros(n_features if per_feature else 1, dtype=torch.float32)  # (d,) or (1,)
         )
+        self.register_buffer("smallest", torch.tensor(_SMALLEST_SCALE, dtype=torch.float64))
 
     def scale(self) -> Tensor:
         """Of each feature, or of all: (d,) or (1,)."""
-        return torch.sqrt(torch.exp(2.0 * _RATE * self.log_scale) + _SMALLEST_SCALE**2)
+        return torch.sqrt(torch.exp(2.0 * _RATE * self.log_scale) + self.smallest**2)
 
     @torch.no_grad()
-    def start(self, squared_errors: Tensor) -> None:
+    def start(self, squared_errors: Tensor, variances: Tensor) -> None:
+        self.smallest.fill_(_SMALLEST_SCALE * (float(variances.mean().sqrt()) or 1.0))
         if len(self.log_scale) == 1:
             squared_errors = squared_errors.mean(dim=0, keepdim=True)
-        variance = self._relative_variance() * squared_errors.clamp(min=_SMALLEST_SCALE**2)
+        variance = self._relative_variance() * squared_errors.clamp(min=float(self.smallest) ** 2)
         self.log_scale.copy_(0.5 * variance.log() / _RATE)
 
     def _relative_variance(self) -> float:
@@ -135,8 +139,8 @@ class DiscretizedLogistic(_Scaled):
 
     def log_prob(self, x: Tensor, logits: Tensor) -> Tensor:
         L = self.n_bins
-        # a number that should be a whole one may lie just below it; x has no gradient through its cell
-        cell = torch.floor(x * L + 1e-4).clamp(0, L - 1)  # (n, d)
+        # j on either grid; x has no gradient through its cell
+        cell = torch.round(x * (L - 1)).clamp(0, L - 1)  # (n, d)
         scale, centre = self.scale(), torch.sigmoid(logits)
         lower, upper = (cell / L - centre) / scale, ((cell + 1) / L - centre) / scale
         # log(S(b) - S(a)) = log S(b) + log S(-a) + log(1 - exp(a - b)) with S the sigmoid

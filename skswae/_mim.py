@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from skswae._latent import BaseLatentVariableModel, MixtureOfPosteriorsModule
 from skswae._mixins import PseudoInputMixin
-from skswae._module import Parts, Terms
+from skswae._module import Draw, Parts, Terms
+from skswae._torch import make_generator
 
 # ---------------------------------------------------------------------------
 # The mathematics
@@ -60,7 +61,8 @@ def with_score_function(cost: Tensor, log_prob: Tensor) -> Tensor:
     return cost + cost.detach() * (log_prob - log_prob.detach())
 
 
-_COLLAPSE = 2.0  # standard deviations of codes over that of a posterior
+_COLLAPSE = 0.5  # share of the variance explained, over what principal components explain
+_TRIAL_ROWS = 2000
 
 
 # ---------------------------------------------------------------------------
@@ -74,9 +76,14 @@ class MIMModule(MixtureOfPosteriorsModule):
     Attributes
     ----------
     sampling : {"symmetric", "encoder"}
+    explained, explained_linearly : float
+        Share of the variance of rows of the last training that their codes explain through the decoder, and
+        that as many principal components do.
     """
 
     sampling = "symmetric"
+    explained = 1.0
+    explained_linearly = 0.0
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
         b = self.warmth()
@@ -100,9 +107,25 @@ class MIMModule(MixtureOfPosteriorsModule):
             terms["decoder_loss"] = decoder_loss
         yield "autoencoder", terms
 
-    def signal_to_noise(self) -> float:
-        """Standard deviation of the codes of training rows, over that which posteriors narrow to."""
-        return float(self.codes.double().var(dim=0, correction=0).mean().sqrt() / self.posterior_scale_floor)
+    @torch.no_grad()
+    def after_training(self, batches: Iterable[Tensor], keep: bool) -> None:
+        drawn = Draw(_TRIAL_ROWS, make_generator(0, self.codes.device))
+
+        def seen() -> Iterator[Tensor]:
+            for x in batches:
+                drawn.add(x)
+                yield x
+
+        super().after_training(seen(), keep)
+        x = drawn.rows()
+        if len(x) <= 5 * self.n_components:  # too few to tell
+            return
+        centred = (x - x.mean(dim=0)).double()
+        squares = torch.linalg.svdvals(centred).square()
+        total = float(squares.sum()) or 1.0
+        residual = float((x - self.decode(self.encode(x))).double().square().sum())
+        self.explained = 1.0 - residual / total
+        self.explained_linearly = float(squares[: self.n_components].sum()) / total
 
     def _decoder_loss(self, n_samples: int, generator: torch.Generator) -> Tensor:
         z = self.draw_prior(n_samples, generator)
@@ -143,8 +166,8 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         K, the number of pseudo-inputs; never more than the training rows. They start as training rows, and
         each step encodes all of them. A fitted model may hold near copies of training rows.
     warmup : int, default=0
-        Epochs in which the weight b of log p(z2) and of the encoder's terms rises from 0 in equal steps;
-        draws from the prior count only after it, and ``early_stopping`` waits for it. The public code has
+        Epochs in which the weight b of log p(z2) and of the encoder's terms rises to 1, by equal steps; draws
+         from the prior count only after it, and ``early_stopping`` waits for it. The public code has
         100 of up to 2,000.
     likelihood : {"auto", "bernoulli", "gaussian", "discretized_logistic"}, default="auto"
         p(x | z). "bernoulli" is for zeros and ones (values between count as probabilities), "gaussian" for
@@ -182,7 +205,8 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
     -----
     ConvergenceWarning
         If the codes have collapsed: since a posterior has no entropy to gain, few or binary features may pull
-        all codes to one place, within the posteriors' noise.
+        all codes to one place. Told by the share of the variance that they explain: less than half of what
+        as many principal components do.
 
     See Also
     --------
@@ -280,13 +304,15 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         module.sampling = self.sampling
 
     def _check_fitted(self, module: Any) -> None:
-        u = module.pseudo_inputs
-        if bool((u.highest > u.lowest).any()) and (ratio := module.signal_to_noise()) < _COLLAPSE:
-            warnings.warn(
-                f"The codes of MIMTransformer have collapsed: their standard deviation is {ratio:.1f} times "
-                "posterior_scale_floor, the noise of their posteriors (below 2 counts as a collapse), so "
-                "they say little about the rows. Use likelihood='gaussian', sampling='encoder', or a smaller "
-                "posterior_scale_floor.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
+        if module.explained >= _COLLAPSE * module.explained_linearly:
+            return
+        cures = ["likelihood='gaussian'"] if self.likelihood_ != "gaussian" else []
+        cures += ["init='pca'"] if self.init == "random" else []
+        cures += ["a longer training (max_iter)"]
+        warnings.warn(
+            f"The codes of MIMTransformer have collapsed, or have not been learned yet: they explain "
+            f"{max(0.0, module.explained):.0%} of the variance of the rows, and as many principal components "
+            f"{module.explained_linearly:.0%}. Use {' or '.join(cures)}.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )

@@ -34,7 +34,8 @@ class AutoencoderModule(nn.Module, abc.ABC):
     scale : Tensor of shape (), float64
         The module works on x = (row - location) / scale; see :meth:`to_units` and :meth:`from_units`.
     codes : Tensor of shape (at most 5000, k)
-        Codes of training rows drawn at random, for a density fitted to them afterwards.
+        Codes of rows of the last training, drawn at random: for a density fitted to them afterwards. Earlier
+        codes are no good, for the encoder has moved on.
     learning_rates : dict of str to float
         Rates of players that do not take the estimator's.
     settled : bool
@@ -104,9 +105,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
         """A last pass over the training rows in order; ``keep``: earlier passes over other rows count too."""
         self.start_gathering(keep)
         generator = make_generator(0, self.codes.device)
-        kept = _Draw(_MAX_CODES, generator)
-        if keep:
-            kept.add(self.codes)
+        kept = Draw(_MAX_CODES, generator)
         for x in batches:
             z = self.encode(x)
             self.gather(x, z)
@@ -148,7 +147,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
 _MAX_CODES = 5000
 
 
-class _Draw:
+class Draw:
     """Rows drawn at random, without replacement, from all that are added: those of the smallest keys."""
 
     def __init__(self, n_rows: int, generator: torch.Generator):

@@ -12,7 +12,7 @@ LOG_VARIANCE_RANGE = 8.0
 """Width of the interval of log-variances: [-6, 2] in the code of VampPrior, MIM and SWAE."""
 
 
-def bounded_log_variance(h: Tensor, scale_floor: float) -> Tensor:
+def bounded_log_variance(h: Tensor, scale_floor: float, least_ceiling: float = -math.inf) -> Tensor:
     """Map a network's free output to log-variances from ``2 log(scale_floor)`` upwards.
 
     ``l + 8 sigmoid(h)`` with ``l = 2 log(scale_floor)``: the interval [-6, 2] of the public codes for
@@ -25,6 +25,8 @@ def bounded_log_variance(h: Tensor, scale_floor: float) -> Tensor:
     h : Tensor of any shape
     scale_floor : float
         The smallest standard deviation, in units of the code; 0 leaves h as it is.
+    least_ceiling : float, default=-inf
+        The upper end of the interval is not below this log-variance: for codes whose unit a prior fixes.
 
     Returns
     -------
@@ -32,7 +34,8 @@ def bounded_log_variance(h: Tensor, scale_floor: float) -> Tensor:
     """
     if scale_floor == 0:
         return h
-    return 2.0 * math.log(scale_floor) + LOG_VARIANCE_RANGE * torch.sigmoid(h)
+    lowest = 2.0 * math.log(scale_floor)
+    return lowest + max(LOG_VARIANCE_RANGE, least_ceiling - lowest) * torch.sigmoid(h)
 
 
 def sample_gaussian(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:

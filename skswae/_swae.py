@@ -398,15 +398,11 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         return SWAEModule(parts, min(K, n_rows), self.prior_scale_floor)
 
     def _configure(self, module: Any) -> None:
-        for name in (
-            "beta",
-            "alpha",
-            "search_space",
-            "metric",
-            "reconstruction",
-            "pseudo_input_weights",
-            "prior_scale",
-        ):
+        for name in ("beta", "alpha", "search_space", "metric", "reconstruction"):
+            setattr(module, name, getattr(self, name))
+
+    def _configure_sampling(self, module: Any) -> None:
+        for name in ("pseudo_input_weights", "prior_scale"):
             setattr(module, name, getattr(self, name))
 
     @property
@@ -414,5 +410,5 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         """The share w_k of each pseudo-input in the marginal prior: (K,)."""
         module = self.module_
         self._validate_params()  # it may have been set since the fit
-        self._configure(module)
+        self._configure_sampling(module)
         return as_array(module.weights())

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Integral, Real
-from typing import Any
+from numbers import Integral
 
 import torch
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
 from skswae._latent import (
-    BaseLatentVariableModel,
-    LogLikelihoodMixin,
+    BaseBoundModel,
     MixtureOfPosteriorsModule,
     negative_elbo,
 )
@@ -29,7 +27,7 @@ class VampPriorModule(MixtureOfPosteriorsModule):
         yield "autoencoder", negative_elbo(self.log_likelihood(x, z), kl, self.warmth() * self.kl_weight)
 
 
-class VampPriorTransformer(LogLikelihoodMixin, PseudoInputMixin, BaseLatentVariableModel):
+class VampPriorTransformer(PseudoInputMixin, BaseBoundModel):
     r"""Two-level variational autoencoder whose prior is a mixture of its own posteriors.
 
     The model of [1]_ with L = 2:
@@ -53,8 +51,8 @@ class VampPriorTransformer(LogLikelihoodMixin, PseudoInputMixin, BaseLatentVaria
     kl_weight : float, default=1.0
         Weight of log q(z | x) - log p(z), at least 0; 1 is the bound.
     warmup : int, default=0
-        Epochs in which that weight rises from 0 in equal steps; ``early_stopping`` waits for them. The public
-        code has 100 of up to 2,000.
+        Epochs in which that weight rises to its full value by equal steps; ``early_stopping`` waits for them.
+        The public code has 100 of up to 2,000.
     likelihood : {"auto", "bernoulli", "gaussian", "discretized_logistic"}, default="auto"
         p(x | z). "bernoulli" is for zeros and ones (values between count as probabilities), "gaussian" for
         anything, "discretized_logistic" for numbers in [0, 1] on a grid, such as grey levels. "auto" is
@@ -112,12 +110,11 @@ class VampPriorTransformer(LogLikelihoodMixin, PseudoInputMixin, BaseLatentVaria
     """
 
     _parameter_constraints: dict = {
-        **BaseLatentVariableModel._parameter_constraints,
+        **BaseBoundModel._parameter_constraints,
         "n_pseudo_inputs": [Interval(Integral, 1, None, closed="left")],
-        "kl_weight": [Interval(Real, 0, None, closed="left")],
     }
 
-    _structural_parameters = (*BaseLatentVariableModel._structural_parameters, "n_pseudo_inputs")
+    _structural_parameters = (*BaseBoundModel._structural_parameters, "n_pseudo_inputs")
 
     module_: VampPriorModule
 
@@ -182,7 +179,3 @@ class VampPriorTransformer(LogLikelihoodMixin, PseudoInputMixin, BaseLatentVaria
         return VampPriorModule(
             parts, self._make_likelihood(parts), self.posterior_scale_floor, int(self.n_pseudo_inputs)
         )
-
-    def _configure(self, module: Any) -> None:
-        super()._configure(module)
-        module.kl_weight = self.kl_weight

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
@@ -73,8 +72,9 @@ def gradient_penalty(critic: nn.Module, z_prior: Tensor) -> Tensor:
     Half of it, times a weight, keeps two-player training from oscillating: R1 of Mescheder, Geiger & Nowozin,
     "Which Training Methods for GANs do actually Converge?", ICML 2018, equation (9).
     """
-    z_prior = z_prior.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(z_prior).sum(), z_prior, create_graph=True)
+    with torch.enable_grad():
+        z_prior = z_prior.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(critic(z_prior).sum(), z_prior, create_graph=True)
     return gradient.square().sum(dim=1).mean()
 
 
@@ -194,12 +194,13 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
     n_components : int, default=8
         Dimension of the code.
     divergence : {"mmd", "gan", "sliced", "sinkhorn"}, default="mmd"
-        What codes and prior are compared by.
+        What codes and prior are compared by. With "gan" early stopping watches a loss under a critic that
+        changes.
     divergence_weight : float or "auto", default="auto"
         lambda, at least 0, against squared errors summed over features, in the units of the networks. The 10
         of [1]_ is 200 here: its code weights summed squared errors of images by 0.05. "auto" is a fifth
-        of the data's total variance, and that by ``n_components`` for "sinkhorn", which sums over
-        components.
+        of the data's total variance; for "sinkhorn", which sums over components, divided by
+        ``n_components``.
     kernel : {"imq", "rbf"}, default="imq"
         Of "mmd": inverse multiquadratic or Gaussian, summed over ``kernel_scales``.
     kernel_scales : array-like of float, default=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -361,7 +362,7 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
             setattr(module, name, getattr(self, name))
         weight = self.divergence_weight
         if weight == "auto":
-            weight = 0.2 * float(module.total_variance)
+            weight = 0.2 * (float(module.total_variance) or 1.0)
             if self.divergence == "sinkhorn":
                 weight /= module.n_components
         module.divergence_weight = weight
@@ -380,13 +381,14 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
     def _check_parameters(self) -> None:
         super()._check_parameters()
         networks.check_sizes("critic_layer_sizes", self.critic_layer_sizes)
-        scales = self.kernel_scales
-        if np.ndim(scales) != 1 or len(scales) == 0 or not all(_is_positive(s) for s in scales):
+        scales = list(self.kernel_scales)
+        if not scales or not all(_is_positive(s) for s in scales):
             raise ValueError(
-                "The 'kernel_scales' parameter of WAETransformer must hold numbers above 0, at least one. "
+                "The 'kernel_scales' parameter of WAETransformer must hold at least one number, all above 0. "
                 f"Got {self.kernel_scales!r} instead."
             )
 
 
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, Real) and 0.0 < float(value) < np.inf
+    # in float32 too
+    return isinstance(value, Real) and 1e-30 < float(value) < 1e30

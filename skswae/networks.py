@@ -149,6 +149,17 @@ class _SmallConvTranspose2d(nn.ConvTranspose2d):
         _small_normal(self)
 
 
+class _BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm that takes the running statistics where a batch has no variance: one row of 1x1 images."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.numel() == x.shape[1]:
+            return nn.functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(x)
+
+
 class _Halving(nn.Module):
     """Convolution 4x4 of stride 2, batch norm, ReLU: (n, n_inputs, h, w) -> (n, n_outputs, h/2, w/2).
 
@@ -159,7 +170,7 @@ class _Halving(nn.Module):
         super().__init__()
         # batch norm subtracts what a bias would add
         self.conv = _SmallConv2d(n_inputs, n_outputs, 4, stride=2, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(n_outputs)
+        self.norm = _BatchNorm2d(n_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
@@ -174,7 +185,7 @@ class _Doubling(nn.Module):
         super().__init__()
         self.size = size
         self.conv = _SmallConvTranspose2d(n_inputs, n_outputs, 4, stride=2, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(n_outputs)
+        self.norm = _BatchNorm2d(n_outputs)
 
     def forward(self, x: Tensor) -> Tensor:  # (n, n_inputs, h/2, w/2) -> (n, n_outputs, h, w)
         height, width = self.size

@@ -8,6 +8,7 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
 from skswae import AETransformer, SWAETransformer
+from skswae._base import _sample_mixture
 from skswae.networks import GatedMLP
 
 from .estimators import ESTIMATORS, cheap
@@ -95,8 +96,10 @@ def test_codes_of_training_rows_are_kept(Estimator, digits):
     assert codes.shape == (300, 2)
     order = np.lexsort(codes.T), np.lexsort(fitted.transform(X).T)
     np.testing.assert_allclose(codes[order[0]], fitted.transform(X)[order[1]], atol=1e-5)
-    fitted.partial_fit(X[:20])
-    assert len(fitted.module_.codes) == 320
+    fitted.partial_fit(X[:20])  # the encoder has moved on: of earlier rows nothing is kept
+    codes = np.sort(fitted.module_.codes.numpy(), axis=0)
+    np.testing.assert_allclose(codes, np.sort(fitted.transform(X[:20]), axis=0), atol=1e-5)
+    assert np.isfinite(fitted.partial_fit(X[:1]).sample(3, prior="gmm", random_state=0)).all()
 
 
 def test_at_most_5000_codes_are_kept_at_random(rng):
@@ -150,6 +153,14 @@ def test_gmm_on_few_or_equal_rows(Estimator, iris):
     for X in (iris[:2], iris[:5], np.full((20, 3), 0.5), iris):
         fitted = cheap(Estimator, n_components=4).fit(X)
         assert np.isfinite(fitted.sample(7, prior="gmm", random_state=0)).all()
+
+
+def test_gmm_does_not_depend_on_the_codes_origin_and_units(rng):
+    codes = rng.normal(size=(600, 2)).astype(np.float32)
+    for origin, scale in ((0.0, (1.0, 1.0)), (1e4, (1.0, 1.0)), (0.0, (1e4, 1e-3))):
+        Z = _sample_mixture(origin + np.float32(scale) * codes, 5000, 0, 0)
+        np.testing.assert_allclose(Z.std(axis=0), scale * codes.std(axis=0), rtol=0.05)
+        assert np.all(np.abs(Z.mean(axis=0) - origin) < 0.15 * np.array(scale))
 
 
 def test_gmm_follows_modes_that_one_gaussian_blurs(rng):

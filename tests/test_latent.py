@@ -135,7 +135,9 @@ def likelihood_of(module, kind, X, logits):
     p = 1 / (1 + np.exp(-logits))
     if kind == "bernoulli":
         return stats.bernoulli(p).logpmf(X).sum(axis=1)
-    scale = np.sqrt(np.exp(20 * module.likelihood.log_scale.detach().numpy()) + 1e-6)
+    scale = np.sqrt(
+        np.exp(20 * module.likelihood.log_scale.detach().numpy()) + module.likelihood.smallest.item() ** 2
+    )
     if kind == "gaussian":
         return stats.norm(p, scale).logpdf(X).sum(axis=1)
     j, logistic = np.rint(X * 16), stats.logistic(p, scale)
@@ -355,7 +357,7 @@ def table_of_draws(module, table):
     """Let the module draw its codes from a table, (n, S, k), in order."""
     used = [0]
 
-    def draw_posterior(x, _):
+    def draw_posterior(x, _, upper):
         n, size = len(table), len(x) // len(table)
         z = table[:, used[0] : used[0] + size].reshape(n * size, -1)
         used[0] += size
@@ -378,7 +380,8 @@ def test_chunks_of_draws(Module, at_once, monkeypatch):
             for z in draws
         ]
         weights = np.exp(torch.stack(log_weights).numpy())  # (S, n)
-        monkeypatch.setattr("skswae._latent._DRAWS", 5 * at_once)
+        width = max([x.shape[1], *(p.numel() for p in module.upper_prior_parameters())])
+        monkeypatch.setattr("skswae._latent._NUMBERS", 5 * at_once * width)
         used = table_of_draws(module, torch.stack(draws, dim=1))
         found = module.importance_log_likelihood(x, S, generator())
     assert used == [S]
@@ -386,7 +389,7 @@ def test_chunks_of_draws(Module, at_once, monkeypatch):
 
 
 def test_more_rows_than_draws_at_once(monkeypatch):
-    monkeypatch.setattr("skswae._latent._DRAWS", 8)
+    monkeypatch.setattr("skswae._latent._NUMBERS", 8)
     module, x = make_module(VAEModule, n=20)
     with torch.no_grad():
         found = module.importance_log_likelihood(x, 2, generator())
@@ -437,7 +440,7 @@ def set_linear(layer, weight, bias):
 
 def set_scale(module, sigma):
     with torch.no_grad():
-        module.likelihood.log_scale.fill_(0.05 * np.log(sigma**2 - 1e-6))
+        module.likelihood.log_scale.fill_(0.05 * np.log(sigma**2 - module.likelihood.smallest.item() ** 2))
     torch.testing.assert_close(module.likelihood.scale(), torch.tensor([sigma], dtype=torch.float64))
 
 

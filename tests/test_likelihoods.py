@@ -19,7 +19,7 @@ from skswae._likelihoods import (
     squared_error,
 )
 
-SMALLEST = 1e-3  # scale, in the module's units
+SMALLEST = 1e-3  # scale, for features of variance 1
 
 
 def random(*shape, seed=0):
@@ -269,7 +269,7 @@ def test_a_perfect_reconstruction_stays_finite(per_feature):
 def test_the_start_has_the_errors_variance(make, per_feature):
     errors = torch.tensor([0.01, 0.25, 4.0, 0.0])
     likelihood = make(4, per_feature, "identity" if make is Gaussian else 256)
-    likelihood.start(errors)
+    likelihood.start(errors, torch.ones(4))
     kind = stats.norm if make is Gaussian else stats.logistic
     found = np.array([kind(scale=s).var() for s in likelihood.scale().tolist()])
     expected = errors.numpy() if per_feature else errors.mean().numpy()
@@ -283,13 +283,23 @@ def test_the_start_is_the_best_scale_of_a_gaussian():
     for per_feature in (False, True):
         likelihood = Gaussian(3, per_feature, "identity").double()
         before = torch.autograd.grad(likelihood.log_prob(x, logits).mean(), likelihood.log_scale)[0]
-        likelihood.start((x - logits).square().mean(dim=0))
+        likelihood.start((x - logits).square().mean(dim=0), torch.ones(3))
         after = torch.autograd.grad(likelihood.log_prob(x, logits).mean(), likelihood.log_scale)[0]
         assert before.abs().max() > 1
         assert after.abs().max() < 1e-3  # the bound of the scale moves it by as much
 
 
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_the_smallest_scale_follows_the_data(unit):
+    likelihood = Gaussian(2, False, "identity")
+    likelihood.start(torch.zeros(2), unit**2 * torch.tensor([1.0, 7.0]))
+    assert likelihood.smallest.item() == pytest.approx(unit * 2e-3, rel=1e-6)
+    assert likelihood.scale().item() == pytest.approx(math.sqrt(2) * unit * 2e-3, rel=1e-5)
+    likelihood.start(torch.zeros(2), torch.zeros(2))  # constant data
+    assert likelihood.smallest.item() == 1e-3
+
+
 def test_the_bernoulli_has_nothing_to_start():
     likelihood = Bernoulli()
-    likelihood.start(torch.ones(3))
+    likelihood.start(torch.ones(3), torch.ones(3))
     assert list(likelihood.parameters()) == []

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from torch import nn
@@ -189,21 +190,30 @@ def test_warm_up_in_the_history(digits):
 
 
 def test_a_collapse_is_warned_about_with_the_cure():
-    """Few binary pixels, in the paper's sampling and start."""
+    """Few binary pixels, in the paper's sampling and start; each cure that the warning names is one."""
     X = load_digits().data[:600] / 16
     mim = MIMTransformer(
         4, likelihood="bernoulli", init="random", n_pseudo_inputs=50, network=GatedMLP((64,)), max_iter=40,
         learning_rate_init=5e-3, random_state=0,
     )  # fmt: skip
-    with pytest.warns(
-        ConvergenceWarning, match=r"codes of MIMTransformer have collapsed.*likelihood='gaussian'"
-    ):
+    message = r"codes of MIMTransformer have collapsed.*explain 1% .*likelihood='gaussian' or init='pca' or"
+    with pytest.warns(ConvergenceWarning, match=message) as caught:
         mim.fit(X)
-    assert mim.module_.signal_to_noise() < 2
+    assert caught[0].filename == __file__
+    for cure in ({"likelihood": "gaussian"}, {"init": "pca"}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            clone(mim).set_params(**cure).fit(X)
+    for floor, sampling in ((0.003, "symmetric"), (0.005, "encoder")):  # no cures
+        with pytest.warns(ConvergenceWarning, match="have collapsed"):
+            clone(mim).set_params(posterior_scale_floor=floor, sampling=sampling).fit(X)
+
+
+def test_few_new_rows_are_no_collapse(digits):
+    mim = cheap(MIMTransformer).fit(digits[0])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        cured = mim.set_params(likelihood="gaussian").fit(X)
-    assert cured.module_.signal_to_noise() > 5
+        mim.partial_fit(digits[0][:1]).partial_fit(digits[0][:9])
 
 
 def test_constant_rows_are_no_collapse():

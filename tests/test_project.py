@@ -65,6 +65,24 @@ def test_the_readme_s_figures_are_the_results():
         assert errors == f"{float(row[8]):.2f} / {float(row[9]):.2f}"
 
 
+def test_the_readme_s_models_are_the_results():
+    page = ROOT / "docs" / "results" / "quality_defaults.md"
+    names = {
+        "AE", "VAE", "WAE-MMD", "WAE-GAN", "WAE-sliced", "WAE-Sinkhorn", "VampPrior", "MIM-symmetric", "MIM-encoder",
+        "SWAE",
+    }  # fmt: skip
+    rows = table(page, names)
+    fits = {r[0]: r for r in rows if len(r) == 5}
+    frechet = {tuple(r[:2]): r[2].split()[0] for r in rows if len(r) == 10}
+    stated = table(ROOT / "README.md", names)
+    assert {r[0] for r in stated} == names == set(fits)
+    for name, accuracy, error, distances, seconds in stated:
+        assert accuracy == f"{float(fits[name][1].split()[0]):.3f}"
+        assert error == f"{float(fits[name][2]):.2f}"
+        assert distances == f"{float(frechet[name, 'model']):.2f} / {float(frechet[name, 'gmm']):.2f}"
+        assert seconds == f"{float(fits[name][3]):.0f}"
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/user_guide.md"])
 def test_links_lead_somewhere(page):
     path = ROOT / page

@@ -279,6 +279,32 @@ def test_the_automatic_weight_follows_the_data(digits, iris):
     assert cheap(WAETransformer, divergence_weight=7).fit(X).divergence_weight_ == 7.0
 
 
+@pytest.mark.parametrize("divergence", ["gan", "mmd"])
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_lists_and_arrays_of_sizes(divergence, kind, digits):
+    sizes = kind([8, 8])
+    wae = cheap(WAETransformer, divergence=divergence, critic_layer_sizes=sizes).partial_fit(digits[0])
+    wae.partial_fit(digits[0])
+    wae.set_params(critic_layer_sizes=(8, 8)).partial_fit(digits[0])
+    sizes[0] = 9
+    with pytest.raises(ValueError, match=r"'critic_layer_sizes' parameter must stay \(8, 8\)"):
+        wae.set_params(critic_layer_sizes=sizes).partial_fit(digits[0])
+
+
+def test_sampling_leaves_a_fitted_model_as_it_is(digits):
+    wae = cheap(WAETransformer, divergence_weight=2.0).fit(digits[0])
+    wae.set_params(divergence_weight=5.0, kernel_scales=[1.0]).sample(3)
+    assert wae.divergence_weight_ == 2.0
+    assert len(wae.module_.kernel_scales) == 7
+
+
+def test_every_module_is_usable_without_gradients(digits):
+    module = cheap(WAETransformer, divergence="gan").fit(digits[0]).module_
+    with torch.no_grad():
+        terms = dict(module.losses(torch.tensor(digits[0][:9]).float(), generator()))
+    assert torch.isfinite(terms["critic"]["loss"])
+
+
 @pytest.mark.parametrize("kernel", ["imq", "rbf"])
 def test_kernels(kernel, digits):
     wae = cheap(WAETransformer, kernel=kernel, kernel_scales=np.array([0.5, 2])).fit(digits[0])
