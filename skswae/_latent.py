@@ -69,7 +69,7 @@ class LatentVariableModule(AutoencoderModule):
         self.posterior_scale_floor = posterior_scale_floor
         super().__init__(parts)
         self.likelihood = likelihood
-        self._start_likelihood(parts.choose_rows(1000, "likelihood"))
+        self._start_likelihood(parts.choose_rows(1000, "likelihood"), parts.generator("likelihood"))
 
     def build_networks(self, parts: Parts) -> None:
         self.encoder = parts.gaussian_encoder("encoder", slice(self.n_upper))
@@ -81,9 +81,12 @@ class LatentVariableModule(AutoencoderModule):
             self.decoder = parts.decoder()
 
     @torch.no_grad()
-    def _start_likelihood(self, x: Tensor) -> None:
+    def _start_likelihood(self, x: Tensor, generator: torch.Generator) -> None:
         self.eval()
-        errors = (x - self.decode(self.encode(x))).square().mean(dim=0)
+        # of drawn codes: the best scale for the bound at the start, not for the means alone, which may
+        # leave no error at all
+        z, _ = self.draw_posterior(x, generator)
+        errors = (x - self.decode(z)).square().mean(dim=0)
         self.train()
         # networks that were not started at PCA explain less than the mean does, at first
         variances = x.var(dim=0, correction=0)
@@ -148,14 +151,14 @@ class LatentVariableModule(AutoencoderModule):
         """log p(z), as :meth:`upper_prior_log_prob`: (n, k) -> (n,)."""
         return self.upper_prior_log_prob(self.levels(z)[0], *parameters) + self.lower_prior_log_prob(z)
 
-    def draw_upper_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
+    def draw_upper_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
         """z2 ~ p(z2), differentiable in what the prior has learned: (n_samples, n_upper)."""
         like = torch.empty((n_samples, self.n_upper), dtype=self.codes.dtype, device=self.codes.device)
         return noise_like(like, generator)
 
-    def draw_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
+    def draw_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
         """z ~ p(z), differentiable: (n_samples, k)."""
-        z2 = self.draw_upper_prior(n_samples, generator)
+        z2 = self.draw_upper_prior(n_samples, generator, *parameters)
         if not self.two_levels:
             return z2
         mean, log_variance = self._gaussian(self.lower_prior(z2))
@@ -273,8 +276,8 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
     def upper_prior_log_prob(self, z2: Tensor, *parameters: Tensor) -> Tensor:
         return _priors.mixture_log_prob(z2, *(parameters or self.upper_prior_parameters()))
 
-    def draw_upper_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        mean, log_variance = self.upper_prior_parameters()
+    def draw_upper_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
+        mean, log_variance = parameters or self.upper_prior_parameters()
         chosen = torch.randint(len(mean), (n_samples,), device=mean.device, generator=generator)
         mean, log_variance = mean[chosen], log_variance[chosen]
         return _priors.sample_gaussian(mean, log_variance, noise_like(mean, generator))
@@ -379,8 +382,8 @@ class BaseLatentVariableModel(BaseAutoencoder):
         needed = f"The 'likelihood' parameter must suit the data: {self.likelihood_!r} is for rows"
         if not _data.in_unit_range(X):
             raise ValueError(
-                f"{needed} in [0, 1]. Got values from {float(X.min())!r} to {float(X.max())!r}: scale the "
-                "data, or use 'gaussian'."
+                f"{needed} in [0, 1]. Got values from {float(X.min())!r} to {float(X.max())!r}: divide by "
+                "the maximum, or use 'gaussian'. A first fit or partial_fit fixes what 'auto' means."
             )
         if self.likelihood_ == "discretized_logistic" and not _data.on_a_grid(X, n_bins):
             raise ValueError(

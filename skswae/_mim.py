@@ -90,7 +90,8 @@ class MIMModule(MixtureOfPosteriorsModule):
         z, log_qz_x = self.draw_posterior(x, generator)
         z2, _ = self.levels(z)
         log_px_z = self.log_likelihood(x, z)
-        log_pz1_z2, log_pz2 = self.lower_prior_log_prob(z), self.upper_prior_log_prob(z2)
+        prior = self.upper_prior_parameters()  # once a step: it encodes all pseudo-inputs
+        log_pz1_z2, log_pz2 = self.lower_prior_log_prob(z), self.upper_prior_log_prob(z2, *prior)
         encoder_loss = encoder_half(log_px_z, log_pz1_z2, log_pz2, log_qz_x, b).mean()
         terms = {
             "loss": encoder_loss,
@@ -101,7 +102,7 @@ class MIMModule(MixtureOfPosteriorsModule):
         if self.sampling == "symmetric":
             # only once the prior has its full weight
             decoder_loss = (
-                self._decoder_loss(len(x), generator) if b == 1.0 else torch.zeros_like(encoder_loss)
+                self._decoder_loss(len(x), generator, *prior) if b == 1.0 else torch.zeros_like(encoder_loss)
             )
             terms["loss"] = encoder_loss + decoder_loss
             terms["decoder_loss"] = decoder_loss
@@ -127,15 +128,15 @@ class MIMModule(MixtureOfPosteriorsModule):
         self.explained = 1.0 - residual / total
         self.explained_linearly = float(squares[: self.n_components].sum()) / total
 
-    def _decoder_loss(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        z = self.draw_prior(n_samples, generator)
+    def _decoder_loss(self, n_samples: int, generator: torch.Generator, *prior: Tensor) -> Tensor:
+        z = self.draw_prior(n_samples, generator, *prior)
         logits = self.logits(z)
         discrete = not self.likelihood.is_density
         x = self.activate(logits)  # the mean, not a draw
         if discrete:
             x = x.detach()
         log_px_z = self.likelihood.log_prob(x, logits)
-        loss = decoder_half(log_px_z, self.prior_log_prob(z), self.posterior_log_prob(x, z))
+        loss = decoder_half(log_px_z, self.prior_log_prob(z, *prior), self.posterior_log_prob(x, z))
         if discrete:
             loss = with_score_function(loss, log_px_z)
         return loss.mean()
@@ -164,7 +165,8 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         on the other; or the former alone (A-MIM), which is cheaper.
     n_pseudo_inputs : int, default=500
         K, the number of pseudo-inputs; never more than the training rows. They start as training rows, and
-        each step encodes all of them. A fitted model may hold near copies of training rows.
+        each step encodes all of them. On small tables take fewer, such as 20: with as many as rows the
+        prior memorises them. A fitted model may hold near copies of training rows.
     warmup : int, default=0
         Epochs in which the weight b of log p(z2) and of the encoder's terms rises to 1, by equal steps; draws
          from the prior count only after it, and ``early_stopping`` waits for it. The public code has

@@ -261,6 +261,10 @@ class Parts:
         """A network that tells codes from codes: (n, k) -> (n, 1)."""
         return networks.build_critic(self.n_components, layer_sizes, self._seed_of(part))
 
+    def generator(self, part: str) -> torch.Generator:
+        """A generator of the part's own."""
+        return make_generator(self._seed_of(part))
+
     def choose_rows(self, n_rows: int, part: str) -> Tensor:
         """At most ``n_rows`` different training rows, at random: (n_rows, d)."""
         rng = np.random.default_rng(self._seed_of(part))

@@ -68,8 +68,8 @@ def test_the_readme_s_figures_are_the_results():
 def test_the_readme_s_models_are_the_results():
     page = ROOT / "docs" / "results" / "quality_defaults.md"
     names = {
-        "AE", "VAE", "WAE-MMD", "WAE-GAN", "WAE-sliced", "WAE-Sinkhorn", "VampPrior", "MIM-symmetric", "MIM-encoder",
-        "SWAE",
+        "AE", "VAE", "WAE-MMD", "WAE-GAN", "WAE-sliced", "WAE-Sinkhorn", "VampPrior", "MIM-symmetric",
+        "MIM-encoder", "SWAE",
     }  # fmt: skip
     rows = table(page, names)
     fits = {r[0]: r for r in rows if len(r) == 5}

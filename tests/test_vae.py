@@ -8,7 +8,8 @@ import torch
 from scipy import stats
 from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA
-from sklearn.preprocessing import scale
+from sklearn.mixture import GaussianMixture
+from sklearn.preprocessing import StandardScaler, scale
 
 from skswae import VAETransformer
 from skswae._latent import negative_elbo
@@ -322,3 +323,17 @@ def test_rows_without_noise_stay_finite(rng):
     assert 1e-3 <= vae.module_.likelihood.scale().item() < 0.3
     assert np.isfinite(vae.log_likelihood(X, 10, random_state=0)).all()
     assert vae.history_["loss"][-1] < vae.history_["loss"][0]
+
+
+@pytest.mark.parametrize("init", ["pca", "random"])
+@pytest.mark.parametrize("standardised", [False, True])
+def test_as_many_components_as_features(init, standardised, iris):
+    """PCA then leaves no error: the likelihood's scale must start at that of drawn codes, not near zero."""
+    X = StandardScaler().fit_transform(iris) if standardised else iris
+    train, test = X[::2], X[1::2]
+    vae = VAETransformer(init=init, random_state=0).fit(train)
+    gaussian = GaussianMixture(1).fit(train).score(test)
+    assert vae.log_likelihood(test, 200, random_state=0).mean() > gaussian - 6.0
+    assert vae.history_["loss"][-1] < vae.history_["loss"][0]
+    if init == "pca":
+        assert vae.log_likelihood(test, 200, random_state=0).mean() > gaussian - 2.0
