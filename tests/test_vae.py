@@ -319,7 +319,9 @@ def test_the_weight_of_the_divergence(digits):
 def test_rows_without_noise_stay_finite(rng):
     """On a line exactly: the scale of the likelihood falls to its bound, not to 0."""
     X = rng.normal(size=(200, 1)) @ rng.normal(size=(1, 4))
-    vae = cheap(VAETransformer, n_components=1, network=GatedMLP(()), max_iter=100).fit(X)
+    vae = cheap(
+        VAETransformer, n_components=1, network=GatedMLP(()), max_iter=100, learning_rate_init=1e-2
+    ).fit(X)
     assert 1e-3 <= vae.module_.likelihood.scale().item() < 0.3
     assert np.isfinite(vae.log_likelihood(X, 10, random_state=0)).all()
     assert vae.history_["loss"][-1] < vae.history_["loss"][0]
