@@ -190,7 +190,7 @@ class LatentVariableModule(AutoencoderModule):
         self.epoch = epoch
 
     @property
-    def settled(self) -> bool:  # type: ignore[override]
+    def settled(self) -> bool:
         return self.epoch >= self.warmup
 
     # -- helpers -------------------------------------------------------------

@@ -38,15 +38,11 @@ class AutoencoderModule(nn.Module, abc.ABC):
         codes are no good, for the encoder has moved on.
     learning_rates : dict of str to float
         Rates of players that do not take the estimator's.
-    settled : bool
-        Whether the objective stays as it is from now on: no weight of it is warming up.
     """
 
     location: Tensor
     scale: Tensor
     codes: Tensor
-
-    settled = True
 
     def __init__(self, parts: Parts):
         super().__init__()
@@ -90,6 +86,11 @@ class AutoencoderModule(nn.Module, abc.ABC):
     def players(self) -> dict[str, list[nn.Parameter]]:
         """The parameters of each player; one player with all that are not frozen unless there are more."""
         return {"autoencoder": [p for p in self.parameters() if p.requires_grad]}
+
+    @property
+    def settled(self) -> bool:
+        """Whether the objective stays as it is from now on: no weight of it is warming up."""
+        return True
 
     def after_step(self) -> None:
         """What must hold after every step of an optimiser, such as a projection."""
@@ -274,6 +275,7 @@ class Parts:
 
     def _build(self, part: str, role: str, inputs: tuple[int, ...], n_outputs: int) -> nn.Module:
         network = networks.build(self.network, role, inputs, n_outputs, self._seed_of(part))
+        # torch declares attributes of modules as tensors or modules; this one is plain data
         network._built_as = role, inputs, n_outputs  # type: ignore[assignment]
         return network
 
