@@ -9,7 +9,9 @@ import functools
 import re
 import textwrap
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -17,14 +19,17 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, gen_batches
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from skswae import _data, networks
-from skswae._module import AutoencoderModule, Parts
+from skswae._module import AutoencoderModule, Parts, reduced_precision
+from skswae._rows import HostSource, Rows, TensorSource
+from skswae._steps import DeviceStep, EagerStep, side_stream
 from skswae._torch import (
+    arithmetic,
     as_array,
     as_tensor,
     draw_seed,
@@ -33,14 +38,16 @@ from skswae._torch import (
     make_generator,
     portable_copy,
     resolve_device,
+    threads,
 )
-from skswae._training import EagerStep, EarlyStopping, TensorSource, train
+from skswae._training import EarlyStopping, train
+
+# of modules that have computed in float64: what their copies were made of, and the copies
+_in_float64: weakref.WeakKeyDictionary[AutoencoderModule, tuple[list, AutoencoderModule]]
+_in_float64 = weakref.WeakKeyDictionary()
 
 # rows a call to a module outside training: near the peak of a matrix product, at little memory
 _CHUNK_ROWS = 512
-# a matrix product rounds otherwise for a few rows than for many: a multiple of this keeps to one way
-_ROW_BLOCK = 16
-
 
 # the text of what every estimator shares; a class puts it in its docstring by a line {shared parameters}
 _SHARED_PARAMETERS = """\
@@ -61,16 +68,19 @@ augment : callable or None, default=None
     ``f(x, generator) -> x``, applied to each training batch, a tensor in the units of X on the
     training device, before everything else: input and target alike. It is applied to held-out rows
     with fixed noise, never in :meth:`transform`. It must be picklable if the estimator is to be.
-max_iter : int, default=40
-    Epochs: passes over the training rows.
-batch_size : int, default=64
+max_iter : int or "auto", default="auto"
+    Epochs: passes over the training rows. "auto" is 40 up to 12,000 rows, and fewer from there on, so that
+    480,000 rows are seen in all: 8 passes over 60,000 rows; at least 4.
+batch_size : int or "auto", default="auto"
     Rows a step, or somewhat more: an epoch is cut into as many batches of at least this size as it has
-    rows for, all nearly equal. Fewer than two batches' worth of rows are one batch.
+    rows for, all nearly equal. Fewer than two batches' worth of rows are one batch. "auto" is 64 up to
+    12,800 rows, a 200th of the rows from there on, and at most 256.
 learning_rate : {"one_cycle", "constant"}, default="one_cycle"
     Course of Adam's rate. "one_cycle" rises to ``learning_rate_init`` over the first 30 % of the steps
     and falls to nearly 0; "constant" is the papers'.
-learning_rate_init : float, default=1.25e-3
-    Adam's rate, or the highest of the cycle; above 0.
+learning_rate_init : float or "auto", default="auto"
+    Adam's rate, or the highest of the cycle; above 0. "auto" is 1.25e-3 for batches of 64, and grows with
+    them: 5e-3 for 256 or more, 1.25e-3 at the least.
 early_stopping : bool, default=False
     Whether to hold out rows, stop when their loss stops falling, and keep the best epoch.
 validation_fraction : float in (0, 1), default=0.1
@@ -85,6 +95,10 @@ warm_start : bool, default=False
     early, in between. What decides the shape of the model must stay as it was.
 device : str or torch.device, default="auto"
     "auto" is "cuda" where there is one, else "cpu". Setting it on a fitted model moves the model.
+precision : {"float32", "tf32", "bf16"}, default="float32"
+    Of the networks' arithmetic in training. "tf32" rounds the factors of products and convolutions on a
+    CUDA device to 10 bits, and is float32 elsewhere; "bf16" computes the networks in bfloat16, 8 bits. The
+    weights, the objective and everything after the fit are float32 or finer.
 random_state : int, RandomState instance or None, default=None
     Seed of weights, batches and noise. Equal ints give bit-equal fits on one machine with equal numbers
     of torch threads. Torch's and Python's global streams are never moved; None draws a seed from
@@ -127,10 +141,10 @@ class BaseAutoencoder(
         "output_activation": [StrOptions({"auto", "identity", "sigmoid"})],
         "scaling": [StrOptions({"auto"}), None],
         "augment": [callable, None],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "learning_rate": [StrOptions({"one_cycle", "constant"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [
@@ -140,6 +154,7 @@ class BaseAutoencoder(
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
         "device": [str, torch.device],
+        "precision": [StrOptions({"float32", "tf32", "bf16"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -160,16 +175,17 @@ class BaseAutoencoder(
         output_activation="auto",
         scaling="auto",
         augment=None,
-        max_iter=40,
-        batch_size=64,
+        max_iter="auto",
+        batch_size="auto",
         learning_rate="one_cycle",
-        learning_rate_init=1.25e-3,
+        learning_rate_init="auto",
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=10,
         tol=1e-4,
         warm_start=False,
         device="auto",
+        precision="float32",
         random_state=None,
         verbose=0,
     ):
@@ -189,6 +205,7 @@ class BaseAutoencoder(
         self.tol = tol
         self.warm_start = warm_start
         self.device = device
+        self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
 
@@ -305,13 +322,13 @@ class BaseAutoencoder(
         self._validate_params()
         network = networks.check_network(self.network)
         self._check_parameters()
-        n_epochs = int(self.max_iter) if n_epochs is None else n_epochs
         device = resolve_device(self.device)
         X = validate_data(
             self,
             X,
             reset=not resume,
-            dtype=[np.float64, np.float32],
+            dtype=[np.float64, np.float32, np.uint8],
+            order="C",  # rows are read one by one
             ensure_min_samples=1 if keep else 2,
         )
         if resume:
@@ -325,27 +342,53 @@ class BaseAutoencoder(
         if self.out_activation_ == "sigmoid":
             _data.check_unit_interval(X)
 
+        with (
+            self._clear_about_memory(device),
+            arithmetic(device, self.precision),
+            side_stream(device),
+        ):
+            self._train(
+                X,
+                network,
+                device,
+                seed,
+                n_epochs=n_epochs,
+                one_cycle=one_cycle,
+                early_stopping=early_stopping,
+                resume=resume,
+                keep=keep,
+            )
+
+    def _train(
+        self,
+        X: np.ndarray,
+        network: Any,
+        device: torch.device,
+        seed: int,
+        *,
+        n_epochs: int | None,
+        one_cycle: bool,
+        early_stopping: bool,
+        resume: bool,
+        keep: bool,
+    ) -> None:
+        """Build or copy the module, train it, and become fitted."""
+        location = scale = None
         with torch.device("cpu"):  # whatever torch's default device is
             if resume:
                 location, scale = self.module_.location.cpu(), self.module_.scale.cpu()
             elif self.scaling == "auto" and self.out_activation_ == "identity":
                 location, scale = _data.find_units(X)
-            else:
-                location, scale = _data.no_units(X)
-            train_rows, held_out = _data.in_units(X, location, scale), None
-            if self.out_activation_ == "sigmoid":
-                train_rows.clamp_(0.0, 1.0)  # rounding of the caller's or ours
-            del X  # a copy, if scikit-learn converted it
+            bounded = self.out_activation_ == "sigmoid" and not _data.is_bounded(X)
+            rows, held_out = Rows(X, location, scale, bounded=bounded), None
             if early_stopping:
-                train_rows, held_out = _data.split(train_rows, self.validation_fraction, seed)
+                rows, held_out = rows.split(self.validation_fraction, seed)
             if resume:
                 module = copy.deepcopy(self.module_)
             else:
                 parts = Parts(
                     network,
-                    train_rows,
-                    location,
-                    scale,
+                    rows,
                     n_components=int(self.n_components),
                     out_activation=self.out_activation_,
                     init=self.init,
@@ -353,40 +396,61 @@ class BaseAutoencoder(
                 )
                 module = self._build_module(parts)
         module.to(device)
+        if device.type == "cuda":
+            for parameter in module.parameters():
+                if parameter.ndim == 4:  # convolutions are faster so; nothing else changes
+                    parameter.data = parameter.data.to(memory_format=torch.channels_last)
         self._configure(module)
         self._configure_sampling(module)
 
-        home = device if fits_on(device, train_rows.nbytes) else torch.device("cpu")
-        source = TensorSource(train_rows.to(home), device)
+        source = self._source(rows, device)
         stopping = None
         if held_out is not None:
-            stopping = EarlyStopping(TensorSource(held_out.to(home), device), self.n_iter_no_change, self.tol)
+            stopping = EarlyStopping(self._source(held_out, device), self.n_iter_no_change, self.tol)
         first = self.n_iter_ if resume else 0
-        preprocess = None if self.augment is None else _data.Augmentation(self.augment, module)
-        module.before_training(source.in_order(_CHUNK_ROWS))
-        step = EagerStep(
-            module,
-            preprocess,
-            learning_rate=self.learning_rate_init,
-            n_steps=n_epochs * source.n_batches(int(self.batch_size)) if one_cycle else None,
-            state=getattr(self, "_optimizer_state", None) if resume else None,
-        )
+        preprocess = _data.Preparation(rows, self.augment, module)
+
+        def prepared() -> Iterator[Tensor]:
+            return (rows.prepare(raw) for raw in source.in_order(_CHUNK_ROWS))
+
+        module.before_training(prepared())
+        schedule = Schedule.of(self, len(rows))
+        n_epochs = schedule.n_epochs if n_epochs is None else n_epochs
+        n_steps = n_epochs * source.n_batches(schedule.batch_size)
+        draws_from_global_streams = networks.draws_from_global_streams(network)
+        options: dict[str, Any] = {
+            "learning_rate": schedule.learning_rate,
+            "n_steps": n_steps if one_cycle else None,
+            "state": getattr(self, "_optimizer_state", None) if resume else None,
+        }
+        step: EagerStep
+        if device.type == "cuda":
+            step = DeviceStep(
+                module,
+                preprocess,
+                **options,
+                n_steps_planned=n_steps,
+                capturable=not draws_from_global_streams,
+            )
+        else:
+            step = EagerStep(module, preprocess, **options)
         foreign = None
-        if self.augment is not None or networks.draws_from_global_streams(network):
+        if self.augment is not None or draws_from_global_streams:
             foreign = functools.partial(forked_rng, device=device)
-        result = train(
-            module,
-            source,
-            step,
-            epochs=range(first, first + n_epochs),
-            batch_size=int(self.batch_size),
-            seed=seed,
-            device=device,
-            early_stopping=stopping,
-            preprocess=preprocess,
-            on_epoch=self._after_epoch,
-            foreign=foreign,
-        )
+        with reduced_precision(module, self.precision), threads(_n_threads(module, schedule, device)):
+            result = train(
+                module,
+                source,
+                step,
+                epochs=range(first, first + n_epochs),
+                batch_size=schedule.batch_size,
+                seed=seed,
+                device=device,
+                early_stopping=stopping,
+                preprocess=preprocess,
+                on_epoch=self._after_epoch,
+                foreign=foreign,
+            )
         if result.interrupted:
             warnings.warn(
                 f"The fit was interrupted: {type(self).__name__} keeps the "
@@ -395,7 +459,7 @@ class BaseAutoencoder(
                 stacklevel=3,
             )
         with torch.no_grad():
-            module.after_training(source.in_order(_CHUNK_ROWS), keep=keep)
+            module.after_training(prepared(), keep=keep)
         self._check_fitted(module)
 
         self._seed = seed
@@ -404,6 +468,25 @@ class BaseAutoencoder(
         self.n_iter_ = first + len(result.history)
         self.history_ = _joined(self.history_ if resume else {}, result.history, first)
         self._optimizer_state = None if result.restored else step.state()
+
+    @staticmethod
+    def _source(rows: Rows, device: torch.device) -> HostSource | TensorSource:
+        """The rows on the device if they fit, as they came; else in host memory."""
+        if device.type != "cpu" and fits_on(device, rows.nbytes):
+            return TensorSource(rows.on(device))
+        return HostSource(rows, device)
+
+    @contextlib.contextmanager
+    def _clear_about_memory(self, device: torch.device) -> Iterator[None]:
+        """Say what to change if a device's memory does not suffice for a fit."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(
+                f"Fitting {type(self).__name__} needs more memory than {device} has free. Use a smaller "
+                f"batch_size (got {self.batch_size}), a smaller network or fewer pseudo-inputs, or "
+                f"device='cpu'. {error}"
+            ) from error
 
     @contextlib.contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
@@ -581,7 +664,7 @@ class BaseAutoencoder(
             )
         if not isinstance(prior, str) or prior not in ("model", "gmm"):
             raise ValueError(f"The 'prior' argument must be 'model' or 'gmm'. Got {prior!r} instead.")
-        module = self._module_for(np.dtype(np.float32))
+        module = self._module_for(torch.float32)
         self._validate_params()  # some may have been set since the fit
         self._configure_sampling(module)
         seed = draw_seed(random_state)
@@ -597,31 +680,59 @@ class BaseAutoencoder(
 
     def _validate_rows(self, X) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32, np.uint8])
 
     def _apply(self, X: np.ndarray, function: Callable[[AutoencoderModule, Tensor], Tensor]) -> np.ndarray:
-        """The function of the module and rows on the device, chunk by chunk, in the dtype of X."""
-        module = self._module_for(X.dtype)
+        """The function of the module and rows on the device, chunk by chunk, in the dtype of X.
+
+        Bytes are computed in float64. A device that lacks the memory for a chunk gets smaller ones.
+        """
+        dtype = torch.float32 if X.dtype == np.float32 else torch.float64
+        module = self._module_for(dtype)
         device = module.scale.device
+        multiple = module.row_block()
+        size = _CHUNK_ROWS
         out: np.ndarray | None = None
-        with torch.no_grad():
-            for rows in gen_batches(len(X), _CHUNK_ROWS):
-                n_rows = rows.stop - rows.start
-                block = as_tensor(X[rows], device)
-                padding = block[-1:].expand(-n_rows % _ROW_BLOCK, -1)
-                chunk = as_array(function(module, torch.cat([block, padding])))[:n_rows]
+        start = 0
+        with torch.no_grad(), arithmetic(device):
+            while start < len(X):
+                rows = slice(start, min(start + size, len(X)))
+                n_rows = rows.stop - start
+                try:
+                    block = as_tensor(X[rows], device).to(dtype)
+                    if n_rows % multiple:
+                        padding = block[-1:].expand(-n_rows % multiple, -1)
+                        block = torch.cat([block, padding])
+                    chunk = as_array(function(module, block))[:n_rows]
+                except torch.OutOfMemoryError:
+                    if size <= multiple:
+                        raise
+                    size = max(multiple, size // 2 // multiple * multiple)
+                    continue
                 if out is None:
                     out = np.empty((len(X), *chunk.shape[1:]), dtype=chunk.dtype)
                 out[rows] = chunk
+                start = rows.stop
         assert out is not None
         return out
 
-    def _module_for(self, dtype: np.dtype) -> AutoencoderModule:
+    def _module_for(self, dtype: torch.dtype) -> AutoencoderModule:
         """The module on the device that ``device`` means now, in the dtype."""
-        self.module_.to(resolve_device(self.device)).eval()
-        if dtype == np.float64:
-            return copy.deepcopy(self.module_).double()
-        return self.module_
+        device = resolve_device(self.device)
+        module = self.module_
+        if module.scale.device != device:
+            module.to(device)
+        module.eval()
+        if dtype == torch.float32:
+            return module
+        # the copy is good as long as the numbers are the same that it was made of
+        tensors = [*module.parameters(), *module.buffers()]
+        state = [(id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors]
+        made_of, copied = _in_float64.get(module, (None, module))
+        if made_of != state:
+            copied = copy.deepcopy(module).double()
+            _in_float64[module] = state, copied
+        return copied
 
     # ------------------------------------------------------------------
     # Attributes
@@ -665,6 +776,48 @@ class BaseAutoencoder(
         if module is not None and module.scale.device.type != "cpu":
             state["module_"] = portable_copy(module)
         return state
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What ``max_iter``, ``batch_size`` and ``learning_rate_init`` come to for a number of rows.
+
+    Measured on MNIST and on tables: a few thousand steps are enough from PCA's start, and larger batches cost
+    less a row, at a rate that grows with them.
+    """
+
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+
+    @classmethod
+    def of(cls, estimator: BaseAutoencoder, n_rows: int) -> Schedule:
+        """Of the estimator's parameters."""
+        max_iter, batch_size = estimator.max_iter, estimator.batch_size
+        rate = estimator.learning_rate_init
+        if max_iter == "auto":
+            max_iter = min(40, max(4, round(480_000 / n_rows)))
+        if batch_size == "auto":
+            batch_size = min(256, max(64, n_rows // 200))
+        if rate == "auto":
+            rate = 1.25e-3 * min(4.0, max(1.0, batch_size / 64))
+        return cls(int(max_iter), int(batch_size), float(rate))
+
+
+def _n_threads(module: AutoencoderModule, schedule: Schedule, device: torch.device) -> int | None:
+    """As many of torch's threads as a training step has work for; None, as torch has it, on other devices.
+
+    A thread too many gains little on an idle machine, and waits for its turn in each of a step's hundred
+    operations on a busy one.
+    """
+    if device.type != "cpu":
+        return None
+    n_weights = sum(parameter.numel() for parameter in module.parameters() if parameter.ndim > 1)
+    flops = 6 * n_weights * schedule.batch_size
+    return min(torch.get_num_threads(), max(1, int(flops // _FLOPS_A_THREAD)))
+
+
+_FLOPS_A_THREAD = 4e8  # of a step: some 5 ms of one core
 
 
 def _filled_in(doc: str, marker: str, text: str) -> str:

@@ -11,15 +11,20 @@ from sklearn.utils import gen_batches
 from torch import Tensor
 
 from skswae._module import AutoencoderModule
-from skswae._torch import as_tensor, derive_seed
+from skswae._rows import Rows
 
 _CHUNK_ROWS = 4096  # a bound on the float64 copies made on the way
+
+
+def _eps(X: np.ndarray) -> float:
+    """The relative spacing of the array's numbers; 0 for bytes."""
+    return float(np.finfo(X.dtype).eps) if X.dtype.kind == "f" else 0.0
 
 
 def _range(X: np.ndarray) -> tuple[float, float]:
     """Lowest and highest number; those that leave [0, 1] by rounding alone count as inside."""
     low, high = float(X.min()), float(X.max())
-    rounding = 4 * float(np.finfo(X.dtype).eps)
+    rounding = 4 * _eps(X)
     if -rounding <= low < 0.0:
         low = 0.0
     if 1.0 < high <= 1.0 + rounding:
@@ -31,6 +36,11 @@ def in_unit_interval(X: np.ndarray) -> bool:
     """Whether the data start at 0 and end at 1, to 1 %: what a sigmoid output is meant for."""
     low, high = _range(X)
     return 0.0 <= low <= 0.01 and 0.99 <= high <= 1.0
+
+
+def is_bounded(X: np.ndarray) -> bool:
+    """Whether all numbers lie in [0, 1] exactly."""
+    return float(X.min()) >= 0.0 and float(X.max()) <= 1.0
 
 
 def in_unit_range(X: np.ndarray) -> bool:
@@ -49,7 +59,7 @@ def is_binary(X: np.ndarray) -> bool:
 def on_a_grid(X: np.ndarray, n_bins: int) -> bool:
     """Whether all numbers are j / (L - 1), or all are (j + 1/2) / L, for L bins and whole j."""
 
-    tolerance = min(0.2, 1e-3 + 2 * n_bins * float(np.finfo(X.dtype).eps))
+    tolerance = min(0.2, 1e-3 + 2 * n_bins * _eps(X))
 
     def all_close(scale: float, offset: float) -> bool:
         return all(
@@ -94,7 +104,7 @@ def find_units(X: np.ndarray) -> tuple[Tensor, Tensor]:
             "X must have finite deviations from its mean in float64. Got an overflow: scale the data first."
         )
     # a feature that is constant up to rounding has no spread
-    varies = spread > 4 * np.finfo(X.dtype).eps * np.abs(location)
+    varies = spread > 4 * _eps(X) * np.abs(location)
     location[~varies] = X[0, ~varies]
     scale = 1.0
     if varies.any():
@@ -107,43 +117,16 @@ def find_units(X: np.ndarray) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(location), torch.tensor(scale, dtype=torch.float64)
 
 
-def no_units(X: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Location 0 and scale 1."""
-    return torch.zeros(X.shape[1], dtype=torch.float64), torch.ones((), dtype=torch.float64)
+class Preparation:
+    """What is done to a batch before the objective sees it: units, then ``augment``, if there is one.
 
-
-def in_units(X: np.ndarray, location: Tensor, scale: Tensor) -> Tensor:
-    """(X - location) / scale in float64 arithmetic, as a float32 tensor: (n_samples, d)."""
-    rows = torch.empty(X.shape, dtype=torch.float32)
-    for chunk in gen_batches(len(X), _CHUNK_ROWS):
-        rows[chunk] = (as_tensor(X[chunk]).double() - location) / scale
-    return rows
-
-
-def split(rows: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Training rows and held-out rows, at random; at least one is held out.
-
-    Raises
-    ------
-    ValueError
-        If fewer than 2 rows were left to train on.
-    """
-    n_held_out = int(np.ceil(fraction * len(rows)))
-    if len(rows) - n_held_out < 2:
-        raise ValueError(
-            f"early_stopping=True with validation_fraction={fraction} must leave at least 2 rows to train "
-            f"on. Got {len(rows)} rows, of which it leaves {len(rows) - n_held_out}."
-        )
-    order = torch.from_numpy(np.random.default_rng(derive_seed(seed, 3)).permutation(len(rows)))
-    return rows[order[n_held_out:]], rows[order[:n_held_out]]
-
-
-class Augmentation:
-    """``augment``, a function of rows in the user's units, applied to batches in the module's.
+    ``augment`` is a function of rows in the user's units, applied to batches in the module's.
 
     Parameters
     ----------
-    augment : callable of (rows, generator)
+    rows : Rows
+        Where batches come from.
+    augment : callable of (rows, generator) or None
     module : AutoencoderModule
 
     Raises
@@ -152,12 +135,19 @@ class Augmentation:
         In the first call, if ``augment`` returns anything but rows that can be learned.
     """
 
-    def __init__(self, augment: Callable[[Tensor, torch.Generator], Any], module: AutoencoderModule):
+    def __init__(
+        self, rows: Rows, augment: Callable[[Tensor, torch.Generator], Any] | None, module: AutoencoderModule
+    ):
+        self.rows = rows
         self.augment = augment
         self.module = module
+        self.is_random = augment is not None
         self._checked = False  # once: the check of the range waits for the device
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def __call__(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        x = self.rows.prepare(raw)
+        if self.augment is None:
+            return x
         rows = self.augment(self.module.from_units(x), generator)
         if not self._checked:
             self._check(rows, x)

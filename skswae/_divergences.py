@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skswae._torch import standard_normal
+
 _ANNEALING = 4.0  # factor between successive epsilons: halves the length that the plan resolves
 
 
@@ -147,8 +149,8 @@ def random_directions(
     -------
     directions : Tensor of shape (L, k)
     """
-    shape = (n_projections, n_components)
-    directions = torch.randn(shape, dtype=dtype, device=device, generator=generator)
+    like = torch.empty(0, dtype=dtype, device=device)
+    directions = standard_normal((n_projections, n_components), like, generator)
     return nn.functional.normalize(directions, dim=1)
 
 

@@ -24,7 +24,14 @@ from torch import Tensor
 from skswae import _data, _likelihoods, _priors
 from skswae._base import BaseAutoencoder
 from skswae._module import AutoencoderModule, Parts, Terms
-from skswae._torch import as_array, as_tensor, draw_seed, make_generator
+from skswae._torch import (
+    as_array,
+    as_tensor,
+    draw_seed,
+    make_generator,
+    random_integers,
+    standard_normal,
+)
 
 _NUMBERS = 2**22  # a bound on the larger tensors of the importance-sampled likelihood
 
@@ -115,11 +122,11 @@ class LatentVariableModule(AutoencoderModule):
         ``upper`` is :meth:`posterior` of x where it is known.
         """
         mean, log_variance = self.posterior(x) if upper is None else upper
-        z = _priors.sample_gaussian(mean, log_variance, noise_like(mean, generator))
+        z = _priors.sample_gaussian(mean, log_variance, standard_normal(mean.shape, mean, generator))
         log_q = _priors.gaussian_log_prob(z, mean, log_variance)
         if self.two_levels:
             mean, log_variance = self.lower_posterior(x, z)
-            z1 = _priors.sample_gaussian(mean, log_variance, noise_like(mean, generator))
+            z1 = _priors.sample_gaussian(mean, log_variance, standard_normal(mean.shape, mean, generator))
             log_q = log_q + _priors.gaussian_log_prob(z1, mean, log_variance)
             z = torch.cat([z, z1], dim=1)
         return z, log_q
@@ -153,8 +160,7 @@ class LatentVariableModule(AutoencoderModule):
 
     def draw_upper_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
         """z2 ~ p(z2), differentiable in what the prior has learned: (n_samples, n_upper)."""
-        like = torch.empty((n_samples, self.n_upper), dtype=self.codes.dtype, device=self.codes.device)
-        return noise_like(like, generator)
+        return standard_normal((n_samples, self.n_upper), self.codes, generator)
 
     def draw_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
         """z ~ p(z), differentiable: (n_samples, k)."""
@@ -162,7 +168,7 @@ class LatentVariableModule(AutoencoderModule):
         if not self.two_levels:
             return z2
         mean, log_variance = self._gaussian(self.lower_prior(z2))
-        z1 = _priors.sample_gaussian(mean, log_variance, noise_like(mean, generator))
+        z1 = _priors.sample_gaussian(mean, log_variance, standard_normal(mean.shape, mean, generator))
         return torch.cat([z2, z1], dim=1)
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
@@ -240,11 +246,6 @@ class LatentVariableModule(AutoencoderModule):
         return found - math.log(n_samples)
 
 
-def noise_like(mean: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal noise of the tensor's shape, dtype and device."""
-    return torch.randn(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
-
-
 class MixtureOfPosteriorsModule(LatentVariableModule):
     """p(z2) = 1/K sum_k q(z2 | u_k) over learned pseudo-inputs u_k (Tomczak & Welling 2018, equation 9).
 
@@ -278,9 +279,9 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
 
     def draw_upper_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
         mean, log_variance = parameters or self.upper_prior_parameters()
-        chosen = torch.randint(len(mean), (n_samples,), device=mean.device, generator=generator)
+        chosen = random_integers(len(mean), n_samples, generator)
         mean, log_variance = mean[chosen], log_variance[chosen]
-        return _priors.sample_gaussian(mean, log_variance, noise_like(mean, generator))
+        return _priors.sample_gaussian(mean, log_variance, standard_normal(mean.shape, mean, generator))
 
     def before_training(self, batches: Iterable[Tensor]) -> None:
         self.pseudo_inputs.widen(batches)
@@ -441,7 +442,8 @@ class BaseBoundModel(BaseLatentVariableModel):
                 f"The 'n_importance_samples' argument must be an integer of at least 1. Got {S!r} instead."
             )
         self._check_range(X, int(self._structure["n_bins"]))
-        module: Any = self._module_for(X.dtype)
+        X = X.astype(np.float64) if X.dtype == np.uint8 else X
+        module: Any = self._module_for(torch.from_numpy(X[:0]).dtype)
         device = module.scale.device
         generator = make_generator(draw_seed(random_state), device)
         found = np.empty(len(X), dtype=X.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from skswae import networks
+from skswae._rows import Rows, in_units
 from skswae._torch import as_array, derive_seed, make_generator
 
 Terms = dict[str, Tensor]
@@ -49,6 +51,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
         self.n_components = parts.n_components
         self.out_activation = parts.out_activation
         self.learning_rates: dict[str, float] = {}
+        self._row_block = 0
         self.build_networks(parts)
         self.register_buffer("location", parts.location.clone())
         self.register_buffer("scale", parts.scale.clone())
@@ -92,6 +95,10 @@ class AutoencoderModule(nn.Module, abc.ABC):
         """Whether the objective stays as it is from now on: no weight of it is warming up."""
         return True
 
+    def sparse_parameters(self) -> list[nn.Parameter]:
+        """Of the parameters those whose gradients are sparse: of which a step moves few rows."""
+        return []
+
     def after_step(self) -> None:
         """What must hold after every step of an optimiser, such as a projection."""
 
@@ -121,6 +128,17 @@ class AutoencoderModule(nn.Module, abc.ABC):
 
     # -- helpers -----------------------------------------------------------
 
+    def row_block(self) -> int:
+        """Of how many rows a batch should be a multiple, so that a row's numbers do not depend on the rest.
+
+        A matrix product rounds otherwise for a few rows than for many: below 4, and below 16 for
+        convolutions.
+        """
+        if self._row_block == 0:
+            convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in self.modules())
+            self._row_block = 16 if convolves else 4
+        return self._row_block
+
     def has_shapes_of(self, network: Any) -> bool:
         """Whether the network would build parts of the same weights."""
         for part in self.modules():
@@ -138,11 +156,44 @@ class AutoencoderModule(nn.Module, abc.ABC):
 
     def to_units(self, rows: Tensor) -> Tensor:
         """Rows in the user's units to the module's, in float64 arithmetic and the dtype of the rows."""
-        return ((rows.double() - self.location) / self.scale).to(rows.dtype)
+        return in_units(rows, self.location, self.scale, rows.dtype)
 
     def from_units(self, x: Tensor) -> Tensor:
         """The module's units to the user's, in float64 arithmetic and the dtype of x."""
         return (x.double() * self.scale + self.location).to(x.dtype)
+
+
+@contextlib.contextmanager
+def reduced_precision(module: AutoencoderModule, precision: str) -> Iterator[None]:
+    """Within the block, "bf16" computes the networks of ``parts`` in bfloat16, and nothing else.
+
+    Their inputs, outputs and weights stay float32; so do the search, the divergences and the losses.
+    """
+    handles: list[Any] = []
+    if precision == "bf16":
+        device = module.scale.device.type
+        entered: list[torch.autocast] = []
+
+        def enter(*_: Any) -> None:
+            # no cache: a graph would keep its first weights
+            entered.append(torch.autocast(device, torch.bfloat16, cache_enabled=False))
+            entered[-1].__enter__()
+
+        def leave(part: nn.Module, inputs: Any, output: Any) -> Any:
+            entered.pop().__exit__(None, None, None)
+            return output.float() if isinstance(output, Tensor) else output
+
+        for part in module.modules():
+            if hasattr(part, "_built_as"):
+                handles += [
+                    part.register_forward_pre_hook(enter),
+                    part.register_forward_hook(leave, always_call=True),
+                ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 _MAX_CODES = 5000
@@ -184,10 +235,8 @@ class Parts:
     Parameters
     ----------
     network : object with build_encoder and build_decoder
-    rows : Tensor of shape (n_samples, d), float32
-        The training rows in the module's units.
-    location, scale : Tensor of shape (d,) and (), float64
-        The units; see :class:`AutoencoderModule`.
+    rows : Rows
+        The training rows, and the units; see :class:`AutoencoderModule`.
     n_components : int
     out_activation : {"identity", "sigmoid"}
     init : {"pca", "random"}
@@ -197,9 +246,7 @@ class Parts:
     def __init__(
         self,
         network: Any,
-        rows: Tensor,
-        location: Tensor,
-        scale: Tensor,
+        rows: Rows,
         *,
         n_components: int,
         out_activation: str,
@@ -208,9 +255,9 @@ class Parts:
     ):
         self.network = network
         self.rows = rows
-        self.location = location
-        self.scale = scale
-        self.n_features = rows.shape[1]
+        self.location = rows.location
+        self.scale = rows.scale
+        self.n_features = rows.n_features
         self.n_components = n_components
         self.out_activation = out_activation
         self.seed = seed
@@ -271,7 +318,7 @@ class Parts:
         rng = np.random.default_rng(self._seed_of(part))
         n_rows = min(n_rows, len(self.rows))
         chosen = rng.choice(len(self.rows), size=n_rows, replace=False)
-        return self.rows[torch.from_numpy(chosen).to(self.rows.device)].cpu()
+        return self.rows.take(chosen)
 
     def _build(self, part: str, role: str, inputs: tuple[int, ...], n_outputs: int) -> nn.Module:
         network = networks.build(self.network, role, inputs, n_outputs, self._seed_of(part))

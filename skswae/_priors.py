@@ -138,6 +138,9 @@ class PseudoInputs(nn.Module):
     rows : nn.Parameter of shape (K, d)
     lowest, highest : Tensor of shape (d,)
         The range.
+    sparse : bool
+        Whether the gradient of :meth:`select` is a sparse tensor, and :meth:`project` looks at the selected
+        rows alone: in a loop that moves no others.
     """
 
     lowest: Tensor
@@ -148,6 +151,36 @@ class PseudoInputs(nn.Module):
         self.rows = nn.Parameter(rows)
         self.register_buffer("lowest", rows.amin(dim=0))
         self.register_buffer("highest", rows.amax(dim=0))
+        self.sparse = False
+        self._selected: Tensor | None = None
+        self._norms: tuple[int, Tensor] | None = None  # square norms, and of which version of the rows
+
+    def train_sparsely(self, sparse: bool) -> None:
+        """Set :attr:`sparse`."""
+        self.sparse = sparse
+        self._selected = self._norms = None
+
+    def select(self, index: Tensor) -> Tensor:
+        """u_k of each index, differentiable: (n,) -> (n, d)."""
+        if self.sparse:
+            self._selected = index
+            if self._norms is not None and self._norms[0] != self.rows._version:
+                self._norms = None
+        return nn.functional.embedding(index, self.rows, sparse=self.sparse)
+
+    @torch.no_grad()
+    def square_norms(self) -> Tensor:
+        """||u_k||^2 of each: (K,).
+
+        While :attr:`sparse` is on they are kept, and :meth:`project` brings those up to date that moved.
+        """
+        version = self.rows._version
+        if self._norms is not None and self._norms[0] == version:
+            return self._norms[1]
+        norms = self.rows.square().sum(dim=1)
+        if self.sparse and not self.rows.is_cuda:  # a captured graph could not tell that they are old
+            self._norms = version, norms
+        return norms
 
     @torch.no_grad()
     def widen(self, batches: Iterable[Tensor]) -> None:
@@ -163,4 +196,12 @@ class PseudoInputs(nn.Module):
         A projection, not a hard tanh inside the model: that has no gradient at the ends of the range, where
         most pixels of an image lie.
         """
-        self.rows.clamp_(self.lowest, self.highest)
+        if self._selected is None:
+            self.rows.clamp_(self.lowest, self.highest)
+            return
+        index, self._selected = self._selected, None
+        moved = self.rows.index_select(0, index).clamp_(self.lowest, self.highest)  # (n, d)
+        self.rows.index_copy_(0, index, moved)  # twice the same where an index comes twice
+        if self._norms is not None:
+            norms = self._norms[1].index_copy_(0, index, moved.square().sum(dim=1))
+            self._norms = self.rows._version, norms

@@ -6,7 +6,7 @@ import contextlib
 import contextvars
 import copy
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -104,6 +104,91 @@ def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gener
     return torch.Generator(device=device).manual_seed(seed)
 
 
+class Tape(torch.Generator):
+    """A generator whose numbers are drawn ahead for many steps: a step reads its place in what was drawn.
+
+    For CUDA graphs, in which nothing may be drawn. A step asks, by :func:`standard_normal` and
+    :func:`random_integers`, for the same shapes in the same order each time; its place is counted on the
+    device, so that a replayed graph finds it. Other functions draw from it as from any generator, though
+    not inside a graph.
+
+    Parameters
+    ----------
+    capacity : int
+        Steps drawn at a time.
+    device : torch.device
+    """
+
+    def __new__(cls, capacity: int, device: torch.device):
+        return super().__new__(cls, device=device)  # type: ignore[call-arg]  # torch declares no __new__
+
+    def __init__(self, capacity: int, device: torch.device):
+        self.capacity = capacity
+        self.place = torch.zeros(1, dtype=torch.int64, device=device)
+        self._drawn: list[Tensor] = []
+        self._refill: list[Callable[[Tensor], Any]] = []
+        self._kinds: list[Any] = []
+        self._closed = False  # whether all that a step asks for is known
+        self._n_used = capacity
+        self._next = 0
+
+    def rewind(self, seed: int) -> None:
+        """Draw anew before the next step."""
+        self.manual_seed(seed)
+        self._n_used = self.capacity
+
+    def prepare(self) -> None:
+        """Before each step, outside of any graph: draw again if all is used."""
+        if self._n_used == self.capacity:
+            for drawn, refill in zip(self._drawn, self._refill):
+                refill(drawn)
+            self.place.zero_()
+            self._n_used = 0
+        self._n_used += 1
+
+    def start(self) -> None:
+        """At the start of each step, inside the graph."""
+        self._next = 0
+
+    def end(self) -> None:
+        """At the end of each step, inside the graph."""
+        self._closed = True
+        self.place.add_(1)
+
+    def read(
+        self, kind: Any, shape: Sequence[int], dtype: torch.dtype, refill: Callable[[Tensor], Any]
+    ) -> Tensor:
+        """This step's part of the numbers of a kind that it asks for at this point; ``refill`` draws them."""
+        kind = kind, tuple(shape), dtype
+        if self._next == len(self._drawn) and not self._closed:
+            self._drawn.append(torch.empty((self.capacity, *shape), dtype=dtype, device=self.device))
+            self._refill.append(refill)
+            self._kinds.append(kind)
+            refill(self._drawn[-1])
+        if self._next == len(self._drawn) or self._kinds[self._next] != kind:
+            # another request than in the steps before: from the generator, which a graph refuses
+            drawn = torch.empty(tuple(shape), dtype=dtype, device=self.device)
+            refill(drawn)
+            return drawn
+        drawn = self._drawn[self._next]
+        self._next += 1
+        return drawn.index_select(0, self.place).squeeze(0)
+
+
+def standard_normal(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard normal numbers of a shape, of the dtype and on the device of ``like``."""
+    if isinstance(generator, Tape):
+        return generator.read("normal", shape, like.dtype, lambda x: x.normal_(generator=generator))
+    return torch.randn(tuple(shape), dtype=like.dtype, device=like.device, generator=generator)
+
+
+def random_integers(high: int, n: int, generator: torch.Generator) -> Tensor:
+    """n integers below ``high``, on the device of the generator: (n,)."""
+    if isinstance(generator, Tape):
+        return generator.read(high, (n,), torch.int64, lambda x: x.random_(high, generator=generator))
+    return torch.randint(high, (n,), device=generator.device, generator=generator)
+
+
 _initial_generator: contextvars.ContextVar[torch.Generator | None] = contextvars.ContextVar(
     "skswae_initial_generator", default=None
 )
@@ -142,6 +227,50 @@ def forked_rng(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+# ---------------------------------------------------------------------------
+# Arithmetic: flags and thread numbers are the process's or the thread's, and are put back
+# ---------------------------------------------------------------------------
+
+_flags_lock = threading.RLock()
+
+
+@contextlib.contextmanager
+def arithmetic(device: torch.device, precision: str = "float32") -> Iterator[None]:
+    """Within the block, products and convolutions on a CUDA device round as ``precision`` says.
+
+    torch keeps this in flags of the process, and its convolutions round to TF32 unless told otherwise. The
+    lock keeps others that need the flags out, so that none computes under another's; it also keeps graphs
+    from being captured while another thread allocates.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    with _flags_lock:
+        flags: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
+        before = [flag.allow_tf32 for flag in flags]
+        try:
+            for flag in flags:
+                flag.allow_tf32 = precision != "float32"
+            yield
+        finally:
+            for flag, value in zip(flags, before):
+                flag.allow_tf32 = value
+
+
+@contextlib.contextmanager
+def threads(n_threads: int | None) -> Iterator[None]:
+    """Within the block, this thread's calls use so many of torch's threads; None leaves it to torch."""
+    if n_threads is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 # ---------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from skswae._latent import (
     BaseBoundModel,
     LatentVariableModule,
     negative_elbo,
-    noise_like,
 )
 from skswae._module import Parts, Terms
+from skswae._torch import standard_normal
 
 
 class VAEModule(LatentVariableModule):
@@ -24,7 +24,7 @@ class VAEModule(LatentVariableModule):
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
         mean, log_variance = self.posterior(x)
-        z = _priors.sample_gaussian(mean, log_variance, noise_like(mean, generator))
+        z = _priors.sample_gaussian(mean, log_variance, standard_normal(mean.shape, mean, generator))
         kl = _priors.kl_to_standard_normal(mean, log_variance)
         yield "autoencoder", negative_elbo(self.log_likelihood(x, z), kl, self.warmth() * self.kl_weight)
 
@@ -119,16 +119,17 @@ class VAETransformer(BaseBoundModel):
         output_activation="auto",
         scaling="auto",
         augment=None,
-        max_iter=40,
-        batch_size=64,
+        max_iter="auto",
+        batch_size="auto",
         learning_rate="one_cycle",
-        learning_rate_init=1.25e-3,
+        learning_rate_init="auto",
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=10,
         tol=1e-4,
         warm_start=False,
         device="auto",
+        precision="float32",
         random_state=None,
         verbose=0,
     ):
@@ -149,6 +150,7 @@ class VAETransformer(BaseBoundModel):
             tol=tol,
             warm_start=warm_start,
             device=device,
+            precision=precision,
             random_state=random_state,
             verbose=verbose,
         )

@@ -14,6 +14,7 @@ from skswae import _divergences, _likelihoods, networks
 from skswae._base import BaseAutoencoder
 from skswae._mixins import ReconstructionMixin
 from skswae._module import AutoencoderModule, Parts, Terms
+from skswae._torch import standard_normal
 
 # ---------------------------------------------------------------------------
 # The mathematics; the other divergences are in _divergences
@@ -115,7 +116,7 @@ class WAEModule(AutoencoderModule):
 
     def __init__(self, parts: Parts, critic_layer_sizes: list[int] | None = None):
         super().__init__(parts)
-        self.register_buffer("total_variance", parts.rows.double().var(dim=0, correction=0).sum())
+        self.register_buffer("total_variance", torch.tensor(parts.rows.variance(), dtype=torch.float64))
         self.critic: nn.Module | None = None
         if critic_layer_sizes is not None:
             self.critic = parts.critic("critic", critic_layer_sizes)
@@ -131,7 +132,7 @@ class WAEModule(AutoencoderModule):
         z = self.encode(self.with_noise(x, generator))
         logits = self.decoder(z)
         cost = _likelihoods.reconstruction_cost(x, logits, self.reconstruction, self.out_activation)
-        z_prior = torch.randn(z.shape, dtype=z.dtype, device=z.device, generator=generator)
+        z_prior = standard_normal(z.shape, z, generator)
         if self.critic is None:
             divergence = self.divergence_between(z, z_prior, generator)
         else:
@@ -150,8 +151,7 @@ class WAEModule(AutoencoderModule):
         if not self.training or self.input_noise == 0.0:
             return x
         scale = self.input_noise * (self.total_variance / x.shape[1]).sqrt()
-        noise = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
-        return x + scale.to(x.dtype) * noise
+        return x + scale.to(x.dtype) * standard_normal(x.shape, x, generator)
 
     def divergence_between(self, z: Tensor, z_prior: Tensor, generator: torch.Generator) -> Tensor:
         """D_Z between codes and draws from the prior: (n, k), (n, k) -> ()."""
@@ -166,8 +166,7 @@ class WAEModule(AutoencoderModule):
 
     @torch.no_grad()
     def sample_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        shape = (n_samples, self.n_components)
-        return torch.randn(shape, dtype=self.codes.dtype, device=self.codes.device, generator=generator)
+        return standard_normal((n_samples, self.n_components), self.codes, generator)
 
 
 # ---------------------------------------------------------------------------
@@ -301,16 +300,17 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         output_activation="auto",
         scaling="auto",
         augment=None,
-        max_iter=40,
-        batch_size=64,
+        max_iter="auto",
+        batch_size="auto",
         learning_rate="one_cycle",
-        learning_rate_init=1.25e-3,
+        learning_rate_init="auto",
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=10,
         tol=1e-4,
         warm_start=False,
         device="auto",
+        precision="float32",
         random_state=None,
         verbose=0,
     ):
@@ -331,6 +331,7 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
             tol=tol,
             warm_start=warm_start,
             device=device,
+            precision=precision,
             random_state=random_state,
             verbose=verbose,
         )

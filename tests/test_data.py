@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from skswae import _data
+from skswae._rows import Rows
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -13,7 +14,7 @@ def test_units_make_the_mean_variance_one(dtype, rng):
     location, scale = _data.find_units(X)
     np.testing.assert_allclose(location, X.mean(axis=0, dtype=np.float64), rtol=1e-12)
     np.testing.assert_allclose(scale, np.sqrt(X.astype(np.float64).var(axis=0).mean()), rtol=1e-9)
-    rows = _data.in_units(X, location, scale)
+    rows = Rows(X, location, scale).take(slice(None))
     assert rows.dtype == torch.float32
     np.testing.assert_allclose(rows, (X - location.numpy()) / scale.item(), rtol=1e-6, atol=1e-6)
     assert rows.double().var(dim=0, correction=0).mean().item() == pytest.approx(1.0)
@@ -35,13 +36,48 @@ def test_units_of_constant_features():
 
 
 def test_split_is_a_partition():
-    rows = torch.arange(50.0)[:, None]
+    rows = Rows(np.arange(50.0)[:, None])
+    everything = slice(None)
     for fraction, expected in [(0.1, 5), (0.01, 1), (0.55, 28)]:
-        train, held_out = _data.split(rows, fraction, seed=3)
-        assert len(held_out) == expected
-        assert sorted(torch.cat([train, held_out]).ravel().tolist()) == rows.ravel().tolist()
-        assert torch.equal(train, _data.split(rows, fraction, seed=3)[0])
-    assert not torch.equal(train, _data.split(rows, fraction, seed=4)[0])
+        train, held_out = rows.split(fraction, seed=3)
+        assert (len(train), len(held_out)) == (50 - expected, expected)
+        both = torch.cat([train.take(everything), held_out.take(everything)])
+        assert sorted(both.ravel().tolist()) == rows.X.ravel().tolist()
+        assert torch.equal(train.take(everything), rows.split(fraction, seed=3)[0].take(everything))
+    assert not torch.equal(train.take(everything), rows.split(fraction, seed=4)[0].take(everything))
+    # of a part
+    again, rest = train.split(0.1, seed=3)
+    both = torch.cat([again.take(everything), rest.take(everything)])
+    assert sorted(both.ravel().tolist()) == sorted(train.take(everything).ravel().tolist())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_rows_are_read_as_they_came(dtype, rng, tmp_path):
+    """From memory and from a read-only file: bytes stay bytes until they are in the module's units."""
+    X = rng.integers(0, 256, size=(30, 4)).astype(dtype)
+    np.save(tmp_path / "X.npy", X)
+    location, scale = _data.find_units(X)
+    np.testing.assert_allclose(scale, np.sqrt(X.astype(float).var(axis=0).mean()))
+    expected = (X.astype(float) - X.astype(float).mean(axis=0)) / scale.item()
+    for source in (X, np.load(tmp_path / "X.npy", mmap_mode="r")):
+        rows = Rows(source, location, scale)
+        assert rows.nbytes == X.nbytes
+        for part in (slice(3, 9), np.array([7, 1, 1])):
+            assert rows.raw(part).numpy().dtype == dtype
+            np.testing.assert_array_equal(rows.raw(part), X[part])
+            np.testing.assert_allclose(rows.take(part), expected[part], rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(torch.cat(list(rows.batches(7))), expected, rtol=1e-6, atol=1e-6)
+        assert rows.variance() == pytest.approx(4.0)
+        rows.raw(slice(0, 2)).zero_()  # a copy, not the caller's
+        np.testing.assert_array_equal(source, X)
+    without = Rows(X)
+    np.testing.assert_array_equal(without.take(slice(None)), X.astype(np.float32))
+    assert without.take(slice(None)).dtype == torch.float32
+
+
+def test_rounding_is_taken_back():
+    X = np.array([[0.0, 1.0 + 2e-16], [-2e-16, 0.5]])
+    assert torch.equal(Rows(X, bounded=True).take(slice(None)), torch.tensor([[0.0, 1.0], [0.0, 0.5]]))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from torch.distributions import Independent, Normal
 from skswae import VAETransformer, VampPriorTransformer
 from skswae._likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
 from skswae._module import Parts
+from skswae._rows import Rows
 from skswae._vae import VAEModule
 from skswae._vampprior import VampPriorModule
 from skswae.networks import GatedMLP
@@ -47,9 +48,7 @@ def make_module(
     rows = small_rows(n, d, likelihood, seed=seed)
     parts = Parts(
         GatedMLP((6,)) if network is None else network,
-        rows,
-        torch.zeros(d, dtype=torch.float64),
-        torch.ones((), dtype=torch.float64),
+        Rows(rows.numpy()),
         n_components=k,
         out_activation=activation,
         init=init,

@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 from torch import nn
 
 from skswae._module import Parts
+from skswae._rows import Rows
 from skswae.networks import GatedMLP
 
 from .estimators import ESTIMATORS, cheap
@@ -17,9 +18,7 @@ def parts_for(rows, network=None, n_components=3, activation="identity", init="p
     rows = torch.tensor(rows, dtype=torch.float32)
     return Parts(
         GatedMLP((16,)) if network is None else network,
-        rows,
-        torch.zeros(rows.shape[1], dtype=torch.float64),
-        torch.ones((), dtype=torch.float64),
+        Rows(rows.numpy()),
         n_components=n_components,
         out_activation=activation,
         init=init,

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from scipy import stats
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
@@ -17,6 +18,7 @@ from skswae._priors import (
     sample_mixture,
     standard_normal_log_prob,
 )
+from skswae._steps import RowAdam
 
 
 def generator(seed=0):
@@ -164,3 +166,115 @@ def test_the_range_is_no_view_of_the_rows():
     assert inputs.lowest.tolist() == inputs.highest.tolist() == [1.0, 2.0]
     inputs.project()
     assert inputs.rows.tolist() == [[1.0, 2.0]]
+
+
+def gradient_of(inputs, index, weight):
+    """Of a weighted sum of the selected rows."""
+    inputs.rows.grad = None
+    (inputs.select(index) * weight).sum().backward()
+    return inputs.rows.grad
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_selected_rows_and_their_gradient(sparse):
+    inputs = PseudoInputs(random(5, 3))
+    inputs.train_sparsely(sparse)
+    index, weight = torch.tensor([4, 0, 4, 1]), random(4, 3, seed=1)
+    assert torch.equal(inputs.select(index), inputs.rows[index])
+    gradient = gradient_of(inputs, index, weight)
+    assert gradient.is_sparse == sparse
+    if sparse:
+        assert gradient._indices().tolist() == [[4, 0, 4, 1]]  # as many rows as were selected
+        gradient = gradient.to_dense()
+    inputs.rows.grad = None
+    (inputs.rows[index] * weight).sum().backward()
+    torch.testing.assert_close(gradient, inputs.rows.grad, rtol=1e-15, atol=0)
+    assert torch.all(gradient[2:4] == 0)
+
+
+def test_a_sparse_projection_is_of_the_selected_rows():
+    start = torch.tensor([[0.0, 5.0], [2.0, 3.0], [1.0, 4.0], [0.5, 4.5]])
+    inputs = PseudoInputs(start.clone())
+    inputs.train_sparsely(True)
+    inputs.select(torch.tensor([2, 0, 2]))
+    with torch.no_grad():
+        inputs.rows += torch.tensor([10.0, -10.0])
+    inputs.project()
+    outside = start + torch.tensor([10.0, -10.0])
+    assert inputs.rows.tolist() == [[2.0, 3.0], outside[1].tolist(), [2.0, 3.0], outside[3].tolist()]
+    # none are selected any more: all
+    inputs.project()
+    assert inputs.rows.tolist() == [[2.0, 3.0]] * 4
+
+
+def test_without_sparse_gradients_all_rows_are_projected():
+    inputs = PseudoInputs(random(4, 2))
+    inputs.train_sparsely(True)
+    inputs.select(torch.tensor([1]))
+    inputs.train_sparsely(False)
+    inputs.select(torch.tensor([1]))
+    with torch.no_grad():
+        inputs.rows += 100.0
+    inputs.project()
+    assert torch.equal(inputs.rows, inputs.highest.expand(4, 2))
+
+
+def assert_are_square_norms(kept, rows):
+    """Bit for bit those that would be computed from all rows, and right."""
+    assert torch.equal(kept, rows.detach().to(kept.dtype).square().sum(dim=1))
+    tolerance = 1e-14 if rows.dtype == torch.float64 else 1e-6
+    expected = torch.from_numpy((rows.detach().double().numpy() ** 2).sum(axis=1))
+    torch.testing.assert_close(kept.double(), expected, rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize("d", [1, 7, 64, 785])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [1, 6])
+def test_square_norms_follow_the_steps_bit_for_bit(d, dtype, n):
+    """Of an optimiser and of projections: what is kept is what would be computed."""
+    inputs = PseudoInputs(random(9, d).to(dtype))
+    inputs.train_sparsely(True)
+    optimizer = RowAdam([inputs.rows], lr=0.5)  # far: many rows leave the range
+    assert_are_square_norms(inputs.square_norms(), inputs.rows)
+    for step in range(8):
+        index = torch.randint(9, (n,), generator=generator(step))
+        before = inputs.rows.detach().clone()
+        gradient_of(inputs, index, random(n, d, seed=step).to(dtype))
+        optimizer.step()
+        inputs.project()
+        assert not torch.equal(inputs.rows, before)
+        assert_are_square_norms(inputs.square_norms(), inputs.rows)
+    assert torch.all((inputs.rows >= inputs.lowest) & (inputs.rows <= inputs.highest))
+
+
+def test_square_norms_are_kept_while_nothing_moves():
+    inputs = PseudoInputs(random(9, 3))
+    assert inputs.square_norms() is not inputs.square_norms()
+    inputs.train_sparsely(True)
+    assert inputs.square_norms() is inputs.square_norms()
+    before = inputs.square_norms()
+    inputs.select(torch.tensor([1, 2]))
+    inputs.project()
+    assert inputs.square_norms() is before  # brought up to date, not computed again
+    inputs.train_sparsely(False)
+    assert inputs.square_norms() is not inputs.square_norms()
+
+
+@pytest.mark.parametrize("then", ["nothing", "a step", "a step, and norms before it"])
+def test_square_norms_know_that_others_changed_the_rows(then):
+    """Such as an interrupted training, which goes back to its last complete epoch."""
+    inputs = PseudoInputs(random(9, 3))
+    inputs.train_sparsely(True)
+    optimizer = RowAdam([inputs.rows], lr=0.5)
+    inputs.square_norms()
+    inputs.load_state_dict({**inputs.state_dict(), "rows": random(9, 3, seed=1)})
+    if then != "nothing":
+        if then == "a step, and norms before it":
+            assert_are_square_norms(inputs.square_norms(), inputs.rows)
+        gradient_of(inputs, torch.tensor([3, 5]), random(2, 3, seed=2))
+        optimizer.step()
+        inputs.project()
+    assert_are_square_norms(inputs.square_norms(), inputs.rows)
+    with torch.no_grad():
+        inputs.rows[2] += 1.0
+    assert_are_square_norms(inputs.square_norms(), inputs.rows)

@@ -12,6 +12,7 @@ from torch import nn
 from skswae import WAETransformer
 from skswae._divergences import mmd, random_directions, sinkhorn_divergence, sliced_wasserstein
 from skswae._module import Parts
+from skswae._rows import Rows
 from skswae._wae import WAEModule, adversarial_loss, critic_loss, gradient_penalty, wae_loss
 from skswae.networks import GatedMLP
 
@@ -29,9 +30,7 @@ def make_module(divergence="mmd", init="random", **attributes):
     rows = torch.randn(40, 5, generator=generator(1))
     parts = Parts(
         GatedMLP((7,)),
-        rows,
-        torch.zeros(5, dtype=torch.float64),
-        torch.ones((), dtype=torch.float64),
+        Rows(rows.numpy()),
         n_components=3,
         out_activation="identity",
         init=init,
