@@ -26,6 +26,7 @@ class AEModule(AutoencoderModule):
     reconstruction : {"squared_error", "binary_cross_entropy"}
     """
 
+    capturable = True
     reconstruction = "squared_error"
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:

@@ -27,18 +27,19 @@ from torch import Tensor
 from skswae import _data, networks
 from skswae._module import AutoencoderModule, Parts, reduced_precision
 from skswae._rows import HostSource, Rows, TensorSource
-from skswae._steps import DeviceStep, EagerStep, side_stream
+from skswae._steps import GRAPH_MIN_STEPS, DeviceStep, EagerStep, side_stream
 from skswae._torch import (
     arithmetic,
     as_array,
     as_tensor,
+    available_threads,
     draw_seed,
     fits_on,
     forked_rng,
+    limited_threads,
     make_generator,
     portable_copy,
     resolve_device,
-    threads,
 )
 from skswae._training import EarlyStopping, train
 
@@ -96,9 +97,9 @@ warm_start : bool, default=False
 device : str or torch.device, default="auto"
     "auto" is "cuda" where there is one, else "cpu". Setting it on a fitted model moves the model.
 precision : {"float32", "tf32", "bf16"}, default="float32"
-    Of the networks' arithmetic in training. "tf32" rounds the factors of products and convolutions on a
-    CUDA device to 10 bits, and is float32 elsewhere; "bf16" computes the networks in bfloat16, 8 bits. The
-    weights, the objective and everything after the fit are float32 or finer.
+    Of the arithmetic in training. "tf32" rounds the factors of products and convolutions on a CUDA device
+    to 10 bits, but for the search of pseudo-inputs, and is float32 elsewhere; "bf16" computes the networks
+    in bfloat16, 8 bits, and nothing else. The weights and everything after the fit are float32 or finer.
 random_state : int, RandomState instance or None, default=None
     Seed of weights, batches and noise. Equal ints give bit-equal fits on one machine with equal numbers
     of torch threads. Torch's and Python's global streams are never moved; None draws a seed from
@@ -274,6 +275,8 @@ class BaseAutoencoder(
         ValueError
             If a parameter or the data cannot be used, or the training diverges. The estimator is then as it
             was before the call.
+        MemoryError
+            If the device has too little memory. The same holds.
         """
         with self._all_or_nothing(), torch.inference_mode(False), torch.enable_grad():
             resume = self.warm_start and hasattr(self, "module_")
@@ -424,20 +427,27 @@ class BaseAutoencoder(
             "state": getattr(self, "_optimizer_state", None) if resume else None,
         }
         step: EagerStep
+        if device.type == "cuda" and draws_from_global_streams and n_steps >= GRAPH_MIN_STEPS:
+            warnings.warn(
+                f"A network of your own, {type(network).__name__}, may draw from torch's global streams: "
+                f"{type(self).__name__} trains without a CUDA graph, more slowly.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
         if device.type == "cuda":
             step = DeviceStep(
                 module,
                 preprocess,
                 **options,
                 n_steps_planned=n_steps,
-                capturable=not draws_from_global_streams,
+                capturable=module.capturable and not draws_from_global_streams,
             )
         else:
             step = EagerStep(module, preprocess, **options)
         foreign = None
         if self.augment is not None or draws_from_global_streams:
             foreign = functools.partial(forked_rng, device=device)
-        with reduced_precision(module, self.precision), threads(_n_threads(module, schedule, device)):
+        with reduced_precision(module, self.precision), limited_threads(_n_threads(module, schedule, device)):
             result = train(
                 module,
                 source,
@@ -484,7 +494,7 @@ class BaseAutoencoder(
         except torch.OutOfMemoryError as error:
             raise MemoryError(
                 f"Fitting {type(self).__name__} needs more memory than {device} has free. Use a smaller "
-                f"batch_size (got {self.batch_size}), a smaller network or fewer pseudo-inputs, or "
+                f"batch_size (got {self.batch_size!r}), a smaller network or fewer pseudo-inputs, or "
                 f"device='cpu'. {error}"
             ) from error
 
@@ -672,7 +682,7 @@ class BaseAutoencoder(
             Z = _sample_mixture(as_array(module.codes), int(n_samples), self._seed, seed)
         else:
             generator = make_generator(seed, module.scale.device)
-            with torch.no_grad():
+            with torch.no_grad(), arithmetic(module.scale.device):
                 Z = as_array(module.sample_prior(int(n_samples), generator))
         # decoded in the model's float32, in the user's units in float64: small differences of large
         # numbers survive
@@ -727,6 +737,8 @@ class BaseAutoencoder(
             return module
         # the copy is good as long as the numbers are the same that it was made of
         tensors = [*module.parameters(), *module.buffers()]
+        if any(tensor.is_inference() for tensor in tensors):  # their changes are not counted
+            return copy.deepcopy(module).double()
         state = [(id(tensor), tensor.data_ptr(), tensor._version) for tensor in tensors]
         made_of, copied = _in_float64.get(module, (None, module))
         if made_of != state:
@@ -814,7 +826,7 @@ def _n_threads(module: AutoencoderModule, schedule: Schedule, device: torch.devi
         return None
     n_weights = sum(parameter.numel() for parameter in module.parameters() if parameter.ndim > 1)
     flops = 6 * n_weights * schedule.batch_size
-    return min(torch.get_num_threads(), max(1, int(flops // _FLOPS_A_THREAD)))
+    return min(available_threads(), max(1, int(flops // _FLOPS_A_THREAD)))
 
 
 _FLOPS_A_THREAD = 4e8  # of a step: some 5 ms of one core

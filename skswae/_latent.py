@@ -25,6 +25,7 @@ from skswae import _data, _likelihoods, _priors
 from skswae._base import BaseAutoencoder
 from skswae._module import AutoencoderModule, Parts, Terms
 from skswae._torch import (
+    arithmetic,
     as_array,
     as_tensor,
     draw_seed,
@@ -59,6 +60,7 @@ class LatentVariableModule(AutoencoderModule):
         Where that is.
     """
 
+    capturable = True
     kl_weight = 1.0
     warmup = 0
     epoch = 0
@@ -447,7 +449,7 @@ class BaseBoundModel(BaseLatentVariableModel):
         device = module.scale.device
         generator = make_generator(draw_seed(random_state), device)
         found = np.empty(len(X), dtype=X.dtype)
-        with torch.no_grad():
+        with torch.no_grad(), arithmetic(device):
             for rows in gen_batches(len(X), 64):
                 x = module.to_units(as_tensor(X[rows], device))
                 found[rows] = as_array(module.importance_log_likelihood(x, int(S), generator))

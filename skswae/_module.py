@@ -35,6 +35,10 @@ class AutoencoderModule(nn.Module, abc.ABC):
     location : Tensor of shape (d,), float64
     scale : Tensor of shape (), float64
         The module works on x = (row - location) / scale; see :meth:`to_units` and :meth:`from_units`.
+    capturable : bool
+        Whether a CUDA graph can hold a step: :meth:`losses` waits for no number from the device, draws by
+        ``standard_normal`` and ``random_integers`` alone, and is the same work in each step once it has
+        settled. False unless a subclass says so.
     codes : Tensor of shape (at most 5000, k)
         Codes of rows of the last training, drawn at random: for a density fitted to them afterwards. Earlier
         codes are no good, for the encoder has moved on.
@@ -45,6 +49,8 @@ class AutoencoderModule(nn.Module, abc.ABC):
     location: Tensor
     scale: Tensor
     codes: Tensor
+
+    capturable = False
 
     def __init__(self, parts: Parts):
         super().__init__()
@@ -170,9 +176,9 @@ def reduced_precision(module: AutoencoderModule, precision: str) -> Iterator[Non
     Their inputs, outputs and weights stay float32; so do the search, the divergences and the losses.
     """
     handles: list[Any] = []
+    entered: list[torch.autocast] = []
     if precision == "bf16":
         device = module.scale.device.type
-        entered: list[torch.autocast] = []
 
         def enter(*_: Any) -> None:
             # no cache: a graph would keep its first weights
@@ -194,6 +200,8 @@ def reduced_precision(module: AutoencoderModule, precision: str) -> Iterator[Non
     finally:
         for handle in handles:
             handle.remove()
+        while entered:  # an interrupt calls no hooks
+            entered.pop().__exit__(None, None, None)
 
 
 _MAX_CODES = 5000

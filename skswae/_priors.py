@@ -174,13 +174,12 @@ class PseudoInputs(nn.Module):
 
         While :attr:`sparse` is on they are kept, and :meth:`project` brings those up to date that moved.
         """
+        if not self.sparse or self.rows.is_cuda:  # a captured graph could not tell that they are old
+            return self.rows.square().sum(dim=1)
         version = self.rows._version
-        if self._norms is not None and self._norms[0] == version:
-            return self._norms[1]
-        norms = self.rows.square().sum(dim=1)
-        if self.sparse and not self.rows.is_cuda:  # a captured graph could not tell that they are old
-            self._norms = version, norms
-        return norms
+        if self._norms is None or self._norms[0] != version:
+            self._norms = version, self.rows.square().sum(dim=1)
+        return self._norms[1]
 
     @torch.no_grad()
     def widen(self, batches: Iterable[Tensor]) -> None:

@@ -155,7 +155,8 @@ class TensorSource:
         return max(1, len(self) // batch_size)
 
     def shuffled(self, batch_size: int, seed: int) -> Iterator[Tensor]:
-        for index in _order(len(self), self.rows.device, seed).tensor_split(self.n_batches(batch_size)):
+        order = _order(len(self), seed).to(self.rows.device)
+        for index in order.tensor_split(self.n_batches(batch_size)):
             yield self.rows.index_select(0, index)
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
@@ -185,7 +186,7 @@ class HostSource:
         return max(1, len(self) // batch_size)
 
     def shuffled(self, batch_size: int, seed: int) -> Iterator[Tensor]:
-        order = _order(len(self), torch.device("cpu"), seed).numpy()
+        order = _order(len(self), seed).numpy()
         yield from self._sent(np.array_split(order, self.n_batches(batch_size)))
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
@@ -196,7 +197,7 @@ class HostSource:
             for part in parts:
                 yield self.rows.raw(part).to(self.device)
             return
-        copying = torch.cuda.Stream(self.device)
+        copying = _copying_streams.setdefault(self.device, torch.cuda.Stream(self.device))
         pinned: list[Tensor | None] = [None, None]
         arrived = [torch.cuda.Event(), torch.cuda.Event()]
         for turn, part in enumerate(parts):
@@ -204,7 +205,7 @@ class HostSource:
             arrived[i].synchronize()  # the buffer may still be on its way
             buffer = pinned[i]
             if buffer is None or len(buffer) < len(raw):
-                buffer = pinned[i] = torch.empty(raw.shape, dtype=raw.dtype, pin_memory=True)
+                buffer = pinned[i] = torch.empty(raw.shape, dtype=raw.dtype, device="cpu", pin_memory=True)
             buffer[: len(raw)].copy_(raw)
             current = torch.cuda.current_stream(self.device)
             with torch.cuda.stream(copying):
@@ -215,7 +216,10 @@ class HostSource:
             yield batch
 
 
-def _order(n_rows: int, device: torch.device, seed: int) -> Tensor:
-    """The rows' numbers, shuffled: 4 bytes a row where they suffice."""
+_copying_streams: dict[torch.device, torch.cuda.Stream] = {}  # kept: memory is kept by stream
+
+
+def _order(n_rows: int, seed: int) -> Tensor:
+    """The rows' numbers, shuffled, the same wherever the rows are: 4 bytes a row where they suffice."""
     dtype = torch.int32 if n_rows < 2**31 else torch.int64
-    return torch.randperm(n_rows, dtype=dtype, device=device, generator=make_generator(seed, device))
+    return torch.randperm(n_rows, dtype=dtype, device="cpu", generator=make_generator(seed))

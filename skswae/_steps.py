@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from skswae._torch import Tape, derive_seed
+from skswae._torch import Tape, arithmetic, derive_seed
 
 
 class Step(Protocol):
@@ -113,7 +113,8 @@ class RowAdam(torch.optim.Optimizer):
             # all rows, whether they move or not: nothing depends on how many do, and no sum on its order
             hits = torch.arange(len(parameter), device=index.device)[:, None] == index  # (K, n)
             moves = hits.any(dim=1)
-            gradient = hits.to(values.dtype) @ values
+            with arithmetic(parameter.device):  # not in TF32
+                gradient = hits.to(values.dtype) @ values
             new = _adam(gradient, *[state[name] for name in names], betas=group["betas"])
             update = _direction(*new, betas=group["betas"], eps=group["eps"])
             for name, value in zip(names, new):
@@ -200,6 +201,7 @@ class EagerStep:
                     optimizer.load_state_dict(copy.deepcopy(earlier))
                     for group, options in zip(optimizer.param_groups, own):
                         group.update(options)  # of this device, not of the earlier step's
+                    _lay_out_as_parameters(optimizer)
             self._set_rate(name, rate)
         self._n_steps_done = 0
         self._names: list[str] = []
@@ -256,6 +258,14 @@ class EagerStep:
             self._total = total
         else:
             self._total.add_(total)
+
+
+def _lay_out_as_parameters(optimizer: torch.optim.Optimizer) -> None:
+    """Give moments the strides of their parameters, which the fused Adam takes for granted."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _states(optimizers: list[torch.optim.Optimizer]) -> list[dict]:
@@ -383,7 +393,7 @@ class DeviceStep(EagerStep):
             self._capturable = False
             warnings.warn(
                 f"The training step of {type(self.module).__name__} cannot be captured as a CUDA graph, and "
-                f"runs without one, more slowly: {error}",
+                f"runs without one, more slowly: {error.__context__ or error}",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -391,7 +401,7 @@ class DeviceStep(EagerStep):
     def _capture(self, function: Callable[[], None]) -> Callable[[], Any]:
         """Record what the function does on the device, without doing it."""
         graph = torch.cuda.CUDAGraph()
-        # in the stream that the steps run in; other threads may go on using the device
+        # in the stream that the steps run in, so that gradients meet in it
         with torch.cuda.graph(
             graph,
             stream=torch.cuda.current_stream(self._device),
@@ -415,11 +425,18 @@ def side_stream(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    stream, outside = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    # one for all fits, for memory is kept by stream
+    stream = _side_streams.setdefault(device, torch.cuda.Stream(device))
+    outside = torch.cuda.current_stream(device)
     stream.wait_stream(outside)
-    with torch.cuda.device(device), torch.cuda.stream(stream):
-        yield
-    outside.wait_stream(stream)
+    try:
+        with torch.cuda.device(device), torch.cuda.stream(stream):
+            yield
+    finally:
+        outside.wait_stream(stream)
+
+
+_side_streams: dict[torch.device, torch.cuda.Stream] = {}
 
 
 # ---------------------------------------------------------------------------

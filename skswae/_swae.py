@@ -15,7 +15,7 @@ from skswae import _likelihoods, _priors
 from skswae._base import BaseAutoencoder
 from skswae._mixins import PseudoInputMixin, ReconstructionMixin
 from skswae._module import AutoencoderModule, Parts, Terms
-from skswae._torch import as_array, standard_normal
+from skswae._torch import arithmetic, as_array, standard_normal
 
 # ---------------------------------------------------------------------------
 # The mathematics
@@ -103,8 +103,10 @@ def closest(queries: Tensor, keys: Tensor, metric: str, square_norms: Tensor | N
     # each of the two has at most d roundings of products that sum to |q| |u|, and a few more
     reach = queries.norm(dim=1)  # (n,)
     if metric == "euclidean":
-        longest = square_norms.max().sqrt().to(reach.dtype)
+        longest = square_norms.max().sqrt()
         reach = (reach + longest) * longest
+    else:
+        reach = 2.0 * reach  # the norms of the keys are rounded too
     slack = (queries.shape[1] + 4) * torch.finfo(best.dtype).eps * reach
     undecided = torch.nonzero(~(best - second > slack)).squeeze(1)
     for rows in undecided.split(max(1, _NUMBERS // len(keys))):
@@ -133,9 +135,11 @@ def _similarities(queries: Tensor, keys: Tensor, metric: str, square_norms: Tens
     """What is largest for the closest key, in the dtype of the queries: (n, K)."""
     if metric == "cosine":
         inverse = square_norms.sqrt().clamp_min(1e-12).reciprocal()
-        return (queries @ keys.T).mul_(inverse.to(queries.dtype))
+        with arithmetic(queries.device):
+            return (queries @ keys.T).mul_(inverse.to(queries.dtype))
     # ||q - u||^2 = ||q||^2 - 2 (q.u - ||u||^2 / 2)
-    return torch.addmm((-0.5 * square_norms).to(queries.dtype), queries, keys.T)
+    with arithmetic(queries.device):  # not in TF32
+        return torch.addmm((-0.5 * square_norms).to(queries.dtype), queries, keys.T)
 
 
 def _closest_in_float64(queries: Tensor, keys: Tensor, metric: str) -> Tensor:
@@ -150,7 +154,7 @@ def _closest_in_float64(queries: Tensor, keys: Tensor, metric: str) -> Tensor:
 def _closest_of(queries: Tensor, keys: Tensor, metric: str, near: Tensor) -> Tensor:
     """:func:`closest` in float64 among the keys that ``near``, of shape (n, K), allows: (n,)."""
     row, column = torch.nonzero(near, as_tuple=True)
-    if len(row) > 32 * len(queries):  # the product is cheaper
+    if len(row) > 32 * len(queries) or len(row) * keys.shape[1] > 8 * _NUMBERS:  # the product is cheaper
         return _closest_in_float64(queries, keys, metric)
     q, u = queries[row].double(), keys[column].double()
     if metric == "euclidean":
@@ -160,7 +164,8 @@ def _closest_of(queries: Tensor, keys: Tensor, metric: str, near: Tensor) -> Ten
     smallest = distance.new_full((len(queries),), torch.inf).scatter_reduce_(0, row, distance, "amin")
     equal = distance == smallest[row]
     first = torch.full_like(smallest, len(keys), dtype=torch.int64)
-    return first.scatter_reduce_(0, row[equal], column[equal], "amin")
+    # not a number is closest to the last one
+    return first.scatter_reduce_(0, row[equal], column[equal], "amin").clamp_(max=len(keys) - 1)
 
 
 # ---------------------------------------------------------------------------
@@ -198,6 +203,7 @@ class SWAEModule(AutoencoderModule):
     usage: Tensor
     residual: Tensor
 
+    capturable = True
     beta = 0.5
     alpha = 1.0
     search_space = "data"

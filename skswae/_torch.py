@@ -59,6 +59,7 @@ def fits_on(device: torch.device, n_bytes: int) -> bool:
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own reserve
     return n_bytes <= free // 2
 
 
@@ -126,7 +127,7 @@ class Tape(torch.Generator):
         self.capacity = capacity
         self.place = torch.zeros(1, dtype=torch.int64, device=device)
         self._drawn: list[Tensor] = []
-        self._refill: list[Callable[[Tensor], Any]] = []
+        self._refill: list[Callable[[Tensor, torch.Generator], Any]] = []
         self._kinds: list[Any] = []
         self._closed = False  # whether all that a step asks for is known
         self._n_used = capacity
@@ -141,7 +142,7 @@ class Tape(torch.Generator):
         """Before each step, outside of any graph: draw again if all is used."""
         if self._n_used == self.capacity:
             for drawn, refill in zip(self._drawn, self._refill):
-                refill(drawn)
+                refill(drawn, self)
             self.place.zero_()
             self._n_used = 0
         self._n_used += 1
@@ -156,7 +157,11 @@ class Tape(torch.Generator):
         self.place.add_(1)
 
     def read(
-        self, kind: Any, shape: Sequence[int], dtype: torch.dtype, refill: Callable[[Tensor], Any]
+        self,
+        kind: Any,
+        shape: Sequence[int],
+        dtype: torch.dtype,
+        refill: Callable[[Tensor, torch.Generator], Any],
     ) -> Tensor:
         """This step's part of the numbers of a kind that it asks for at this point; ``refill`` draws them."""
         kind = kind, tuple(shape), dtype
@@ -164,11 +169,11 @@ class Tape(torch.Generator):
             self._drawn.append(torch.empty((self.capacity, *shape), dtype=dtype, device=self.device))
             self._refill.append(refill)
             self._kinds.append(kind)
-            refill(self._drawn[-1])
+            refill(self._drawn[-1], self)
         if self._next == len(self._drawn) or self._kinds[self._next] != kind:
             # another request than in the steps before: from the generator, which a graph refuses
             drawn = torch.empty(tuple(shape), dtype=dtype, device=self.device)
-            refill(drawn)
+            refill(drawn, self)
             return drawn
         drawn = self._drawn[self._next]
         self._next += 1
@@ -176,16 +181,41 @@ class Tape(torch.Generator):
 
 
 def standard_normal(shape: Sequence[int], like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard normal numbers of a shape, of the dtype and on the device of ``like``."""
+    """Standard normal numbers, in a form that a training step can draw inside a CUDA graph.
+
+    Parameters
+    ----------
+    shape : sequence of int
+    like : Tensor
+        Of the dtype, and on the device, that the numbers are to have.
+    generator : torch.Generator
+        What ``losses`` or ``sample_prior`` got, on the same device.
+
+    Returns
+    -------
+    numbers : Tensor of the shape
+    """
     if isinstance(generator, Tape):
-        return generator.read("normal", shape, like.dtype, lambda x: x.normal_(generator=generator))
+        return generator.read("normal", shape, like.dtype, lambda x, g: x.normal_(generator=g))
     return torch.randn(tuple(shape), dtype=like.dtype, device=like.device, generator=generator)
 
 
 def random_integers(high: int, n: int, generator: torch.Generator) -> Tensor:
-    """n integers below ``high``, on the device of the generator: (n,)."""
+    """Integers of 0 to ``high - 1``, in a form that a training step can draw inside a CUDA graph.
+
+    Parameters
+    ----------
+    high, n : int
+    generator : torch.Generator
+        What ``losses`` or ``sample_prior`` got.
+
+    Returns
+    -------
+    numbers : Tensor of shape (n,), int64
+        On the generator's device.
+    """
     if isinstance(generator, Tape):
-        return generator.read(high, (n,), torch.int64, lambda x: x.random_(high, generator=generator))
+        return generator.read(high, (n,), torch.int64, lambda x, g: x.random_(high, generator=g))
     return torch.randint(high, (n,), device=generator.device, generator=generator)
 
 
@@ -236,41 +266,68 @@ def forked_rng(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
 _flags_lock = threading.RLock()
 
 
+def _float32_flags() -> list[tuple[Any, str, Any, Any]]:
+    """Where torch keeps how float32 is computed on CUDA: owner, name, values for TF32 and for float32."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    if hasattr(matmul, "fp32_precision"):  # from torch 2.9 on; the older flags must not be mixed with it
+        return [(owner, "fp32_precision", "tf32", "ieee") for owner in (matmul, cudnn.conv)]  # type: ignore
+    return [(owner, "allow_tf32", True, False) for owner in (matmul, cudnn)]
+
+
 @contextlib.contextmanager
 def arithmetic(device: torch.device, precision: str = "float32") -> Iterator[None]:
-    """Within the block, products and convolutions on a CUDA device round as ``precision`` says.
+    """Within the block, products and convolutions on a CUDA device round to TF32 for "tf32" alone.
 
     torch keeps this in flags of the process, and its convolutions round to TF32 unless told otherwise. The
-    lock keeps others that need the flags out, so that none computes under another's; it also keeps graphs
-    from being captured while another thread allocates.
+    lock keeps others that need the flags out, so that none computes under another's.
     """
     if device.type != "cuda":
         yield
         return
     with _flags_lock:
-        flags: list[Any] = [torch.backends.cuda.matmul, torch.backends.cudnn]
-        before = [flag.allow_tf32 for flag in flags]
+        flags = _float32_flags()
+        before = [getattr(owner, name) for owner, name, _, _ in flags]
         try:
-            for flag in flags:
-                flag.allow_tf32 = precision != "float32"
+            for owner, name, reduced, full in flags:
+                setattr(owner, name, reduced if precision == "tf32" else full)
             yield
         finally:
-            for flag, value in zip(flags, before):
-                flag.allow_tf32 = value
+            for (owner, name, _, _), value in zip(flags, before):
+                setattr(owner, name, value)
+
+
+_threads_lock = threading.Lock()
+_n_limits = 0  # blocks of limited_threads that are open, in all threads
+_outside = 1  # torch's number before the first of them
+
+
+def available_threads() -> int:
+    """torch's number of threads, whatever fits in other threads have limited it to."""
+    return max(torch.get_num_threads(), _outside if _n_limits else 1)
 
 
 @contextlib.contextmanager
-def threads(n_threads: int | None) -> Iterator[None]:
-    """Within the block, this thread's calls use so many of torch's threads; None leaves it to torch."""
+def limited_threads(n_threads: int | None) -> Iterator[None]:
+    """Within the block, this thread's calls use so many of torch's threads; None leaves it to torch.
+
+    torch keeps the number by thread, and a new thread takes the last one that any has set.
+    """
+    global _n_limits, _outside
     if n_threads is None:
         yield
         return
-    before = torch.get_num_threads()
-    torch.set_num_threads(n_threads)
+    with _threads_lock:
+        if _n_limits == 0:
+            _outside = torch.get_num_threads()
+        _n_limits += 1
+        before = max(torch.get_num_threads(), _outside)
+        torch.set_num_threads(n_threads)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _threads_lock:
+            _n_limits -= 1
+            torch.set_num_threads(before)
 
 
 # ---------------------------------------------------------------------------

@@ -121,6 +121,11 @@ class WAEModule(AutoencoderModule):
         if critic_layer_sizes is not None:
             self.critic = parts.critic("critic", critic_layer_sizes)
 
+    @property
+    def capturable(self) -> bool:  # type: ignore[override]
+        """All but Sinkhorn's iteration, which looks whether it has converged."""
+        return self.divergence != "sinkhorn"
+
     def players(self) -> dict[str, list[nn.Parameter]]:
         if self.critic is None:
             return super().players()

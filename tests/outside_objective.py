@@ -1,19 +1,16 @@
 """An objective outside the package, as CONTRIBUTING.md shows it."""
 
-import torch
-
-from skswae.base import AutoencoderModule, BaseAutoencoder
+from skswae.base import AutoencoderModule, BaseAutoencoder, random_integers, standard_normal
 
 
 class DenoisingModule(AutoencoderModule):
     def losses(self, x, generator):
-        noise = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
+        noise = standard_normal(x.shape, x, generator)
         error = x - self.decode(self.encode(x + 0.3 * noise))
         yield "autoencoder", {"loss": error.square().sum(dim=1).mean()}
 
     def sample_prior(self, n_samples, generator):
-        chosen = torch.randint(len(self.codes), (n_samples,), device=self.codes.device, generator=generator)
-        return self.codes[chosen]
+        return self.codes[random_integers(len(self.codes), n_samples, generator)]
 
 
 class DenoisingTransformer(BaseAutoencoder):

@@ -618,6 +618,34 @@ def test_device_steps_go_on_where_they_stopped(name, Step):
     assert_same(earlier, kept)  # a failed fit leaves it as it was
 
 
+def test_moments_get_the_layout_of_their_parameters():
+    """Convolutions are laid out otherwise on a GPU, and the fused Adam reads memory as it lies."""
+
+    class Image(Sum):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(random(2, 3, 4, 5).float())
+
+        def losses(self, x, generator):
+            yield "all", {"loss": (self.weight.square() * random(2, 3, 4, 5, seed=1).float()).sum()}
+
+        def players(self):
+            return {"all": [self.weight]}
+
+    module, reference = Image(), Image()
+    step = EagerStep(module, None, learning_rate=0.01)
+    step(torch.zeros(1, 1), torch.Generator())
+    state = step.state()
+    for values in state["all"][0]["state"].values():
+        for name in ("exp_avg", "exp_avg_sq"):
+            values[name] = values[name].to(memory_format=torch.channels_last)
+    EagerStep(module, None, learning_rate=0.01, state=state)(torch.zeros(1, 1), torch.Generator())
+    step = EagerStep(reference, None, learning_rate=0.01)
+    for _ in range(2):
+        step(torch.zeros(1, 1), torch.Generator())
+    torch.testing.assert_close(module.weight, reference.weight)
+
+
 @pytest.mark.parametrize("name", ["ae", "swae by angles"])
 @pytest.mark.parametrize(("First", "Second"), [(EagerStep, Replayed), (Replayed, EagerStep)])
 def test_another_device_s_step_goes_on_from_the_state(name, First, Second):
@@ -893,6 +921,20 @@ def test_an_error_in_a_network_leaves_float32_behind():
         product = x @ x.T
         assert product.dtype == torch.float32
         assert not torch.equal(product, product.bfloat16().float())
+
+
+def test_an_interrupt_in_a_network_leaves_float32_behind(monkeypatch):
+    """It calls no hooks."""
+    module = fresh("ae").eval()
+    linear = next(m for m in module.encoder.modules() if isinstance(m, nn.Linear))
+
+    def interrupted(x):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(linear, "forward", interrupted)
+    with pytest.raises(KeyboardInterrupt), reduced_precision(module, "bf16"):
+        module.encode(torch.from_numpy(X))
+    assert not torch.is_autocast_enabled("cpu")
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32"])

@@ -283,6 +283,25 @@ def draw(kind, n, d, rng):
     return torch.from_numpy(X)
 
 
+@pytest.fixture(params=["small problems as they are", "float32 first"])
+def search(request, monkeypatch):
+    """Small problems are solved in float64 at once; also solve them as large ones."""
+    if request.param == "float32 first":
+        monkeypatch.setattr(_swae, "_FEW_PRODUCTS", 0)
+
+
+@pytest.mark.parametrize(("kind", "reached"), [("random", {False}), ("tight clusters", {True})])
+def test_what_float32_leaves_undecided_is_looked_at_again(kind, reached, rng, monkeypatch):
+    monkeypatch.setattr(_swae, "_FEW_PRODUCTS", 0)
+    calls = []
+    again = _swae._closest_of
+    monkeypatch.setattr(_swae, "_closest_of", lambda *a: calls.append(len(a[0])) or again(*a))
+    x = draw(kind, 40, 5, rng).float()
+    closest(x[:30], x[30:], "euclidean")
+    assert {bool(calls)} == reached
+
+
+@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("kind", ["random", "tight clusters", "far away", "of all lengths"])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -297,6 +316,7 @@ def test_step_2_is_exact_on_the_cpu(kind, metric, dtype, n_keys, rng):
         assert torch.equal(closest(queries, keys, metric, norms), chosen)
 
 
+@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("kind", ["random", "tight clusters", "far away"])
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("n_keys", [255, 256, 257, 512, 700])
@@ -304,6 +324,7 @@ def test_step_2_in_blocks_is_step_2_at_once(kind, metric, n_keys, rng, monkeypat
     x = draw(kind, 80 + n_keys, 6, rng).float()
     queries, keys = x[:80], x[80:]
     at_once = closest(queries, keys, metric)
+    monkeypatch.setattr(_swae, "_FEW_PRODUCTS", 0)
     monkeypatch.setattr(_swae, "_NUMBERS", 1)
     in_blocks = closest(queries, keys, metric)
     assert_closest(in_blocks, queries, keys, metric)
@@ -313,6 +334,7 @@ def test_step_2_in_blocks_is_step_2_at_once(kind, metric, n_keys, rng, monkeypat
     assert np.mean(in_blocks.numpy() == at_once.numpy()) > 0.95
 
 
+@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("numbers", [1, 2**21])
@@ -326,6 +348,7 @@ def test_step_2_takes_the_first_of_two_equal_keys(metric, dtype, numbers, rng, m
     assert_closest(chosen, queries, different, metric)
 
 
+@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("d", [3, 64])
@@ -336,6 +359,7 @@ def test_step_2_takes_one_of_many_equal_keys(metric, dtype, d, rng):
     assert torch.equal(closest(queries, keys, metric) % 2, closest(queries, two, metric))
 
 
+@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_zero_vector_is_equally_similar_to_everything(dtype, rng):
     keys = torch.from_numpy(rng.normal(size=(6, 4))).to(dtype)
@@ -350,6 +374,7 @@ def test_a_zero_vector_is_equally_similar_to_everything(dtype, rng):
     assert closest(direction, torch.zeros(3, 4, dtype=dtype), "cosine").tolist() == [0]
 
 
+@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("where", ["query", "key", "all keys", "both"])
@@ -372,6 +397,7 @@ def test_nan_has_some_closest_key(metric, dtype, where, n_keys, rng, monkeypatch
         assert_closest(chosen[sound], queries[sound], keys, metric)
 
 
+@pytest.mark.usefixtures("search")
 def test_step_2_changes_nothing_that_it_is_given(rng):
     queries, keys = (torch.from_numpy(rng.normal(size=(n, 4))).float() for n in (9, 5))
     norms = keys.square().sum(dim=1)
@@ -382,6 +408,7 @@ def test_step_2_changes_nothing_that_it_is_given(rng):
     assert all(torch.equal(a, b) for a, b in zip(given, before))
 
 
+@pytest.mark.usefixtures("search")
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("n_keys", [1, 30, 700])
 def test_step_2_as_a_gpu_does_it_is_float32_s(metric, n_keys, rng, monkeypatch):

@@ -12,14 +12,15 @@ from skswae._torch import (
     Tape,
     arithmetic,
     as_tensor,
+    available_threads,
     derive_seed,
     forked_rng,
+    limited_threads,
     make_generator,
     portable_copy,
     random_integers,
     resolve_device,
     standard_normal,
-    threads,
 )
 
 CPU = torch.device("cpu")
@@ -269,41 +270,57 @@ def test_a_tape_s_numbers_are_distributed_as_they_should():
 # Arithmetic
 # ---------------------------------------------------------------------------
 
-FLAGS = (torch.backends.cuda.matmul, torch.backends.cudnn)
+MATMUL, CUDNN = torch.backends.cuda.matmul, torch.backends.cudnn
+NEW = hasattr(MATMUL, "fp32_precision")  # from torch 2.9 on
 
 
-def allow_tf32():
-    return tuple(flag.allow_tf32 for flag in FLAGS)
+def rounds_to_tf32():
+    """Of products and of convolutions."""
+    if NEW:
+        return MATMUL.fp32_precision == "tf32", CUDNN.conv.fp32_precision == "tf32"
+    return MATMUL.allow_tf32, CUDNN.allow_tf32
 
 
 @pytest.fixture(params=[(False, True), (True, False)], ids=str)
 def user_flags(request):
-    """What a user may have set, whatever it is."""
-    before = allow_tf32()
-    for flag, value in zip(FLAGS, request.param):
-        flag.allow_tf32 = value
+    """What a user may have set by the older flags, whatever it is."""
+    before = MATMUL.allow_tf32, CUDNN.allow_tf32
+    MATMUL.allow_tf32, CUDNN.allow_tf32 = request.param
     yield request.param
-    for flag, value in zip(FLAGS, before):
-        flag.allow_tf32 = value
+    MATMUL.allow_tf32, CUDNN.allow_tf32 = before
 
 
-@pytest.mark.parametrize(("precision", "inside"), [("float32", False), ("tf32", True), ("bf16", True)])
+@pytest.mark.parametrize(("precision", "inside"), [("float32", False), ("tf32", True), ("bf16", False)])
 def test_arithmetic_sets_the_flags_and_puts_them_back(precision, inside, user_flags):
     with arithmetic(torch.device("cuda"), precision):
-        assert allow_tf32() == (inside, inside)
+        assert rounds_to_tf32() == (inside, inside)
         with arithmetic(torch.device("cuda", 1)):
-            assert allow_tf32() == (False, False)
-        assert allow_tf32() == (inside, inside)
-    assert allow_tf32() == user_flags
+            assert rounds_to_tf32() == (False, False)
+        assert rounds_to_tf32() == (inside, inside)
+    assert (MATMUL.allow_tf32, CUDNN.allow_tf32) == user_flags
     with pytest.raises(ZeroDivisionError), arithmetic(torch.device("cuda"), precision):
         raise ZeroDivisionError
-    assert allow_tf32() == user_flags
+    assert rounds_to_tf32() == (MATMUL.allow_tf32, CUDNN.allow_tf32) == user_flags
+
+
+@pytest.mark.skipif(not NEW, reason="this torch has the older flags alone")
+def test_arithmetic_where_the_user_has_set_the_newer_flags():
+    """torch refuses to read the older ones then."""
+    before = MATMUL.fp32_precision, CUDNN.conv.fp32_precision
+    try:
+        MATMUL.fp32_precision = "tf32"
+        with arithmetic(torch.device("cuda")):
+            assert rounds_to_tf32() == (False, False)
+        assert MATMUL.fp32_precision == "tf32"
+        assert CUDNN.conv.fp32_precision == before[1]
+    finally:
+        MATMUL.fp32_precision, CUDNN.conv.fp32_precision = before
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
 def test_arithmetic_leaves_the_flags_alone_on_a_cpu(precision, user_flags):
     with arithmetic(CPU, precision):
-        assert allow_tf32() == user_flags
+        assert rounds_to_tf32() == user_flags
 
 
 def test_arithmetic_keeps_other_threads_out():
@@ -317,21 +334,54 @@ def test_arithmetic_keeps_other_threads_out():
     with arithmetic(torch.device("cuda"), "tf32"):
         thread.start()
         assert not inside.wait(0.1)
-        assert allow_tf32() == (True, True)
+        assert rounds_to_tf32() == (True, True)
     assert inside.wait(10)
     thread.join()
 
 
-def test_threads():
+def test_limited_threads():
     before = torch.get_num_threads()
-    with threads(3):
+    with limited_threads(3):
         assert torch.get_num_threads() == 3
-        with threads(None):
+        with limited_threads(None):
             assert torch.get_num_threads() == 3
-        with threads(2):
+        with limited_threads(2):
             assert torch.get_num_threads() == 2
         assert torch.get_num_threads() == 3
     assert torch.get_num_threads() == before
-    with pytest.raises(ZeroDivisionError), threads(2):
+    with pytest.raises(ZeroDivisionError), limited_threads(2):
         raise ZeroDivisionError
     assert torch.get_num_threads() == before
+
+
+def test_limits_of_several_threads_do_not_leak():
+    """Whoever leaves first, and also into threads that come later."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    entered, left, seen = threading.Event(), threading.Event(), {}
+
+    def other():
+        with limited_threads(1):
+            entered.set()
+            assert left.wait(10)
+            seen["inside"] = torch.get_num_threads()
+        seen["after"] = torch.get_num_threads()
+
+    def later():
+        seen["later"] = torch.get_num_threads()
+
+    try:
+        with limited_threads(1):
+            thread = threading.Thread(target=other)
+            thread.start()
+            assert entered.wait(10)
+            assert available_threads() == 2
+        left.set()
+        thread.join()
+        thread = threading.Thread(target=later)
+        thread.start()
+        thread.join()
+        assert seen == {"inside": 1, "after": 2, "later": 2}
+        assert torch.get_num_threads() == available_threads() == 2
+    finally:
+        torch.set_num_threads(before)

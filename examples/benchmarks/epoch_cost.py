@@ -318,8 +318,8 @@ def main():
         f"MNIST's first {len(X):,} rows, {X.shape[1]} columns; GatedMLP({HIDDEN}), {N_COMPONENTS} "
         "components. CPU seconds of one thread (time.process_time) for an epoch of them, and scaled to "
         f"{FULL:,} rows: the median and, in brackets, the range of {arguments.repeats} epochs of each side, "
-        "taken in turns. Each epoch of skswae and pythae is the second of a fresh fit: of skswae from the "
-        "end of the first to its own, of pythae from its trainer's on_epoch_begin to its on_epoch_end. "
+        "taken in turns. Each epoch of skswae and pythae is the third of a fresh fit: of skswae from the "
+        "end of the second to its own, of pythae from its trainer's on_epoch_begin to its on_epoch_end. "
         "Ratios are of medians, in brackets the range of the ratios within a turn. Rows beyond whole batches "
         "are left out."
     )

@@ -41,7 +41,7 @@ class EntropyModule(SWAEModule):
 
     def losses(self, x, generator):
         ((player, terms),) = super().losses(x, generator)
-        _, log_variance = self.conditional_prior(self.pseudo_inputs[self.assign(x)])
+        _, log_variance = self.conditional_prior(self.pseudo_inputs.rows[self.assign(x)])
         bonus = 0.5 * self.gamma * log_variance.sum(dim=1).mean()
         yield player, {**terms, "loss": terms["loss"] - bonus}
 
@@ -55,8 +55,8 @@ class BalancedModule(SWAEModule):
     @torch.no_grad()
     def assign(self, x, z_e=None):
         if self.psi is None:
-            self.psi = torch.zeros(len(self.pseudo_inputs))
-        chosen = (torch.cdist(x, self.pseudo_inputs).square() - self.psi).argmin(dim=1)
+            self.psi = torch.zeros(len(self.pseudo_inputs.rows))
+        chosen = (torch.cdist(x, self.pseudo_inputs.rows).square() - self.psi).argmin(dim=1)
         if self.training:
             share = torch.bincount(chosen, minlength=len(self.psi)) / len(x)
             self.psi += self.eta * (1 / len(self.psi) - share)
@@ -69,7 +69,7 @@ def variant(Module, **attributes):
     class Variant(SWAETransformer):
         def _build_module(self, parts):
             reference = super()._build_module(parts)
-            module = Module(parts, len(reference.pseudo_inputs), self.prior_scale_floor)
+            module = Module(parts, len(reference.pseudo_inputs.rows), self.prior_scale_floor)
             for name, value in attributes.items():
                 setattr(module, name, value)
             return module

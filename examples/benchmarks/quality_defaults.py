@@ -34,6 +34,7 @@ from skswae import (
     VampPriorTransformer,
     WAETransformer,
 )
+from skswae._base import Schedule
 from skswae.networks import GatedMLP
 
 LOADERS = {
@@ -219,8 +220,9 @@ def cost(report, repetitions):
         start = time.process_time()
         model = SWAETransformer(random_state=repetition).fit(X)
         fit = time.process_time() - start
-        plain = PlainAlgorithm1(x, model.n_components, model.n_pseudo_inputs_, model.learning_rate_init)
-        batch_size = len(X) // (len(X) // model.batch_size)
+        schedule = Schedule.of(model, len(X))
+        plain = PlainAlgorithm1(x, model.n_components, model.n_pseudo_inputs_, schedule.learning_rate)
+        batch_size = len(X) // (len(X) // schedule.batch_size)
         plain.step(batch_size)
         start = time.process_time()
         for _ in range(200):

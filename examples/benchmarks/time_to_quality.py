@@ -30,6 +30,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
 from skswae import SWAETransformer
+from skswae._base import Schedule
 
 BAR, AIM, TRANSFORM_RATIO = 0.950, 0.957, 50  # accuracies at 8 components; UMAP's seconds over SWAE's
 TRANSFORM_REPEATS = 5
@@ -354,7 +355,7 @@ def main():
     arguments.add_argument("--data", default=os.environ.get("SKSWAE_DATA"), help="folder of mnist.npz")
     arguments.add_argument("--components", type=int, nargs="+", default=[8, 32])
     arguments.add_argument(
-        "--epochs", nargs="+", default=["2", "4", "8", "16", "default"], help='"default": the estimator\'s'
+        "--epochs", nargs="+", default=["2", "4", "default", "12"], help='"default": the estimator\'s'
     )
     arguments.add_argument("--threads", type=int, default=os.cpu_count())
     arguments.add_argument("--rows", type=int, default=60_000, help="training rows")
@@ -369,7 +370,7 @@ def main():
     store = take_resume_option(arguments.resume)
     threads = arguments.threads
     use_threads(threads)
-    default = SWAETransformer().max_iter
+    default = Schedule.of(SWAETransformer(), arguments.rows).n_epochs
     lengths = sorted({default if e == "default" else int(e) for e in arguments.epochs})
 
     X_train, X_test, y_train, y_test = load(arguments.data)
