@@ -466,7 +466,7 @@ class BaseAutoencoder(
                 f"The fit was interrupted: {type(self).__name__} keeps the "
                 f"{len(result.history)} complete epochs of {n_epochs}.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         with torch.no_grad():
             module.after_training(prepared(), keep=keep)

@@ -445,7 +445,7 @@ class BaseBoundModel(BaseLatentVariableModel):
             )
         self._check_range(X, int(self._structure["n_bins"]))
         X = X.astype(np.float64) if X.dtype == np.uint8 else X
-        module: Any = self._module_for(torch.from_numpy(X[:0]).dtype)
+        module: Any = self._module_for(torch.float32 if X.dtype == np.float32 else torch.float64)
         device = module.scale.device
         generator = make_generator(draw_seed(random_state), device)
         found = np.empty(len(X), dtype=X.dtype)

@@ -318,5 +318,5 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
             f"{max(0.0, module.explained):.0%} of the variance of the rows, and as many principal components "
             f"{module.explained_linearly:.0%}. Use {' or '.join(cures)}.",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
