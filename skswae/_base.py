@@ -113,6 +113,10 @@ loss_curve_ : ndarray of shape (n_iter_,)
     ``history_["loss"]``.
 n_iter_ : int
     Epochs trained.
+batch_size_ : int
+    What ``batch_size`` came to in the last call of ``fit`` or ``partial_fit``.
+learning_rate_init_ : float
+    What ``learning_rate_init`` came to there.
 out_activation_ : {"identity", "sigmoid"}
     What ``output_activation`` came to.
 location_ : ndarray of shape (n_features,)
@@ -163,6 +167,8 @@ class BaseAutoencoder(
     module_: AutoencoderModule
     history_: dict[str, np.ndarray]
     n_iter_: int
+    batch_size_: int
+    learning_rate_init_: float
     out_activation_: str
     _seed: int
     _structure: dict[str, Any]
@@ -476,6 +482,7 @@ class BaseAutoencoder(
         self._structure = {name: _frozen(getattr(self, name)) for name in self._structural_parameters}
         self.module_ = portable_copy(module).to(device)
         self.n_iter_ = first + len(result.history)
+        self.batch_size_, self.learning_rate_init_ = schedule.batch_size, schedule.learning_rate
         self.history_ = _joined(self.history_ if resume else {}, result.history, first)
         self._optimizer_state = None if result.restored else step.state()
 
@@ -556,7 +563,7 @@ class BaseAutoencoder(
         Returns
         -------
         Z : ndarray of shape (n_samples, n_components)
-            Computed in, and of, the dtype of X: float32 or float64.
+            Computed in, and of, float32 if X is of it, else float64.
         """
         X = self._validate_rows(X)
         return self._apply(X, lambda module, rows: module.encode(module.to_units(rows)))
@@ -572,7 +579,7 @@ class BaseAutoencoder(
         Returns
         -------
         X_original : ndarray of shape (n_samples, n_features)
-            Computed in, and of, the dtype of the codes: float32 or float64.
+            Computed in, and of, float32 if the codes are of it, else float64.
 
         Raises
         ------
@@ -598,7 +605,7 @@ class BaseAutoencoder(
         Returns
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
-            Computed in, and of, the dtype of X: float32 or float64.
+            Computed in, and of, float32 if X is of it, else float64.
         """
         return self._apply(self._validate_rows(X), _reconstruct)
 

@@ -269,7 +269,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
     Notes
     -----
     Training is in float32. :meth:`transform`, :meth:`inverse_transform` and :meth:`score_samples` compute in
-    the dtype of their input.
+    float32 for float32 and in float64 for everything else.
 
     References
     ----------

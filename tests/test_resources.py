@@ -39,7 +39,7 @@ def test_the_schedule_is_what_is_trained(Estimator, iris, monkeypatch):
     auto = cheap(Estimator, max_iter="auto").fit(iris)
     monkeypatch.undo()
     given = cheap(Estimator, max_iter=2, batch_size=30, learning_rate_init=0.004).fit(iris)
-    assert auto.n_iter_ == 2
+    assert (auto.n_iter_, auto.batch_size_, auto.learning_rate_init_) == (2, 30, 0.004)
     np.testing.assert_array_equal(auto.transform(iris), given.transform(iris))
 
 
