@@ -26,8 +26,11 @@ class AEModule(AutoencoderModule):
     reconstruction : {"squared_error", "binary_cross_entropy"}
     """
 
-    capturable = True
     reconstruction = "squared_error"
+
+    @property
+    def capturable(self) -> bool:
+        return True
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
         logits = self.decoder(self.encode(x))

@@ -60,7 +60,6 @@ class LatentVariableModule(AutoencoderModule):
         Where that is.
     """
 
-    capturable = True
     kl_weight = 1.0
     warmup = 0
     epoch = 0
@@ -196,6 +195,10 @@ class LatentVariableModule(AutoencoderModule):
 
     def before_epoch(self, epoch: int) -> None:
         self.epoch = epoch
+
+    @property
+    def capturable(self) -> bool:
+        return True
 
     @property
     def settled(self) -> bool:

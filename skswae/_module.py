@@ -35,10 +35,6 @@ class AutoencoderModule(nn.Module, abc.ABC):
     location : Tensor of shape (d,), float64
     scale : Tensor of shape (), float64
         The module works on x = (row - location) / scale; see :meth:`to_units` and :meth:`from_units`.
-    capturable : bool
-        Whether a CUDA graph can hold a step: :meth:`losses` waits for no number from the device, draws by
-        ``standard_normal`` and ``random_integers`` alone, and is the same work in each step once it has
-        settled. False unless a subclass says so.
     codes : Tensor of shape (at most 5000, k)
         Codes of rows of the last training, drawn at random: for a density fitted to them afterwards. Earlier
         codes are no good, for the encoder has moved on.
@@ -49,8 +45,6 @@ class AutoencoderModule(nn.Module, abc.ABC):
     location: Tensor
     scale: Tensor
     codes: Tensor
-
-    capturable = False
 
     def __init__(self, parts: Parts):
         super().__init__()
@@ -100,6 +94,15 @@ class AutoencoderModule(nn.Module, abc.ABC):
     def settled(self) -> bool:
         """Whether the objective stays as it is from now on: no weight of it is warming up."""
         return True
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a CUDA graph can hold a step; False unless a subclass promises it.
+
+        That :meth:`losses` waits for no number from the device, draws by ``standard_normal`` and
+        ``random_integers`` alone, and is the same work in each step once it has settled.
+        """
+        return False
 
     def sparse_parameters(self) -> list[nn.Parameter]:
         """Of the parameters those whose gradients are sparse: of which a step moves few rows."""

@@ -117,10 +117,10 @@ class Rows:
         order = np.random.default_rng(derive_seed(seed, 3)).permutation(len(self))
         if self.index is not None:
             order = self.index[order]
-        return tuple(  # type: ignore[return-value]
-            Rows(self.X, self.location, self.scale, bounded=self.bounded, index=part)
-            for part in (order[n_held_out:], order[:n_held_out])
-        )
+        return self._part(order[n_held_out:]), self._part(order[:n_held_out])
+
+    def _part(self, index: np.ndarray) -> Rows:
+        return Rows(self.X, self.location, self.scale, bounded=self.bounded, index=index)
 
     def variance(self) -> float:
         """Sum of the features' variances in the module's units."""
@@ -134,25 +134,33 @@ class Rows:
 # ---------------------------------------------------------------------------
 
 
-class TensorSource:
-    """Rows in one tensor, which batches are taken from where it is.
+class _Source:
+    """An epoch is cut into batches of at least ``batch_size`` rows whose sizes differ by at most one.
 
-    An epoch is cut into batches of at least ``batch_size`` rows whose sizes differ by at most one: none is a
-    small remainder.
-
-    Parameters
-    ----------
-    rows : Tensor of shape (n_samples, d)
+    So none is a small remainder.
     """
 
-    def __init__(self, rows: Tensor):
-        self.rows = rows
+    rows: Rows | Tensor
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def n_batches(self, batch_size: int) -> int:
         return max(1, len(self) // batch_size)
+
+
+class TensorSource(_Source):
+    """Rows in one tensor, which batches are taken from where it is.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n_samples, d)
+    """
+
+    rows: Tensor
+
+    def __init__(self, rows: Tensor):
+        self.rows = rows
 
     def shuffled(self, batch_size: int, seed: int) -> Iterator[Tensor]:
         order = _order(len(self), seed).to(self.rows.device)
@@ -163,7 +171,7 @@ class TensorSource:
         yield from self.rows.split(batch_size)
 
 
-class HostSource:
+class HostSource(_Source):
     """Rows in host memory or in a file, read batch by batch, and sent to the device.
 
     To a GPU they go through two pinned buffers: one is filled while the other is on its way, and while the
@@ -175,15 +183,11 @@ class HostSource:
     device : torch.device
     """
 
+    rows: Rows
+
     def __init__(self, rows: Rows, device: torch.device):
         self.rows = rows
         self.device = device
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def n_batches(self, batch_size: int) -> int:
-        return max(1, len(self) // batch_size)
 
     def shuffled(self, batch_size: int, seed: int) -> Iterator[Tensor]:
         order = _order(len(self), seed).numpy()

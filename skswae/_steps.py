@@ -98,16 +98,16 @@ class RowAdam(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, group)
+                    self._move(parameter, parameter.grad, group)
 
-    def _move(self, parameter: Tensor, group: dict[str, Any]) -> None:
+    def _move(self, parameter: Tensor, sparse: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
         if not state:
             # not "step", which torch leaves on its device when a state is loaded
             state["n_steps"] = parameter.new_zeros(len(parameter))
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
-        index, values = parameter.grad._indices()[0], parameter.grad._values()  # type: ignore[union-attr]
+        index, values = sparse._indices()[0], sparse._values()
         names = ("n_steps", "exp_avg", "exp_avg_sq")
         if parameter.is_cuda:
             # all rows, whether they move or not: nothing depends on how many do, and no sum on its order

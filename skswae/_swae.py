@@ -93,7 +93,6 @@ class SWAEModule(AutoencoderModule):
     usage: Tensor
     residual: Tensor
 
-    capturable = True
     beta = 0.5
     alpha = 1.0
     search_space = "data"
@@ -152,6 +151,10 @@ class SWAEModule(AutoencoderModule):
         self.pseudo_inputs.widen(batches)
         # Adam on all of them costs more than their part of the step if there are many
         self.pseudo_inputs.train_sparsely(self.pseudo_inputs.rows.numel() > SPARSE_FROM)
+
+    @property
+    def capturable(self) -> bool:
+        return True
 
     def sparse_parameters(self) -> list[nn.Parameter]:
         return [self.pseudo_inputs.rows] if self.pseudo_inputs.sparse else []

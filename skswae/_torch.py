@@ -121,7 +121,8 @@ class Tape(torch.Generator):
     """
 
     def __new__(cls, capacity: int, device: torch.device):
-        return super().__new__(cls, device=device)  # type: ignore[call-arg]  # torch declares no __new__
+        # torch's stubs declare no __new__ for Generator, which takes the device there
+        return super().__new__(cls, device=device)  # type: ignore[call-arg]
 
     def __init__(self, capacity: int, device: torch.device):
         self.capacity = capacity
@@ -268,9 +269,11 @@ _flags_lock = threading.RLock()
 
 def _float32_flags() -> list[tuple[Any, str, Any, Any]]:
     """Where torch keeps how float32 is computed on CUDA: owner, name, values for TF32 and for float32."""
-    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    matmul: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
     if hasattr(matmul, "fp32_precision"):  # from torch 2.9 on; the older flags must not be mixed with it
-        return [(owner, "fp32_precision", "tf32", "ieee") for owner in (matmul, cudnn.conv)]  # type: ignore
+        owners: list[Any] = [matmul, cudnn.conv]
+        return [(owner, "fp32_precision", "tf32", "ieee") for owner in owners]
     return [(owner, "allow_tf32", True, False) for owner in (matmul, cudnn)]
 
 

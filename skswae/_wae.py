@@ -122,7 +122,7 @@ class WAEModule(AutoencoderModule):
             self.critic = parts.critic("critic", critic_layer_sizes)
 
     @property
-    def capturable(self) -> bool:  # type: ignore[override]
+    def capturable(self) -> bool:
         """All but Sinkhorn's iteration, which looks whether it has converged."""
         return self.divergence != "sinkhorn"
 

@@ -975,3 +975,12 @@ def test_training_in_bfloat16(name):
     a, b = (flat_parameters(found[precision, Eager][0]) for precision in ("float32", "bf16"))
     assert not np.array_equal(a, b)
     np.testing.assert_allclose(a, b, atol=0.15)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_which_modules_promise_to_be_capturable(name):
+    assert fresh(name).capturable
+    if name == "wae-mmd":
+        sinkhorn = fresh(name)
+        sinkhorn.divergence = "sinkhorn"  # it reads from the device whether it has converged
+        assert not sinkhorn.capturable

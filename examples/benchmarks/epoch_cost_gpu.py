@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import logging
 import os
 import sys
@@ -222,7 +223,7 @@ def mlp(report, data, arguments) -> None:
     }
     runs = {"skswae": lambda: skswae_seconds(VAETransformer, parameters, X, clock, n_epochs)}
     try:
-        import peer_parity  # noqa: F401
+        importlib.import_module("peer_parity")  # ends the program where pythae is not installed
     except SystemExit as error:
         report.add(f"pythae is not measured. {error}")
         report.add()
