@@ -6,6 +6,8 @@ import abc
 import contextlib
 import copy
 import functools
+import os
+import pickle
 import re
 import textwrap
 import warnings
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -25,6 +28,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from skswae import _data, networks
+from skswae._checkpoint import Checkpoint
 from skswae._module import AutoencoderModule, Parts, reduced_precision
 from skswae._rows import HostSource, Rows, TensorSource
 from skswae._steps import GRAPH_MIN_STEPS, DeviceStep, EagerStep, side_stream
@@ -76,6 +80,9 @@ batch_size : int or "auto", default="auto"
     Rows a step, or somewhat more: an epoch is cut into as many batches of at least this size as it has
     rows for, all nearly equal. Fewer than two batches' worth of rows are one batch. "auto" is 64 up to
     12,800 rows, a 200th of the rows from there on, and at most 256.
+solver : {"adam", "normalized_adam"}, default="adam"
+    "normalized_adam" divides the gradient of each tensor of weights by its norm (plus 1e-7) before Adam sees
+    it: the optimiser of the public code of VampPrior, MIM and SWAE, at the rate 5e-4.
 learning_rate : {"one_cycle", "constant"}, default="one_cycle"
     Course of Adam's rate. "one_cycle" rises to ``learning_rate_init`` over the first 30 % of the steps
     and falls to nearly 0; "constant" is the papers'.
@@ -148,6 +155,7 @@ class BaseAutoencoder(
         "augment": [callable, None],
         "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "solver": [StrOptions({"adam", "normalized_adam"})],
         "learning_rate": [StrOptions({"one_cycle", "constant"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "early_stopping": ["boolean"],
@@ -184,6 +192,7 @@ class BaseAutoencoder(
         augment=None,
         max_iter="auto",
         batch_size="auto",
+        solver="adam",
         learning_rate="one_cycle",
         learning_rate_init="auto",
         early_stopping=False,
@@ -204,6 +213,7 @@ class BaseAutoencoder(
         self.augment = augment
         self.max_iter = max_iter
         self.batch_size = batch_size
+        self.solver = solver
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
         self.early_stopping = early_stopping
@@ -259,7 +269,7 @@ class BaseAutoencoder(
     # Fitting
     # ------------------------------------------------------------------
 
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, *, X_val=None, checkpoint=None, checkpoint_seconds=60.0):
         """Learn the model from X.
 
         A KeyboardInterrupt after the first epoch ends the training with the last complete epoch and a
@@ -271,6 +281,16 @@ class BaseAutoencoder(
             Training rows, at least 2; in [0, 1] if the output activation is a sigmoid.
         y : Ignored
             Present for the API's consistency.
+        X_val : array-like of shape (n_val_samples, n_features) or None, default=None
+            The rows that ``early_stopping`` watches, in place of a part of X.
+        checkpoint : path-like or None, default=None
+            A file that the state of the training is written to now and then, in a folder that exists. A fit
+            that finds it there, because an earlier one with the same parameters and rows was killed, goes
+            on from it, and ends as an undisturbed one would have, to the bit on the same machine with the
+            same number of torch threads. It is removed at the end of the fit. With ``random_state=None``
+            the fit goes on with the earlier one's seed.
+        checkpoint_seconds : float, default=60.0
+            Seconds between two writings, at least 0; they happen at the ends of epochs.
 
         Returns
         -------
@@ -279,8 +299,8 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If a parameter or the data cannot be used, or the training diverges. The estimator is then as it
-            was before the call.
+            If a parameter, an argument or the data cannot be used, the file is another fit's, or the training
+            diverges. The estimator is then as it was before the call.
         MemoryError
             If the device has too little memory. The same holds.
         """
@@ -293,6 +313,9 @@ class BaseAutoencoder(
                 early_stopping=self.early_stopping,
                 resume=resume,
                 keep=False,
+                X_val=X_val,
+                checkpoint=_checked_checkpoint(checkpoint, checkpoint_seconds, resume),
+                checkpoint_seconds=checkpoint_seconds,
             )
         return self
 
@@ -326,7 +349,17 @@ class BaseAutoencoder(
         return self
 
     def _fit(
-        self, X, *, n_epochs: int | None, one_cycle: bool, early_stopping: bool, resume: bool, keep: bool
+        self,
+        X,
+        *,
+        n_epochs: int | None,
+        one_cycle: bool,
+        early_stopping: bool,
+        resume: bool,
+        keep: bool,
+        X_val=None,
+        checkpoint: str | None = None,
+        checkpoint_seconds: float = 0.0,
     ) -> None:
         self._validate_params()
         network = networks.check_network(self.network)
@@ -340,16 +373,28 @@ class BaseAutoencoder(
             order="C",  # rows are read one by one
             ensure_min_samples=1 if keep else 2,
         )
+        if X_val is not None:
+            if not early_stopping:
+                raise ValueError("The 'X_val' argument must be None without early_stopping=True. Got rows.")
+            X_val = validate_data(
+                self, X_val, reset=False, dtype=[np.float64, np.float32, np.uint8], order="C"
+            )
+        file = None
         if resume:
             self._check_resumable(network)
             seed = self._seed
         else:
-            seed = draw_seed(self.random_state)
+            if checkpoint is None:
+                seed = draw_seed(self.random_state)
+            else:
+                file = self._open_checkpoint(checkpoint, checkpoint_seconds, X, X_val)
+                seed = file.seed
             self._resolve(X)
             self.out_activation_ = self._resolve_activation(X)
-        self._check_rows(X)
-        if self.out_activation_ == "sigmoid":
-            _data.check_unit_interval(X)
+        for part in (X,) if X_val is None else (X, X_val):
+            self._check_rows(part)
+            if self.out_activation_ == "sigmoid":
+                _data.check_unit_interval(part)
 
         with (
             self._clear_about_memory(device),
@@ -366,7 +411,31 @@ class BaseAutoencoder(
                 early_stopping=early_stopping,
                 resume=resume,
                 keep=keep,
+                X_val=X_val,
+                checkpoint=file,
             )
+
+    def _open_checkpoint(
+        self, path: str, every: float, X: np.ndarray, X_val: np.ndarray | None
+    ) -> Checkpoint:
+        """The file, with the seed that it holds or a new one."""
+        saved = Checkpoint.read(path)
+        if self.random_state is None and saved is not None:
+            seed = int(saved["seed"])
+        else:
+            seed = draw_seed(self.random_state)
+        parameters = self.get_params()
+        for name in ("device", "verbose", "random_state"):
+            del parameters[name]
+        fit = [type(self).__module__, type(self).__qualname__, parameters, seed, X, X_val]
+        try:
+            fingerprint = joblib.hash(fit)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"The 'checkpoint' argument must be None unless all parameters of {type(self).__name__} can "
+                f"be pickled, to tell its fit from others. Got {error}"
+            ) from error
+        return Checkpoint(path, fingerprint, seed, every)
 
     def _train(
         self,
@@ -380,6 +449,8 @@ class BaseAutoencoder(
         early_stopping: bool,
         resume: bool,
         keep: bool,
+        X_val: np.ndarray | None,
+        checkpoint: Checkpoint | None,
     ) -> None:
         """Build or copy the module, train it, and become fitted."""
         location = scale = None
@@ -390,7 +461,10 @@ class BaseAutoencoder(
                 location, scale = _data.find_units(X)
             bounded = self.out_activation_ == "sigmoid" and not _data.is_bounded(X)
             rows, held_out = Rows(X, location, scale, bounded=bounded), None
-            if early_stopping:
+            if early_stopping and X_val is not None:
+                bounded = self.out_activation_ == "sigmoid" and not _data.is_bounded(X_val)
+                held_out = Rows(X_val, location, scale, bounded=bounded)
+            elif early_stopping:
                 rows, held_out = rows.split(self.validation_fraction, seed)
             if resume:
                 module = copy.deepcopy(self.module_)
@@ -431,6 +505,7 @@ class BaseAutoencoder(
             "learning_rate": schedule.learning_rate,
             "n_steps": n_steps if one_cycle else None,
             "state": getattr(self, "_optimizer_state", None) if resume else None,
+            "normalize": self.solver == "normalized_adam",
         }
         step: EagerStep
         if device.type == "cuda" and draws_from_global_streams and n_steps >= GRAPH_MIN_STEPS:
@@ -466,6 +541,7 @@ class BaseAutoencoder(
                 preprocess=preprocess,
                 on_epoch=self._after_epoch,
                 foreign=foreign,
+                checkpoint=checkpoint,
             )
         if result.interrupted:
             warnings.warn(
@@ -485,6 +561,8 @@ class BaseAutoencoder(
         self.batch_size_, self.learning_rate_init_ = schedule.batch_size, schedule.learning_rate
         self.history_ = _joined(self.history_ if resume else {}, result.history, first)
         self._optimizer_state = None if result.restored else step.state()
+        if checkpoint is not None and not result.interrupted:
+            checkpoint.remove()
 
     @staticmethod
     def _source(rows: Rows, device: torch.device) -> HostSource | TensorSource:
@@ -821,6 +899,27 @@ class Schedule:
         if rate == "auto":
             rate = 1.25e-3 * min(4.0, max(1.0, batch_size / 64))
         return cls(int(max_iter), int(batch_size), float(rate))
+
+
+def _checked_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
+    """The path, if the arguments make sense."""
+    if path is None:
+        return None
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"The 'checkpoint' argument must be a path or None. Got {path!r} instead.")
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise ValueError(f"The 'checkpoint' argument must be a path in a folder that exists. Got {path!r}.")
+    if not isinstance(every, Real) or isinstance(every, bool) or not float(every) >= 0:
+        raise ValueError(
+            f"The 'checkpoint_seconds' argument must be a number of at least 0. Got {every!r} instead."
+        )
+    if resume:
+        raise ValueError(
+            "The 'checkpoint' argument must be None when a fitted estimator with warm_start=True goes on. "
+            f"Got {os.fspath(path)!r}."
+        )
+    return os.fspath(path)
 
 
 def _n_threads(module: AutoencoderModule, schedule: Schedule, device: torch.device) -> int | None:

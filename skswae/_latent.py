@@ -351,6 +351,31 @@ class BaseLatentVariableModel(BaseAutoencoder):
     n_bins: int
     warmup: int
 
+    def sample_posterior(self, X, *, random_state=None):
+        """Draw a code of each row from its posterior q(z | x), whose mean :meth:`transform` gives.
+
+        What papers often evaluate in place of the means; a classifier or decoder of such codes sees their
+        noise as well.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        random_state : int, RandomState instance or None, default=None
+            None draws afresh in each call; pass an int to repeat.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components)
+            Computed in, and of, float32 if X is of it, else float64.
+        """
+        X = self._validate_rows(X)
+        generator = make_generator(draw_seed(random_state), self._module_for(torch.float32).scale.device)
+
+        def draw(module: Any, rows: Tensor) -> Tensor:
+            return module.draw_posterior(module.to_units(rows), generator)[0]
+
+        return self._apply(X, draw)
+
     def _configure(self, module: Any) -> None:
         module.warmup = self.warmup
 

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
 from skswae._latent import BaseLatentVariableModel, MixtureOfPosteriorsModule
+from skswae._likelihoods import Bernoulli
 from skswae._mixins import PseudoInputMixin
 from skswae._module import Draw, Parts, Terms
 from skswae._torch import make_generator
@@ -28,7 +29,8 @@ def encoder_half(
     """The cross-entropy at (x, z) ~ q(z | x) with the model's marginal as q(x), of each row: (n,).
 
     -1/2 [log p(x|z) + log p(z) + b (log q(z|x) + log q(x))], log p(z) = log p(z1|z2) + b log p(z2), and
-    log q(x) := log p(x|z) + log p(z) - log q(z|x). At b = 1 log q(z|x) cancels: -(log p(x|z) + log p(z)).
+    log q(x) := log p(x|z) + log p(z) - log q(z|x). log q(z|x) cancels: what is left is
+    -(1 + b)/2 [log p(x|z) + log p(z)].
 
     Parameters
     ----------
@@ -131,13 +133,14 @@ class MIMModule(MixtureOfPosteriorsModule):
     def _decoder_loss(self, n_samples: int, generator: torch.Generator, *prior: Tensor) -> Tensor:
         z = self.draw_prior(n_samples, generator, *prior)
         logits = self.logits(z)
-        discrete = not self.likelihood.is_density
+        # zeros and ones have no gradient; grey levels count as continuous, as in the public code
+        binary = isinstance(self.likelihood, Bernoulli)
         x = self.activate(logits)  # the mean, not a draw
-        if discrete:
+        if binary:
             x = x.detach()
         log_px_z = self.likelihood.log_prob(x, logits)
         loss = decoder_half(log_px_z, self.prior_log_prob(z, *prior), self.posterior_log_prob(x, z))
-        if discrete:
+        if binary:
             loss = with_score_function(loss, log_px_z)
         return loss.mean()
 
@@ -257,6 +260,7 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         augment=None,
         max_iter="auto",
         batch_size="auto",
+        solver="adam",
         learning_rate="one_cycle",
         learning_rate_init="auto",
         early_stopping=False,
@@ -278,6 +282,7 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
             augment=augment,
             max_iter=max_iter,
             batch_size=batch_size,
+            solver=solver,
             learning_rate=learning_rate,
             learning_rate_init=learning_rate_init,
             early_stopping=early_stopping,

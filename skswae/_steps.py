@@ -29,6 +29,14 @@ class Step(Protocol):
         """The terms' means over the rows since the epoch began."""
         ...
 
+    def state(self) -> dict:
+        """What :meth:`resume` needs beside the module's numbers."""
+        ...
+
+    def resume(self, state: dict, n_steps_done: int) -> None:
+        """Go on after so many steps."""
+        ...
+
 
 class Preprocess(Protocol):
     """What is done to a batch first; ``is_random`` if it may draw numbers, or look at the batch."""
@@ -87,10 +95,12 @@ class RowAdam(torch.optim.Optimizer):
     lr : float or Tensor
     betas : tuple of two floats
     eps : float
+    normalize : bool
+        Whether to divide the gradient of each matrix by its norm first; see :func:`normalize_gradients`.
     """
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8):
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, normalize=False):
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "normalize": normalize})
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -115,6 +125,8 @@ class RowAdam(torch.optim.Optimizer):
             moves = hits.any(dim=1)
             with arithmetic(parameter.device):  # not in TF32
                 gradient = hits.to(values.dtype) @ values
+            if group["normalize"]:
+                gradient /= gradient.norm() + _NORM_MARGIN
             new = _adam(gradient, *[state[name] for name in names], betas=group["betas"])
             update = _direction(*new, betas=group["betas"], eps=group["eps"])
             for name, value in zip(names, new):
@@ -124,6 +136,8 @@ class RowAdam(torch.optim.Optimizer):
             return
         rows, place = torch.unique(index, return_inverse=True)
         gradient = values.new_zeros((len(rows), values.shape[1])).index_add_(0, place, values)
+        if group["normalize"]:
+            gradient /= gradient.norm() + _NORM_MARGIN
         new = _adam(gradient, *[state[name].index_select(0, rows) for name in names], betas=group["betas"])
         for name, value in zip(names, new):
             state[name].index_copy_(0, rows, value)
@@ -148,6 +162,20 @@ def _direction(
     return torch.div(exp_avg, scale).mul_(first.reciprocal()[:, None])
 
 
+_NORM_MARGIN = 1e-7
+
+
+def normalize_gradients(parameters: list[nn.Parameter]) -> None:
+    """Divide the gradient of each tensor by its Euclidean norm, plus 1e-7, in place.
+
+    The optimiser of the public code of Tomczak & Welling (AISTATS 2018), and of what was built on it, is this
+    and Adam.
+    """
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.div_(parameter.grad.norm() + _NORM_MARGIN)
+
+
 # ---------------------------------------------------------------------------
 # Steps
 # ---------------------------------------------------------------------------
@@ -167,6 +195,8 @@ class EagerStep:
         Steps of one cycle of the rate; None keeps the rate constant.
     state : dict or None
         What :meth:`state` of an earlier step on the same module returned.
+    normalize : bool
+        Whether to normalise the gradients before Adam: :func:`normalize_gradients`.
     """
 
     def __init__(
@@ -177,9 +207,11 @@ class EagerStep:
         learning_rate: float,
         n_steps: int | None = None,
         state: dict | None = None,
+        normalize: bool = False,
     ):
         self.module = module
         self.preprocess = preprocess
+        self.normalize = normalize
         self.players: dict[str, list[nn.Parameter]] = module.players()
         sparse = {id(p) for p in module.sparse_parameters()}
         self.optimizers: dict[str, list[torch.optim.Optimizer]] = {}
@@ -192,17 +224,11 @@ class EagerStep:
             if dense:
                 self.optimizers[name].append(self._adam(dense))
             if len(dense) < len(parameters):
-                self.optimizers[name].append(RowAdam([p for p in parameters if id(p) in sparse]))
-            # of other sizes if parameters were frozen or freed in between: then it starts anew
-            if state is not None and _sizes(state[name]) == _sizes(_states(self.optimizers[name])):
-                for optimizer, earlier in zip(self.optimizers[name], state[name]):
-                    own = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
-                    # a copy: load_state_dict keeps the tensors, and a failed fit must leave them as they were
-                    optimizer.load_state_dict(copy.deepcopy(earlier))
-                    for group, options in zip(optimizer.param_groups, own):
-                        group.update(options)  # of this device, not of the earlier step's
-                    _lay_out_as_parameters(optimizer)
+                rest = [p for p in parameters if id(p) in sparse]
+                self.optimizers[name].append(RowAdam(rest, normalize=normalize))
             self._set_rate(name, rate)
+        if state is not None:
+            self._load(state)
         self._n_steps_done = 0
         self._names: list[str] = []
         self._total: Tensor | None = None  # of each term, over rows
@@ -233,6 +259,24 @@ class EagerStep:
         """The optimisers' state, to go on from in another step."""
         return {name: _states(optimizers) for name, optimizers in self.optimizers.items()}
 
+    def resume(self, state: dict, n_steps_done: int) -> None:
+        """Go on after so many steps of a step like this one, which left that state."""
+        self._load(state)
+        self._n_steps_done = n_steps_done
+
+    def _load(self, state: dict) -> None:
+        for name, optimizers in self.optimizers.items():
+            # of other sizes if parameters were frozen or freed in between: then it starts anew
+            if _sizes(state[name]) != _sizes(_states(optimizers)):
+                continue
+            for optimizer, earlier in zip(optimizers, state[name]):
+                own = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+                # a copy: load_state_dict keeps the tensors, and a failed fit must leave them as they were
+                optimizer.load_state_dict(copy.deepcopy(earlier))
+                for group, options in zip(optimizer.param_groups, own):
+                    group.update(options)  # of this device, not of the earlier step's
+                _lay_out_as_parameters(optimizer)
+
     def _adam(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.Adam(parameters, fused=_can_fuse(parameters))
 
@@ -247,6 +291,10 @@ class EagerStep:
             for optimizer in self.optimizers[player]:
                 optimizer.zero_grad(set_to_none=True)
             terms["loss"].backward(inputs=self.players[player])
+            if self.normalize:
+                normalize_gradients(
+                    [p for p in self.players[player] if p.grad is None or not p.grad.is_sparse]
+                )
             for optimizer in self.optimizers[player]:
                 optimizer.step()
             self.module.after_step()
@@ -298,7 +346,7 @@ class DeviceStep(EagerStep):
 
     Parameters
     ----------
-    module, preprocess, learning_rate, n_steps, state
+    module, preprocess, learning_rate, n_steps, state, normalize
         As :class:`EagerStep`.
     n_steps_planned : int
         Steps to come; no graph is captured for fewer than :data:`GRAPH_MIN_STEPS`.
@@ -314,11 +362,14 @@ class DeviceStep(EagerStep):
         learning_rate: float,
         n_steps: int | None = None,
         state: dict | None = None,
+        normalize: bool = False,
         n_steps_planned: int,
         capturable: bool = True,
     ):
         self._device = next(module.parameters()).device
-        super().__init__(module, preprocess, learning_rate=learning_rate, n_steps=n_steps, state=state)
+        super().__init__(
+            module, preprocess, learning_rate=learning_rate, n_steps=n_steps, state=state, normalize=normalize
+        )
         self._tables = {
             name: torch.as_tensor(rates, dtype=torch.float32, device=self._device)
             for name, rates in self.rates.items()
@@ -331,6 +382,10 @@ class DeviceStep(EagerStep):
         self._seen: dict[tuple[int, bool], int] = {}
         self._graphs: dict[int, tuple[Tensor, Callable[[], Any]]] = {}  # inputs and replays, by rows
         self._epoch = True
+
+    def resume(self, state: dict, n_steps_done: int) -> None:
+        super().resume(state, n_steps_done)
+        self._counter.fill_(n_steps_done)
 
     def begin_epoch(self) -> None:
         super().begin_epoch()

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from skswae._checkpoint import Checkpoint
 from skswae._steps import Preprocess, Step, check_finite, not_finite
 from skswae._torch import derive_seed, make_generator, snapshot
 
@@ -68,6 +69,16 @@ class EarlyStopping:
             self.best, self.best_state = loss, state
         return self.n_without_gain >= self.patience
 
+    def state(self) -> dict[str, Any]:
+        """All that an epoch changes."""
+        names = ("best", "reference", "best_state", "n_without_gain")
+        return {name: getattr(self, name) for name in names}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Be as that state says."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
 
 @dataclass
 class Result:
@@ -91,6 +102,7 @@ def train(
     preprocess: Preprocess | None = None,
     on_epoch: Callable[[Any, int, dict[str, float], float], None] | None = None,
     foreign: Callable[[int], contextlib.AbstractContextManager] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Result:
     """Train for the given epochs, until early stopping, or until the user interrupts.
 
@@ -116,6 +128,8 @@ def train(
         Called after each complete epoch with the module in evaluation mode.
     foreign : callable of a seed that returns a context manager, or None
         Entered around each epoch, for code that draws from the global streams.
+    checkpoint : Checkpoint or None
+        Written after epochs, and gone on from if it is there: the end is the same.
 
     Returns
     -------
@@ -133,8 +147,25 @@ def train(
     # a mask of infinities, frozen or in a buffer, is none of training's
     watched = {n for n, v in _numbers(module) if v.requires_grad or bool(torch.isfinite(v).all())}
     generator = make_generator(0, device)
+
+    def state() -> dict[str, Any]:
+        return {
+            "history": result.history,
+            "module": module.state_dict(),
+            "step": step.state(),
+            "stopping": early_stopping.state() if early_stopping is not None else {},
+        }
+
+    saved = checkpoint.load() if checkpoint is not None else None
+    if saved is not None:
+        result.history.extend(saved["history"])
+        module.load_state_dict(saved["module"])
+        step.resume(saved["step"], len(result.history) * source.n_batches(batch_size))
+        if early_stopping is not None:
+            early_stopping.resume(saved["stopping"])
+        complete = (len(result.history), snapshot(module))
     try:
-        for epoch in epochs:
+        for epoch in epochs[len(result.history) :]:
             start = time.perf_counter()
             epoch_seed = derive_seed(seed, 0, epoch)
             generator.manual_seed(epoch_seed)
@@ -163,6 +194,8 @@ def train(
                 on_epoch(module, epoch, record, time.perf_counter() - start)
             if stop:
                 break
+            if checkpoint is not None:
+                checkpoint.offer(state)
     except KeyboardInterrupt:
         if complete[0] == 0:
             raise

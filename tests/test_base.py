@@ -391,6 +391,39 @@ def test_early_stopping_holds_rows_out(Estimator, digits):
     assert "validation_loss" not in plain.history_
 
 
+def test_validation_rows_of_one_s_own(Estimator, digits):
+    """All of X is trained on, the loss is that of X_val, and the best epoch by it is kept."""
+    X, X_val = digits[0][:200], digits[0][200:]
+    seen = []
+
+    def watch(x, generator):
+        seen.append(len(x))
+        return x
+
+    options = {"early_stopping": True, "learning_rate": "constant", "learning_rate_init": 0.03}
+    cheap(Estimator, early_stopping=True, max_iter=1, augment=watch).fit(X, X_val=X_val)
+    assert sum(seen) == 300
+    estimator = cheap(Estimator, max_iter=200, n_iter_no_change=5, **options).fit(X, X_val=X_val)
+    best = int(estimator.history_["validation_loss"].argmin())
+    again = cheap(Estimator, max_iter=best + 1, n_iter_no_change=1000, **options).fit(X, X_val=X_val)
+    np.testing.assert_array_equal(again.transform(X), estimator.transform(X))
+    other = cheap(Estimator, max_iter=1, **options).fit(X, X_val=X_val[:50])
+    assert other.history_["loss"][0] == estimator.history_["loss"][0]
+    assert other.history_["validation_loss"][0] != estimator.history_["validation_loss"][0]
+
+
+def test_bad_validation_rows(Estimator, digits):
+    X = digits[0]
+    estimator = cheap(Estimator, early_stopping=True)
+    with pytest.raises(ValueError, match="features"):
+        estimator.fit(X, X_val=X[:, :-1])
+    with pytest.raises(ValueError, match="NaN"):
+        estimator.fit(X, X_val=np.full_like(X, np.nan))
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+        estimator.fit(X, X_val=2 * X)
+    assert not hasattr(estimator, "module_")
+
+
 def test_held_out_rows_are_augmented(Estimator, digits):
     """The validation loss is that of the augmented rows."""
     options = {"early_stopping": True, "max_iter": 1, "learning_rate_init": 1e-12}

@@ -616,3 +616,27 @@ def test_unusable_rows_for_the_log_likelihood(Estimator, iris, digits):
         grey.log_likelihood(0.99 * digits[0])
     wide = cheap(Estimator, max_iter=1).fit(iris)
     assert np.isfinite(wide.log_likelihood(100 * iris, 2)).all()
+
+
+@pytest.mark.parametrize("Estimator", BOTH)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_codes_drawn_from_the_posterior(Estimator, dtype, digits):
+    """Their mean and spread are the posterior's."""
+    X = digits[0][:3].astype(dtype)
+    model = cheap(Estimator, n_components=2, **FEW[Estimator]).fit(digits[0])
+    Z = model.sample_posterior(np.repeat(X, 4000, axis=0), random_state=0)
+    assert Z.dtype == dtype
+    Z = Z.reshape(3, 4000, 2)
+    with torch.no_grad():
+        mean, log_variance = model.module_.posterior(model.module_.to_units(torch.from_numpy(X).float()))
+    scale = np.exp(log_variance.numpy() / 2)
+    upper = mean.shape[1]
+    np.testing.assert_allclose(Z[:, :, :upper].std(axis=1), scale, rtol=0.05)
+    np.testing.assert_array_less(np.abs(Z[:, :, :upper].mean(axis=1) - mean.numpy()), 5 * scale / 4000**0.5)
+    assert (Z.std(axis=1) > 0).all()
+    np.testing.assert_array_equal(
+        model.sample_posterior(X, random_state=1), model.sample_posterior(X, random_state=1)
+    )
+    assert (model.sample_posterior(X) != model.sample_posterior(X)).all()
+    with pytest.raises(NotFittedError):
+        cheap(Estimator).sample_posterior(X)

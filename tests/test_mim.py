@@ -170,6 +170,30 @@ def test_binary_draws_carry_no_gradient_but_the_score_s(digits):
         torch.testing.assert_close(a, b)
 
 
+def test_grey_draws_carry_the_decoder_s_gradient(digits):
+    """Grey levels count as continuous: x is the decoder's output, with its gradient and without a score."""
+    module = fitted_module(digits[0], "discretized_logistic", n_bins=17)
+    parameters = list(module.decoder.parameters())
+    loss = module._decoder_loss(6, generator(3))
+    z = module.draw_prior(6, generator(3))
+    logits = module.logits(z)
+    x = torch.sigmoid(logits)
+    log_px = module.likelihood.log_prob(x, logits)
+    cost = decoder_half(log_px, module.prior_log_prob(z), module.posterior_log_prob(x, z))
+    expected = torch.autograd.grad(cost.mean(), parameters)
+    for a, b in zip(torch.autograd.grad(loss, parameters), expected):
+        torch.testing.assert_close(a, b)
+
+
+def test_grey_levels_are_learned(digits):
+    """With a score's gradient instead the scale stays at the data's, and the error at the mean's."""
+    X = digits[0].astype(np.float64)
+    X = np.rint(X * 16) / 16
+    options = {"likelihood": "discretized_logistic", "n_bins": 17, "n_pseudo_inputs": 20, "max_iter": 15}
+    mim = MIMTransformer(8, network=GatedMLP((64,)), random_state=0, **options).fit(X)
+    assert -mim.score(X) < 0.5 * X.var(axis=0).sum()
+
+
 # ---------------------------------------------------------------------------
 # The estimator
 # ---------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from skswae import (
 from skswae._data import Preparation
 from skswae._module import reduced_precision
 from skswae._rows import Rows, TensorSource
-from skswae._steps import DeviceStep, EagerStep, RowAdam, one_cycle
+from skswae._steps import DeviceStep, EagerStep, RowAdam, normalize_gradients, one_cycle
 from skswae._torch import Tape, standard_normal
 from skswae._training import train
 from skswae.networks import GatedMLP
@@ -224,6 +224,36 @@ def test_row_adam_s_state_follows_its_rows_to_another_device():
         "exp_avg": "meta",
         "exp_avg_sq": "meta",
     }
+
+
+# ---------------------------------------------------------------------------
+# Normalised gradients
+# ---------------------------------------------------------------------------
+
+
+def test_each_tensor_s_gradient_gets_norm_one():
+    parameters = [nn.Parameter(random(3, 4)), nn.Parameter(random(5)), nn.Parameter(random(2))]
+    gradients = [1e3 * random(3, 4, seed=1), 1e-7 * random(5, seed=2)]
+    for parameter, gradient in zip(parameters, gradients):
+        parameter.grad = gradient.clone()
+    normalize_gradients(parameters)
+    for parameter, gradient in zip(parameters, gradients):
+        norm = np.sqrt(np.square(gradient.numpy()).sum())
+        np.testing.assert_allclose(parameter.grad.numpy(), gradient.numpy() / (norm + 1e-7), rtol=1e-12)
+    assert parameters[2].grad is None
+
+
+def test_row_adam_normalises_the_whole_matrix(branch):
+    start, found, expected = random(N_ROWS, WIDTH), *(nn.Parameter(random(N_ROWS, WIDTH)) for _ in range(2))
+    for parameter in (found, expected):
+        parameter.data.copy_(start)
+    ours, theirs = RowAdam([found], lr=0.1, normalize=True), torch.optim.Adam([expected], lr=0.1)
+    for index, values in batches(4, "every row"):
+        found.grad, expected.grad = sparse(index, values), dense(index, values)
+        ours.step()
+        normalize_gradients([expected])
+        theirs.step()
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 # ---------------------------------------------------------------------------
@@ -550,6 +580,59 @@ def test_a_replay_does_not_keep_the_caller_s_batch():
             given[3].fill_(1e6)
     assert [x[0, 0].item() for x in given[4:]] == [4.0, 5.0, 6.0, 7.0]
     assert module.rows.tolist() == [3.0 * sum(range(8))] * 2
+
+
+@pytest.mark.parametrize("name", ["ae", "swae", "wae-gan"])
+def test_a_normalised_step_is_normalise_then_adam(name):
+    """Against a loop written out."""
+    module, by_hand = fresh(name), fresh(name)
+    x = torch.from_numpy(X)
+    step = EagerStep(module, None, learning_rate=0.01, normalize=True)
+    optimizers = {
+        player: torch.optim.Adam(parameters, lr=by_hand.learning_rates.get(player, 0.01))
+        for player, parameters in by_hand.players().items()
+    }
+    step.begin_epoch()
+    for i in range(3):
+        step(x, generator(i))
+        for player, terms in by_hand.losses(x, generator(i)):
+            optimizers[player].zero_grad()
+            terms["loss"].backward(inputs=by_hand.players()[player])
+            for parameter in by_hand.players()[player]:
+                if parameter.grad is not None and parameter.grad.is_sparse:
+                    parameter.grad = parameter.grad.to_dense()
+                if parameter.grad is not None:
+                    parameter.grad /= parameter.grad.square().sum().sqrt() + 1e-7
+            optimizers[player].step()
+            by_hand.after_step()
+    theirs = by_hand.state_dict()
+    for key, value in module.state_dict().items():
+        if key == "pseudo_inputs.rows":  # of which those without a gradient rest
+            continue
+        torch.testing.assert_close(value, theirs[key], rtol=1e-4, atol=1e-5, msg=key)
+
+
+@pytest.mark.parametrize("Step", [EagerStep, Replayed])
+@pytest.mark.parametrize("name", ["swae", "wae-gan"])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_step_resumes_where_another_stood(Step, name, normalize):
+    def make(module):
+        options = {"learning_rate": 0.01, "n_steps": N_STEPS, "normalize": normalize}
+        if Step is EagerStep:
+            return EagerStep(module, None, **options)
+        return device_step(Step, module, **options)
+
+    whole, first = fresh(name), fresh(name)
+    step = make(whole)
+    history = run(whole, step)
+    before = make(first)
+    begun = run(first, before, range(2))
+    second = fresh(name)
+    second.load_state_dict(first.state_dict())
+    after = make(second)
+    after.resume(copy.deepcopy(before.state()), 14)
+    rest = run(second, after, range(2, N_EPOCHS))
+    assert_trained_alike((whole, step, history), (second, after, begun + rest))
 
 
 # ---------------------------------------------------------------------------

@@ -1,0 +1,101 @@
+"""A training's state in one file, from which a killed fit goes on."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+_FORMAT = 1  # to be raised when a training changes, so that none goes on as another
+
+
+class Checkpoint:
+    """A file that a training writes its state to now and then, and starts from if it is there.
+
+    It is written beside itself and put in place at once, so that a process killed at any moment leaves a
+    whole file or none. Reading it executes no code.
+
+    Parameters
+    ----------
+    path : path-like
+        In a folder that exists.
+    fingerprint : str
+        Of the fit: what is learned from what, by which parameters.
+    seed : int
+        Of the fit.
+    every : float
+        Least number of seconds between two writings; 0 writes after each epoch.
+    """
+
+    def __init__(self, path: str | os.PathLike, fingerprint: str, seed: int, every: float):
+        self.path = pathlib.Path(path)
+        self.fingerprint = f"{_FORMAT} {fingerprint}"
+        self.seed = seed
+        self.every = every
+        self._written = time.monotonic()
+
+    @staticmethod
+    def read(path: str | os.PathLike) -> dict[str, Any] | None:
+        """What is in the file, on the CPU; None if there is none.
+
+        Raises
+        ------
+        ValueError
+            If it is something else than a checkpoint.
+        """
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # whatever a file of something else makes of it
+            raise ValueError(
+                f"The 'checkpoint' argument must be the path of a file that a fit wrote, or of none yet. "
+                f"Got {str(path)!r}, which cannot be read as one: {error}"
+            ) from error
+        if not isinstance(saved, dict) or not {"fingerprint", "seed", "state"} <= set(saved):
+            raise ValueError(
+                f"The 'checkpoint' argument must be the path of a file that a fit wrote, or of none yet. "
+                f"Got {str(path)!r}, which holds something else."
+            )
+        return saved
+
+    def load(self) -> dict[str, Any] | None:
+        """The state to go on from; None if there is none yet.
+
+        Raises
+        ------
+        ValueError
+            If the file is another fit's, or something else.
+        """
+        saved = self.read(self.path)
+        if saved is None:
+            return None
+        if saved["fingerprint"] != self.fingerprint:
+            raise ValueError(
+                "The 'checkpoint' argument must be the path of a file that the same fit wrote (the same "
+                f"class, parameters and rows), or of none yet. Got {str(self.path)!r}, of another "
+                "fit: delete it, or name another."
+            )
+        return saved["state"]
+
+    def offer(self, state: Callable[[], dict[str, Any]], *, now: bool = False) -> None:
+        """Write the state if it is time to, or ``now``."""
+        if not now and time.monotonic() - self._written < self.every:
+            return
+        content = {"fingerprint": self.fingerprint, "seed": self.seed, "state": state()}
+        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        try:
+            torch.save(content, beside)
+            os.replace(beside, self.path)
+        finally:
+            beside.unlink(missing_ok=True)
+        self._written = time.monotonic()
+
+    def remove(self) -> None:
+        """Once the fit is done."""
+        self.path.unlink(missing_ok=True)
