@@ -13,7 +13,6 @@ import textwrap
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -31,12 +30,12 @@ from skswae import _data, networks
 from skswae._checkpoint import Checkpoint
 from skswae._module import AutoencoderModule, Parts, reduced_precision
 from skswae._rows import HostSource, Rows, TensorSource
+from skswae._schedule import Schedule, n_threads
 from skswae._steps import GRAPH_MIN_STEPS, DeviceStep, EagerStep, side_stream
 from skswae._torch import (
     arithmetic,
     as_array,
     as_tensor,
-    available_threads,
     draw_seed,
     fits_on,
     forked_rng,
@@ -528,7 +527,10 @@ class BaseAutoencoder(
         foreign = None
         if self.augment is not None or draws_from_global_streams:
             foreign = functools.partial(forked_rng, device=device)
-        with reduced_precision(module, self.precision), limited_threads(_n_threads(module, schedule, device)):
+        with (
+            reduced_precision(module, self.precision),
+            limited_threads(n_threads(module, schedule.batch_size, device)),
+        ):
             result = train(
                 module,
                 source,
@@ -875,32 +877,6 @@ class BaseAutoencoder(
         return state
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """What ``max_iter``, ``batch_size`` and ``learning_rate_init`` come to for a number of rows.
-
-    Measured on MNIST and on tables: a few thousand steps are enough from PCA's start, and larger batches cost
-    less a row, at a rate that grows with them.
-    """
-
-    n_epochs: int
-    batch_size: int
-    learning_rate: float
-
-    @classmethod
-    def of(cls, estimator: BaseAutoencoder, n_rows: int) -> Schedule:
-        """Of the estimator's parameters."""
-        max_iter, batch_size = estimator.max_iter, estimator.batch_size
-        rate = estimator.learning_rate_init
-        if max_iter == "auto":
-            max_iter = min(40, max(4, round(480_000 / n_rows)))
-        if batch_size == "auto":
-            batch_size = min(256, max(64, n_rows // 200))
-        if rate == "auto":
-            rate = 1.25e-3 * min(4.0, max(1.0, batch_size / 64))
-        return cls(int(max_iter), int(batch_size), float(rate))
-
-
 def _checked_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
     """The path, if the arguments make sense."""
     if path is None:
@@ -920,22 +896,6 @@ def _checked_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
             f"Got {os.fspath(path)!r}."
         )
     return os.fspath(path)
-
-
-def _n_threads(module: AutoencoderModule, schedule: Schedule, device: torch.device) -> int | None:
-    """As many of torch's threads as a training step has work for; None, as torch has it, on other devices.
-
-    A thread too many gains little on an idle machine, and waits for its turn in each of a step's hundred
-    operations on a busy one.
-    """
-    if device.type != "cpu":
-        return None
-    n_weights = sum(parameter.numel() for parameter in module.parameters() if parameter.ndim > 1)
-    flops = 6 * n_weights * schedule.batch_size
-    return min(available_threads(), max(1, int(flops // _FLOPS_A_THREAD)))
-
-
-_FLOPS_A_THREAD = 4e8  # of a step: some 5 ms of one core
 
 
 def _filled_in(doc: str, marker: str, text: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-
 _FORMAT = 1  # to be raised when a training changes, so that none goes on as another
 
 

@@ -130,7 +130,7 @@ def test_another_fit_s_file_is_refused(change, tmp_path):
         kill_after(VAETransformer(**SMALL), 1).fit(X, checkpoint=path, checkpoint_seconds=0)
     before = path.read_bytes()
     model = VAETransformer(**{**SMALL, **change})
-    with pytest.raises(ValueError, match="'checkpoint' argument must .* of another fit"):
+    with pytest.raises(ValueError, match=r"'checkpoint' argument must .* of another fit"):
         model.fit(X, checkpoint=path)
     with pytest.raises(ValueError, match="of another fit"):
         VAETransformer(**SMALL).fit(X[:-1], checkpoint=path)

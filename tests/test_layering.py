@@ -16,7 +16,7 @@ LAYERS = [
     {"_base"},
     {"_data", "_training"},
     {"_module", "_steps"},
-    {"networks", "_priors", "_likelihoods", "_divergences", "_rows", "_search"},
+    {"networks", "_priors", "_likelihoods", "_divergences", "_rows", "_search", "_schedule"},
     {"_torch", "_checkpoint"},
 ]
 

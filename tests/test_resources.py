@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from skswae import _base
-from skswae._base import Schedule
+from skswae import _base, _schedule
+from skswae._schedule import Schedule
 
 from .estimators import ESTIMATORS, cheap
 
@@ -35,7 +35,7 @@ def test_the_schedule_follows_the_rows(Estimator, n_rows, n_epochs, batch_size, 
 
 def test_the_schedule_is_what_is_trained(Estimator, iris, monkeypatch):
     """The numbers that "auto" comes to, given, make the same fit."""
-    monkeypatch.setattr(_base.Schedule, "of", classmethod(lambda cls, e, n: cls(2, 30, 0.004)))
+    monkeypatch.setattr(_schedule.Schedule, "of", classmethod(lambda cls, e, n: cls(2, 30, 0.004)))
     auto = cheap(Estimator, max_iter="auto").fit(iris)
     monkeypatch.undo()
     given = cheap(Estimator, max_iter=2, batch_size=30, learning_rate_init=0.004).fit(iris)
@@ -187,7 +187,7 @@ def test_a_fit_leaves_the_number_of_threads(Estimator, n_threads, iris, monkeypa
         estimator.fit(iris)
         assert set(seen) == {1}
         assert torch.get_num_threads() == n_threads
-        monkeypatch.setattr(_base, "_FLOPS_A_THREAD", 1)
+        monkeypatch.setattr(_schedule, "_FLOPS_A_THREAD", 1)
         seen.clear()
         estimator.fit(iris)
         assert set(seen) == {n_threads}

@@ -34,7 +34,7 @@ from skswae import (
     VampPriorTransformer,
     WAETransformer,
 )
-from skswae._base import Schedule
+from skswae._schedule import Schedule
 from skswae.networks import GatedMLP
 
 LOADERS = {

@@ -30,7 +30,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
 from skswae import SWAETransformer
-from skswae._base import Schedule
+from skswae._schedule import Schedule
 
 BAR, AIM, TRANSFORM_RATIO = 0.950, 0.957, 50  # accuracies at 8 components; UMAP's seconds over SWAE's
 TRANSFORM_REPEATS = 5

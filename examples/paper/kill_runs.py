@@ -1,0 +1,125 @@
+"""Kill the runner with SIGKILL at random moments, start it again, and compare with an undisturbed run.
+
+    python examples/paper/kill_runs.py --output docs/results/paper_kills.md
+
+Every figure that a run stores is compared, to the bit, but for times and dates; and so are the fitted models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from run import hardware, versions
+
+TIMES = ("cpu_seconds", "seconds", "resumed", "date")
+
+
+def results(folder: pathlib.Path) -> dict[str, Any]:
+    """All runs without what may differ from one time to another, and each model's codes of some rows."""
+    found: dict[str, Any] = {}
+    for path in sorted((folder / "smoke" / "runs").glob("*.json")):
+        record = json.loads(path.read_text())
+        record.pop("measuring_seconds", None)
+        for name in TIMES:
+            record.get("fit", {}).pop(name, None)
+        found[path.name] = record
+    for path in sorted((folder / "smoke" / "models").glob("*_*_*.joblib")):
+        model = joblib.load(path)[0]
+        rows = np.random.default_rng(0).random((10, model.n_features_in_))
+        found[path.name] = joblib.hash(model.transform(rows))
+    return found
+
+
+def main() -> None:
+    """Print, and write, what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--output", type=pathlib.Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    script = pathlib.Path(__file__).with_name("run.py")
+    command = [
+        sys.executable,
+        str(script),
+        "--preset",
+        "smoke",
+        "--threads",
+        "1",
+        "--checkpoint-seconds",
+        "0",
+    ]
+    rng = random.Random(options.seed)
+    moments: list[float] = []
+    n_models_cut = n_equal = n_rounds = 0
+    with tempfile.TemporaryDirectory() as place:
+        base = pathlib.Path(place)
+
+        def start(folder: pathlib.Path) -> subprocess.Popen:
+            environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+            return subprocess.Popen(
+                [*command, "--results", str(folder)], stdout=subprocess.DEVNULL, env=environment
+            )
+
+        begun = time.perf_counter()
+        assert start(base / "whole").wait() == 0
+        length = time.perf_counter() - begun
+        whole = results(base / "whole")
+        while len(moments) < options.kills:
+            folder = base / f"round{n_rounds}"
+            n_rounds += 1
+            while True:
+                process = start(folder)
+                wait = rng.uniform(0.0, 0.6 * length)
+                try:
+                    # the last round is let go on once there have been enough kills
+                    process.wait(wait if len(moments) < options.kills else None)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                    moments.append(wait)
+                    n_models_cut += bool(list(folder.glob("smoke/state/*.ckpt")))
+                    continue
+                assert process.returncode == 0
+                break
+            n_equal += results(folder) == whole
+            print(f"round {n_rounds}: {len(moments)} kills so far, {n_equal} equal", flush=True)
+    n_runs = len([name for name in whole if name.endswith(".json")])
+    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
+    lines = [
+        "# Killed and started again",
+        "",
+        f"{time.strftime('%Y-%m-%d')}, {hardware()}. {platform.system()}, {packages}.",
+        "",
+        f"Made by `python examples/paper/kill_runs.py --kills {options.kills} --seed {options.seed}`.",
+        "",
+        f'The preset "smoke" ({n_runs} runs, {length:.0f} s undisturbed) was killed by SIGKILL '
+        f"{len(moments)} times, after {min(moments):.1f} to {max(moments):.1f} s, and started again each "
+        f"time; {n_models_cut} of the kills left a checkpoint of a fit under way. Each time that it came to "
+        f"its end, it began anew in another folder: {n_rounds} times in all.",
+        "",
+        f"In {n_equal} of {n_rounds} the results were the undisturbed run's: all measures of all runs equal "
+        "to the bit, and so are codes of the fitted models. No unreadable file was left.",
+    ]
+    print("\n".join(lines))
+    if options.output is not None:
+        options.output.write_text("\n".join(lines) + "\n")
+    if n_equal < n_rounds:
+        sys.exit("The results differ.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,395 @@
+"""Run the paper's experiments: every (data set, dim-z, model, trial) of a preset, one small JSON file each.
+
+    python examples/paper/run.py --preset smoke
+
+What is done already is skipped; a run that was killed goes on from its last checkpoint. Start the command
+several times, or with --processes, to share the runs of one folder; --shard 1/3, 2/3, 3/3 shares them between
+machines that have none in common. Then examples/paper/report.py makes the tables and figures.
+
+Your own data and your own estimator:
+
+    python examples/paper/run.py --data my.csv --target label --dims 2 8 --models swae-0.5 vae pca
+    python examples/paper/run.py --data mnist --dims 8 --estimator umap:UMAP --parameters '{"n_jobs": 1}'
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import pathlib
+import platform
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import _treatments
+import joblib
+import numpy as np
+import sklearn
+import torch
+from configurations import DATA, MODELS, PRESETS, Preset
+
+import skswae
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One cell of the tables, one trial."""
+
+    data: str
+    n_components: int
+    model: str
+    trial: int
+
+    @property
+    def key(self) -> str:
+        """What its files are called."""
+        return f"{pathlib.Path(self.data).stem}_{self.n_components}_{self.model}_{self.trial}"
+
+
+def make_estimator(run: Run, preset: Preset, custom: dict[str, tuple[str, dict]], device: str) -> Any:
+    """An unfitted estimator, without what a split decides."""
+    if run.model in custom:
+        name, parameters = custom[run.model]
+    else:
+        name, parameters = MODELS[run.model][1], preset.parameters(run.data, run.model)
+    estimator = find_class(name)()
+    known = estimator.get_params()
+    shared = {"n_components": run.n_components, "random_state": run.trial, "device": device}
+    # a foreign class has what of these it has, and none of what a preset says to all models
+    parameters = {n: v for n, v in parameters.items() if n in known or run.model in custom}
+    return estimator.set_params(**{n: v for n, v in shared.items() if n in known} | parameters)
+
+
+def find_class(name: str) -> Any:
+    """A class of skswae, or of any module as MODULE:CLASS."""
+    module, _, attribute = name.rpartition(":")
+    return getattr(importlib.import_module(module or "skswae"), attribute)
+
+
+def fit(
+    estimator: Any, split: _treatments.Split, checkpoint: pathlib.Path, checkpoint_seconds: float
+) -> dict[str, Any]:
+    """Fit in place; what is to be remembered of it."""
+    arguments: dict[str, Any] = {}
+    accepted = inspect.signature(estimator.fit).parameters
+    if "checkpoint" in accepted:
+        arguments = {"checkpoint": checkpoint, "checkpoint_seconds": checkpoint_seconds}
+    if "X_val" in accepted and estimator.early_stopping and len(split.X_val):
+        arguments["X_val"] = split.X_val
+    resumed = checkpoint.exists()
+    wall, cpu = time.perf_counter(), time.process_time()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        estimator.fit(split.X_train, **arguments)
+    return {
+        "seconds": time.perf_counter() - wall,
+        "cpu_seconds": time.process_time() - cpu,
+        "resumed": resumed,  # then the seconds are those of the last part
+        "n_iter": getattr(estimator, "n_iter_", None),
+        "warnings": sorted({str(w.message) for w in caught}),
+        **circumstances(),
+    }
+
+
+def circumstances() -> dict[str, Any]:
+    """When, on what, and with what."""
+    return {"date": str(datetime.date.today()), "hardware": hardware(), "versions": versions()}
+
+
+def hardware() -> str:
+    """Processor, threads and GPU."""
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{name}, {torch.get_num_threads()} thread(s) of {os.cpu_count()} cores, {gpu}"
+
+
+def versions() -> dict[str, str]:
+    """Of what decides the numbers."""
+    packages = {m.__name__: m.__version__ for m in (skswae, torch, sklearn, np)}
+    return {"python": platform.python_version(), **packages}
+
+
+class Folder:
+    """Where a preset's results lie: JSON files of runs, fitted models, checkpoints, locks."""
+
+    def __init__(self, path: pathlib.Path):
+        self.runs, self.models, self.state = path / "runs", path / "models", path / "state"
+        for folder in (self.runs, self.models, self.state):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def record(self, run: Run) -> dict[str, Any] | None:
+        """What is known of a run."""
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            return json.loads((self.runs / f"{run.key}.json").read_text())
+        return None
+
+    def write_record(self, run: Run, record: dict[str, Any]) -> None:
+        """Whole or not at all."""
+        text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+        put(self.runs / f"{run.key}.json", lambda path: path.write_text(text))
+
+    @contextlib.contextmanager
+    def claimed(self, name: str, *, wait: bool = False) -> Iterator[bool]:
+        """Whether the block has something to itself; a killed process has nothing any more."""
+        try:
+            import fcntl
+        except ImportError:  # no such locks on Windows: start one process there, or use --shard
+            yield True
+            return
+        with open(self.state / f"{name}.lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+
+def put(path: pathlib.Path, write: Any) -> None:
+    """Write a file beside its place, and move it there."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        write(beside)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+class Runner:
+    """Does the runs of a preset."""
+
+    def __init__(self, preset: Preset, folder: Folder, options: argparse.Namespace, custom: dict):
+        self.preset, self.folder, self.options, self.custom = preset, folder, options, custom
+        self._split: tuple[Any, Any] = (None, None)
+
+    def split(self, run: Run) -> _treatments.Split:
+        """The run's data; the last one's are kept."""
+        if self._split[0] != (run.data, run.trial):
+            self._split = (None, None)
+            self._split = (run.data, run.trial), _treatments.load(run.data, run.trial, self.options.data_home)
+        return self._split[1]
+
+    def do(self, run: Run) -> str:
+        """Bring one run to its end, from wherever it is; what was done, in a word."""
+        with self.folder.claimed(run.key) as mine:
+            if not mine:
+                return "is being done elsewhere"
+            estimator = make_estimator(run, self.preset, self.custom, self.options.device)
+            split = self.split(run)
+            if split.augment is not None and "augment" in estimator.get_params():
+                estimator.set_params(augment=split.augment)
+            parameters = estimator.get_params()
+            fingerprint = joblib.hash([type(estimator).__name__, split.digest, _without_device(parameters)])
+            record = self.folder.record(run)
+            if record is not None and record["fingerprint"] == fingerprint:
+                if record["error"] is not None:
+                    if not self.options.retry:
+                        return "failed before: --retry tries again"
+                elif self.options.fit_only or record["measures_version"] == self.measures_version():
+                    return "done before"
+            model_path = self.folder.models / f"{run.key}.joblib"
+            model, notes = None, None
+            if model_path.exists():
+                model, notes, its_fingerprint = joblib.load(model_path)
+                if its_fingerprint != fingerprint:
+                    model = None
+            if model is None:
+                checkpoint = self.folder.state / f"{run.key}_{fingerprint[:8]}.ckpt"
+                try:
+                    notes = fit(estimator, split, checkpoint, self.options.checkpoint_seconds)
+                except (ValueError, MemoryError) as error:
+                    failure = {"error": f"{type(error).__name__}: {error}", "fit": circumstances()}
+                    self.folder.write_record(run, self.describe(run, parameters, fingerprint) | failure)
+                    return f"failed: {error}"
+                model = estimator
+                put(model_path, lambda path: joblib.dump((model, notes, fingerprint), path))
+            assert notes is not None
+            if self.options.fit_only:
+                return f"fitted in {notes['seconds']:.0f} s"
+            start = time.perf_counter()
+            measures = self.judge(model, split, run)
+            self.folder.write_record(
+                run,
+                self.describe(run, parameters, fingerprint)
+                | {"fit": notes, "measures": measures, "measures_version": self.measures_version()}
+                | {"measuring_seconds": time.perf_counter() - start, "error": None},
+            )
+            return f"fitted in {notes['seconds']:.0f} s, measured in {time.perf_counter() - start:.0f} s"
+
+    def describe(self, run: Run, parameters: dict[str, Any], fingerprint: str) -> dict[str, Any]:
+        """What a record says of its run."""
+        return {
+            **dataclasses.asdict(run),
+            "preset": self.options.preset,
+            "seed": run.trial,
+            "parameters": {name: plain(value) for name, value in parameters.items()},
+            "fingerprint": fingerprint,
+        }
+
+    @staticmethod
+    def measures_version() -> int:
+        """Of the measures."""
+        import _measures
+
+        return _measures.VERSION
+
+    def judge(self, model: Any, split: _treatments.Split, run: Run) -> dict[str, float]:
+        """All measures of a fitted model."""
+        import _measures
+
+        features = self.features(split) if split.y_train is not None else None
+        return _measures.judge(model, split, run.trial, self.preset.n_samples, features)
+
+    def features(self, split: _treatments.Split) -> Any:
+        """A classifier of the training rows, whose hidden layer the second Frechet distance is taken in."""
+        from skswae.metrics import ClassifierFeatures
+
+        path = self.folder.models / f"classifier_{split.digest}.joblib"
+        with self.folder.claimed(path.stem, wait=True):
+            if not path.exists():
+                classifier = ClassifierFeatures(random_state=0).fit(split.X_coded, split.y_train)
+                put(path, lambda to: joblib.dump(classifier, to))
+            return joblib.load(path)
+
+
+def _without_device(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name not in ("device", "verbose")}
+
+
+def plain(value: Any) -> Any:
+    """For JSON."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return " ".join(repr(value).split())
+
+
+def chosen_runs(options: argparse.Namespace, preset: Preset, custom: dict) -> list[Run]:
+    """The runs that the options ask for, cheap ones first in each cell."""
+    models = options.models or ([*custom] if custom else [*preset.models])
+    if custom:
+        models = list(dict.fromkeys([*models, *custom]))
+    cells: list[tuple[str, int]] = []
+    for data in options.data or preset.cells:
+        dims = options.dims or preset.cells.get(data)
+        if not dims:
+            raise SystemExit(f"--dims must be given for {data!r}, which the preset does not name.")
+        cells += [(data, n) for n in dims]
+    trials = options.trials or range(preset.trials)
+    runs = [Run(data, n, model, trial) for trial in trials for data, n in cells for model in models]
+    if options.shard is not None:
+        index, count = options.shard
+        # by name, so that a machine's share does not depend on what else is asked for
+        runs = [r for r in runs if int(hashlib.md5(r.key.encode()).hexdigest(), 16) % count == index - 1]
+    return runs
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+        raise argparse.ArgumentTypeError(f"must be such as 2/3. Got {text!r}.")
+    return int(index), int(count)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--preset", choices=PRESETS, default="cpu", help="default: cpu")
+    add("--results", type=pathlib.Path, default=pathlib.Path("paper_results"), help="default: paper_results")
+    add("--data", nargs="+", metavar="NAME", help=f"{', '.join(DATA)}; or a .csv, .npy or .npz file")
+    add("--target", help="column of a .csv file that holds the labels")
+    add("--dims", nargs="+", type=int, metavar="N", help="values of dim-z")
+    add("--models", nargs="+", metavar="MODEL", help=f"of {', '.join(MODELS)}")
+    add("--trials", nargs="+", type=int, metavar="T", help="numbers of trials: seeds")
+    add("--estimator", metavar="MODULE:CLASS", help="a transformer of your own; it is called by its class")
+    add("--parameters", type=json.loads, default={}, metavar="JSON", help="of that estimator")
+    add("--data-home", help="folder of the data sets; default: the environment variable SKSWAE_DATA")
+    add("--device", default="auto")
+    add("--threads", type=int, help="torch's threads a process; default: 1 with --processes, else torch's")
+    add("--processes", type=int, default=1)
+    add("--shard", type=_shard, metavar="I/N", help="the I-th of N parts of the runs")
+    add("--checkpoint-seconds", type=float, default=60.0, metavar="S", help="between two writings of a fit")
+    add("--fit-only", action="store_true", help="measure later")
+    add("--retry", action="store_true", help="try runs again that failed")
+    options = parser.parse_args(arguments)
+    for model in options.models or ():
+        if model not in MODELS:
+            parser.error(f"--models must be of {', '.join(MODELS)}. Got {model!r}.")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do all runs; the number of those that failed."""
+    options = parse(arguments)
+    if options.processes > 1:
+        own = sys.argv[1:] if arguments is None else arguments
+        command = [sys.executable, __file__, *own, "--processes", "1"]
+        if options.threads is None:
+            command += ["--threads", "1"]
+        started = [subprocess.Popen(command) for _ in range(options.processes)]
+        return max(process.wait() for process in started)
+    # a fit takes KeyboardInterrupt for a wish to keep what it has; here it is to go on later
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda signum, frame: sys.exit(128 + signum))
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    preset = PRESETS[options.preset]
+    custom = {}
+    if options.estimator is not None:
+        if ":" not in options.estimator:
+            raise SystemExit(f"--estimator must be MODULE:CLASS. Got {options.estimator!r}.")
+        sys.path.insert(0, os.getcwd())
+        try:
+            known = find_class(options.estimator)().get_params()
+        except (ImportError, AttributeError, TypeError) as error:
+            raise SystemExit(
+                f"--estimator must name a scikit-learn transformer that can be made without arguments. "
+                f"Got {options.estimator!r}: {error}"
+            ) from error
+        unknown = set(options.parameters) - set(known)
+        if unknown:
+            raise SystemExit(
+                f"--parameters must be of {', '.join(sorted(known))}. Got {', '.join(sorted(unknown))}."
+            )
+        name = options.estimator.rpartition(":")[2].lower()
+        custom[f"own-{name}" if name in MODELS else name] = (options.estimator, options.parameters)
+    for path in options.data or ():
+        if path not in DATA:
+            stem = pathlib.Path(path).stem  # what results are called by
+            if stem in {*DATA, *(pathlib.Path(other).stem for other in _treatments.own_files)}:
+                raise SystemExit(f"--data: {path} needs another name: {stem!r} is that of another data set.")
+            try:
+                _treatments.own_files[path] = _treatments.read_file(path, options.target)
+            except (ValueError, OSError) as error:
+                raise SystemExit(str(error)) from error
+    runner = Runner(preset, Folder(options.results / options.preset), options, custom)
+    runs = chosen_runs(options, preset, custom)
+    n_failed = 0
+    for i, run in enumerate(runs, start=1):
+        outcome = runner.do(run)
+        n_failed += outcome.startswith("failed")
+        print(f"[{i}/{len(runs)}] {run.key}: {outcome}", flush=True)
+    return min(n_failed, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
