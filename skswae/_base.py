@@ -268,7 +268,7 @@ class BaseAutoencoder(
     # Fitting
     # ------------------------------------------------------------------
 
-    def fit(self, X, y=None, *, X_val=None, checkpoint=None, checkpoint_seconds=60.0):
+    def fit(self, X, y=None, *, X_val=None, checkpoint=None, checkpoint_seconds=60.0, keep_checkpoint=False):
         """Learn the model from X.
 
         A KeyboardInterrupt after the first epoch ends the training with the last complete epoch and a
@@ -281,15 +281,18 @@ class BaseAutoencoder(
         y : Ignored
             Present for the API's consistency.
         X_val : array-like of shape (n_val_samples, n_features) or None, default=None
-            The rows that ``early_stopping`` watches, in place of a part of X.
+            The rows that ``early_stopping`` watches, in place of a part of X; in a pipeline, in the units of
+            this step.
         checkpoint : path-like or None, default=None
             A file that the state of the training is written to now and then, in a folder that exists. A fit
             that finds it there, because an earlier one with the same parameters and rows was killed, goes
             on from it, and ends as an undisturbed one would have, to the bit on the same machine with the
-            same number of torch threads. It is removed at the end of the fit. With ``random_state=None``
-            the fit goes on with the earlier one's seed.
+            same number of torch threads. With ``random_state=None`` it goes on with the earlier one's seed.
         checkpoint_seconds : float, default=60.0
             Seconds between two writings, at least 0; they happen at the ends of epochs.
+        keep_checkpoint : bool, default=False
+            Whether to leave the file there at the end of the fit, for a caller who removes it once the
+            estimator is stored.
 
         Returns
         -------
@@ -315,6 +318,7 @@ class BaseAutoencoder(
                 X_val=X_val,
                 checkpoint=_checked_checkpoint(checkpoint, checkpoint_seconds, resume),
                 checkpoint_seconds=checkpoint_seconds,
+                keep_checkpoint=bool(keep_checkpoint),
             )
         return self
 
@@ -359,6 +363,7 @@ class BaseAutoencoder(
         X_val=None,
         checkpoint: str | None = None,
         checkpoint_seconds: float = 0.0,
+        keep_checkpoint: bool = False,
     ) -> None:
         self._validate_params()
         network = networks.check_network(self.network)
@@ -412,6 +417,7 @@ class BaseAutoencoder(
                 keep=keep,
                 X_val=X_val,
                 checkpoint=file,
+                keep_checkpoint=keep_checkpoint,
             )
 
     def _open_checkpoint(
@@ -423,12 +429,17 @@ class BaseAutoencoder(
             seed = int(saved["seed"])
         else:
             seed = draw_seed(self.random_state)
+        from skswae import __version__  # here: it is known once the package is
+
+        versions = __version__, str(torch.__version__)
+        parts = [type(self).__module__, type(self).__qualname__, seed, X, X_val, *versions]
         parameters = self.get_params()
         for name in ("device", "verbose", "random_state"):
             del parameters[name]
-        fit = [type(self).__module__, type(self).__qualname__, parameters, seed, X, X_val]
         try:
-            fingerprint = joblib.hash(fit)
+            # one by one: the hash of a whole sees which of its parts are one object
+            values = [(name, joblib.hash(_frozen(value))) for name, value in sorted(parameters.items())]
+            fingerprint = joblib.hash([*map(joblib.hash, parts), values])
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise ValueError(
                 f"The 'checkpoint' argument must be None unless all parameters of {type(self).__name__} can "
@@ -450,6 +461,7 @@ class BaseAutoencoder(
         keep: bool,
         X_val: np.ndarray | None,
         checkpoint: Checkpoint | None,
+        keep_checkpoint: bool,
     ) -> None:
         """Build or copy the module, train it, and become fitted."""
         location = scale = None
@@ -563,7 +575,7 @@ class BaseAutoencoder(
         self.batch_size_, self.learning_rate_init_ = schedule.batch_size, schedule.learning_rate
         self.history_ = _joined(self.history_ if resume else {}, result.history, first)
         self._optimizer_state = None if result.restored else step.state()
-        if checkpoint is not None and not result.interrupted:
+        if checkpoint is not None and not keep_checkpoint and not result.interrupted:
             checkpoint.remove()
 
     @staticmethod
@@ -930,7 +942,7 @@ def _sample_mixture(codes: np.ndarray, n_samples: int, fit_seed: int, seed: int)
 
 def _frozen(value: Any) -> Any:
     """A parameter that may be compared, and does not change with the caller's list."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     return tuple(value) if isinstance(value, list) else value
 

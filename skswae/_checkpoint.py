@@ -17,7 +17,7 @@ class Checkpoint:
     """A file that a training writes its state to now and then, and starts from if it is there.
 
     It is written beside itself and put in place at once, so that a process killed at any moment leaves a
-    whole file or none. Reading it executes no code.
+    whole file or none. Reading it executes no code (``weights_only`` of torch 2.6 or newer).
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Checkpoint:
         if saved["fingerprint"] != self.fingerprint:
             raise ValueError(
                 "The 'checkpoint' argument must be the path of a file that the same fit wrote (the same "
-                f"class, parameters and rows), or of none yet. Got {str(self.path)!r}, of another "
+                f"class, parameters, rows and versions), or of none yet. Got {str(self.path)!r}, of another "
                 "fit: delete it, or name another."
             )
         return saved["state"]

@@ -361,7 +361,7 @@ class BaseLatentVariableModel(BaseAutoencoder):
         ----------
         X : array-like of shape (n_samples, n_features)
         random_state : int, RandomState instance or None, default=None
-            None draws afresh in each call; pass an int to repeat.
+            None draws afresh in each call; pass an int to repeat, with rows of the same dtype.
 
         Returns
         -------

@@ -122,14 +122,15 @@ def test_statements_follow_the_numbers(script):
     found["SWAE(beta=1)"] = dict.fromkeys(script.MEASURES, 0.5 + noise)
     found["VAE (drawn)"] = dict.fromkeys(script.MEASURES, 0.1 + noise[::-1])
     found["PCA"] = dict.fromkeys(script.MEASURES, 0.9 + noise[::-1])
-    drawn, means, _, pca, best = script.statements(found)
+    drawn, means, _, pca, costs, best = script.statements(found)
     everything = "10 nearest of all rows, ranks of all rows, 10 nearest in the mode and ranks in the mode."
     assert drawn == f"Against VAE (drawn), SWAE(beta=1) is better in {everything}"
     assert means == f"Against VAE (means), SWAE(beta=1) is not clearly different in {everything}"
     assert pca == f"Against PCA, SWAE(beta=1) is worse in {everything}"
+    assert costs.count("0.400 in ") == 4
     assert best.count("PCA, 0.901") == 4
     assert script.claim(found) == "; ".join(
-        f"VAE ({codes}): better in {n} of 4 measures, worse in 0"
+        f"against VAE ({codes}) better in {n} of 4 measures, worse in 0"
         for codes, n in {"drawn": 4, "means": 0}.items()
     )
 

@@ -91,8 +91,9 @@ class Preset:
     models: tuple[str, ...] = DEFAULT_MODELS
 
     def parameters(self, data: str, model: str) -> dict[str, Any]:
-        """Of a model on a data set, its own last."""
+        """Of a model on a data set, its own last; a file of one's own matches ``*`` alone."""
         found: dict[str, Any] = {}
+        data = data if data in DATA else ""
         for data_pattern, model_pattern, parameters in self.settings:
             if fnmatchcase(data, data_pattern) and fnmatchcase(model, model_pattern):
                 found |= parameters
@@ -161,7 +162,8 @@ PRESETS = {
             ("*", "*", {"network": GatedMLP((300, 300))}),
             ("*mnist*", "*", {"max_iter": 20}),
             ("coil20", "*", {"max_iter": 80}),
-            ("*", "swae-*", {"n_pseudo_inputs": 500}),
+            ("*mnist*", "swae-*", {"n_pseudo_inputs": 500}),
+            ("coil20", "swae-*", {"n_pseudo_inputs": 500}),
             *[("coil20", model, {"n_pseudo_inputs": 100}) for model in ("vampprior", "mim")],
         ],
     ),

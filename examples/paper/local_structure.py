@@ -276,6 +276,11 @@ def statements(found: Found) -> list[str]:
         means = {line: float(found[line][name].mean()) for line in LINES}
         top = max(means, key=means.__getitem__)
         best.append(f"{heading}: {top}, {means[top]:.3f}")
+    costs = [
+        f"{found['VAE (means)'][name].mean() - found['VAE (drawn)'][name].mean():.3f} in {heading}"
+        for name, heading in MEASURES.items()
+    ]
+    lines.append(f"Drawing its codes, in place of means, costs the VAE {_listed(costs)}.")
     return [*lines, f"The highest mean of each measure: {'; '.join(best)}."]
 
 
@@ -285,7 +290,7 @@ def claim(found: Found) -> str:
     for rival in RIVALS[:2]:
         verdicts = [verdict(*paired(found[SUBJECT][name], found[rival][name])[:2]) for name in MEASURES]
         n_better, n_worse = verdicts.count("better"), verdicts.count("worse")
-        counts.append(f"{rival}: better in {n_better} of {len(verdicts)} measures, worse in {n_worse}")
+        counts.append(f"against {rival} better in {n_better} of {len(verdicts)} measures, worse in {n_worse}")
     return "; ".join(counts)
 
 
@@ -337,7 +342,7 @@ Made by `{command}`.
 The paper: "With SWAE (top) data samples that are close in the data space are also close in the latent space,
 while VAE (bottom) cannot preserve such correspondence" (Figure 1; one target, no number).
 
-Here, {SUBJECT} by two standard errors of paired differences over {n_seeds} seeds, against
+Here {SUBJECT} is, by more than two standard errors of the differences over {n_seeds} seeds:
 
 {chr(10).join(claims)}
 
@@ -427,14 +432,14 @@ def draw(records: dict[str, list[dict[str, Any]]], path: pathlib.Path) -> None:
     _, X, _ = data(0, records[COMPARED[0]][0]["n_rows"])
     in_data = indices(X, 0)
     figure = Figure(figsize=(7.5, 9.0), layout="constrained")
-    axes = figure.subplots(len(PICTURED), 2, width_ratios=(1.2, 1))
+    axes = figure.subplots(len(PICTURED), 2, width_ratios=(1.3, 1))
     for (left, right), line in zip(axes, PICTURED):
         model, codes = LINES[line]
         Z = np.array(records[model][0][codes])
         points = left.scatter(*Z.T, c=in_data, cmap="viridis", s=22, vmin=0, vmax=len(X) - 1)
         left.plot(*Z[0], marker="x", color="red", markersize=9, markeredgewidth=2, linestyle="none")
         left.set(title=line, xlabel="first number of the code", ylabel="second")
-        figure.colorbar(points, ax=left, label="index in the data")
+        left.set_aspect("equal", adjustable="datalim")
         in_code = indices(Z, 0)
         right.scatter(in_data, in_code, s=12, color="tab:blue")
         right.plot([0, len(X) - 1], [0, len(X) - 1], color="grey", linewidth=0.8)
@@ -443,6 +448,7 @@ def draw(records: dict[str, list[dict[str, Any]]], path: pathlib.Path) -> None:
             title=f"rank agreement {agreement:.2f}", xlabel="index in the data", ylabel="index in the code"
         )
         right.set_aspect("equal")
+    figure.colorbar(points, ax=axes, location="bottom", label="index in the data", aspect=50, shrink=0.6)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
 

@@ -18,8 +18,10 @@ import argparse
 import contextlib
 import dataclasses
 import datetime
+import glob
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -85,8 +87,12 @@ def fit(
     arguments: dict[str, Any] = {}
     accepted = inspect.signature(estimator.fit).parameters
     if "checkpoint" in accepted:
-        arguments = {"checkpoint": checkpoint, "checkpoint_seconds": checkpoint_seconds}
-    if "X_val" in accepted and estimator.early_stopping and len(split.X_val):
+        arguments = {
+            "checkpoint": checkpoint,
+            "checkpoint_seconds": checkpoint_seconds,
+            "keep_checkpoint": True,  # until the model is stored
+        }
+    if "X_val" in accepted and getattr(estimator, "early_stopping", False) and len(split.X_val):
         arguments["X_val"] = split.X_val
     resumed = checkpoint.exists()
     wall, cpu = time.perf_counter(), time.process_time()
@@ -134,14 +140,35 @@ class Folder:
 
     def record(self, run: Run) -> dict[str, Any] | None:
         """What is known of a run."""
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            return json.loads((self.runs / f"{run.key}.json").read_text())
+        with contextlib.suppress(FileNotFoundError, ValueError):  # none, or broken
+            record = json.loads((self.runs / f"{run.key}.json").read_text(encoding="utf-8"))
+            if isinstance(record, dict) and {"fingerprint", "error"} <= set(record):
+                return record
         return None
+
+    def clean(self, run: Run) -> None:
+        """Remove what a killed process left of a run, which the caller has claimed."""
+        name = glob.escape(run.key)
+        for folder, pattern in ((self.runs, ".json"), (self.models, ".joblib"), (self.state, "_*.ckpt")):
+            for left in folder.glob(f"{name}{pattern}.*.tmp"):
+                left.unlink(missing_ok=True)
 
     def write_record(self, run: Run, record: dict[str, Any]) -> None:
         """Whole or not at all."""
         text = json.dumps(record, indent=1, sort_keys=True) + "\n"
-        put(self.runs / f"{run.key}.json", lambda path: path.write_text(text))
+        put(self.runs / f"{run.key}.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+    def model(self, run: Run, fingerprint: str) -> tuple[Any, dict[str, Any]] | None:
+        """The fitted model that is kept of a run, with notes; None if there is none, or another one's."""
+        path = self.models / f"{run.key}.joblib"
+        if not path.exists():
+            return None
+        try:
+            model, notes, its_fingerprint = joblib.load(path)
+        except Exception as error:  # of classes that have changed since
+            print(f"{path} cannot be loaded: {error}", file=sys.stderr)
+            return None
+        return (model, notes) if its_fingerprint == fingerprint else None
 
     @contextlib.contextmanager
     def claimed(self, name: str, *, wait: bool = False) -> Iterator[bool]:
@@ -194,7 +221,7 @@ class Runner:
             if split.augment is not None and "augment" in estimator.get_params():
                 estimator.set_params(augment=split.augment)
             parameters = estimator.get_params()
-            fingerprint = joblib.hash([type(estimator).__name__, split.digest, _without_device(parameters)])
+            fingerprint = joblib.hash([_name_of(estimator), split.digest, _without_device(parameters)])
             record = self.folder.record(run)
             if record is not None and record["fingerprint"] == fingerprint:
                 if record["error"] is not None:
@@ -202,42 +229,62 @@ class Runner:
                         return "failed before: --retry tries again"
                 elif self.options.fit_only or record["measures_version"] == self.measures_version():
                     return "done before"
-            model_path = self.folder.models / f"{run.key}.joblib"
-            model, notes = None, None
-            if model_path.exists():
-                model, notes, its_fingerprint = joblib.load(model_path)
-                if its_fingerprint != fingerprint:
-                    model = None
-            if model is None:
-                checkpoint = self.folder.state / f"{run.key}_{fingerprint[:8]}.ckpt"
-                try:
-                    notes = fit(estimator, split, checkpoint, self.options.checkpoint_seconds)
-                except (ValueError, MemoryError) as error:
-                    failure = {"error": f"{type(error).__name__}: {error}", "fit": circumstances()}
-                    self.folder.write_record(run, self.describe(run, parameters, fingerprint) | failure)
-                    return f"failed: {error}"
-                model = estimator
-                put(model_path, lambda path: joblib.dump((model, notes, fingerprint), path))
-            assert notes is not None
-            if self.options.fit_only:
-                return f"fitted in {notes['seconds']:.0f} s"
-            start = time.perf_counter()
-            measures = self.judge(model, split, run)
-            self.folder.write_record(
-                run,
-                self.describe(run, parameters, fingerprint)
-                | {"fit": notes, "measures": measures, "measures_version": self.measures_version()}
-                | {"measuring_seconds": time.perf_counter() - start, "error": None},
-            )
-            return f"fitted in {notes['seconds']:.0f} s, measured in {time.perf_counter() - start:.0f} s"
+            elif record is not None and (run.data not in DATA or run.model in self.custom):
+                return (
+                    "failed: results of other rows or parameters have this name. "
+                    "Name another folder by --results, or remove them"
+                )
+            self.folder.clean(run)
+            description = self.describe(run, estimator, fingerprint)
+            checkpoint = self.folder.state / f"{run.key}_{fingerprint[:8]}.ckpt"
+            try:
+                return self.fit_and_measure(run, estimator, split, checkpoint, description)
+            except Exception as error:  # of any kind: other runs are not to suffer, and it is recorded
+                failure = {"error": f"{type(error).__name__}: {error}", "fit": circumstances()}
+                self.folder.write_record(run, description | failure)
+                checkpoint.unlink(missing_ok=True)
+                return f"failed: {type(error).__name__}: {error}"
 
-    def describe(self, run: Run, parameters: dict[str, Any], fingerprint: str) -> dict[str, Any]:
+    def fit_and_measure(
+        self,
+        run: Run,
+        estimator: Any,
+        split: _treatments.Split,
+        checkpoint: pathlib.Path,
+        description: dict[str, Any],
+    ) -> str:
+        """What is left to do of a run."""
+        fingerprint = description["fingerprint"]
+        kept = self.folder.model(run, fingerprint)
+        if kept is None:
+            notes = fit(estimator, split, checkpoint, self.options.checkpoint_seconds)
+            path = self.folder.models / f"{run.key}.joblib"
+            put(path, lambda to: joblib.dump((estimator, notes, fingerprint), to))
+            kept = estimator, notes
+        # of earlier parameters too
+        for done in self.folder.state.glob(f"{glob.escape(run.key)}_*.ckpt"):
+            done.unlink(missing_ok=True)
+        model, notes = kept
+        outcome = f"fitted in {notes['seconds']:.0f} s"
+        if self.options.fit_only:
+            return outcome
+        start = time.perf_counter()
+        measures = self.judge(model, split, run)
+        seconds = time.perf_counter() - start
+        results = {"measures": measures, "measures_version": self.measures_version()}
+        self.folder.write_record(
+            run, description | results | {"fit": notes, "measuring_seconds": seconds, "error": None}
+        )
+        return f"{outcome}, measured in {seconds:.0f} s"
+
+    def describe(self, run: Run, estimator: Any, fingerprint: str) -> dict[str, Any]:
         """What a record says of its run."""
         return {
             **dataclasses.asdict(run),
             "preset": self.options.preset,
             "seed": run.trial,
-            "parameters": {name: plain(value) for name, value in parameters.items()},
+            "class": _name_of(estimator),
+            "parameters": {name: plain(value) for name, value in estimator.get_params().items()},
             "fingerprint": fingerprint,
         }
 
@@ -252,7 +299,8 @@ class Runner:
         """All measures of a fitted model."""
         import _measures
 
-        features = self.features(split) if split.y_train is not None else None
+        several = split.y_train is not None and len(np.unique(split.y_train)) > 1
+        features = self.features(split) if several else None
         return _measures.judge(model, split, run.trial, self.preset.n_samples, features)
 
     def features(self, split: _treatments.Split) -> Any:
@@ -265,6 +313,11 @@ class Runner:
                 classifier = ClassifierFeatures(random_state=0).fit(split.X_coded, split.y_train)
                 put(path, lambda to: joblib.dump(classifier, to))
             return joblib.load(path)
+
+
+def _name_of(estimator: Any) -> str:
+    cls = type(estimator)
+    return cls.__name__ if cls.__module__.startswith("skswae.") else f"{cls.__module__}:{cls.__qualname__}"
 
 
 def _without_device(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -340,16 +393,24 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Do all runs; the number of those that failed."""
     options = parse(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # a fit takes KeyboardInterrupt for a wish to keep what it has; here it is to go on later
+        signal.signal(number, lambda signum, frame: sys.exit(128 + signum))
     if options.processes > 1:
+        if importlib.util.find_spec("fcntl") is None:
+            raise SystemExit("--processes needs locks that this system lacks: use --shard instead.")
         own = sys.argv[1:] if arguments is None else arguments
         command = [sys.executable, __file__, *own, "--processes", "1"]
         if options.threads is None:
             command += ["--threads", "1"]
         started = [subprocess.Popen(command) for _ in range(options.processes)]
-        return max(process.wait() for process in started)
-    # a fit takes KeyboardInterrupt for a wish to keep what it has; here it is to go on later
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda signum, frame: sys.exit(128 + signum))
+        try:
+            codes = [process.wait() for process in started]  # of all: any() would stop at the first
+            return int(any(codes))
+        finally:
+            for process in started:
+                if process.poll() is None:
+                    process.terminate()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     preset = PRESETS[options.preset]
@@ -365,6 +426,9 @@ def main(arguments: list[str] | None = None) -> int:
                 f"--estimator must name a scikit-learn transformer that can be made without arguments. "
                 f"Got {options.estimator!r}: {error}"
             ) from error
+        for fixed in ("n_components", "random_state"):
+            if fixed in options.parameters:
+                raise SystemExit(f"--parameters must leave {fixed} to --dims and --trials.")
         unknown = set(options.parameters) - set(known)
         if unknown:
             raise SystemExit(
@@ -383,12 +447,14 @@ def main(arguments: list[str] | None = None) -> int:
                 raise SystemExit(str(error)) from error
     runner = Runner(preset, Folder(options.results / options.preset), options, custom)
     runs = chosen_runs(options, preset, custom)
-    n_failed = 0
+    outcomes = []
     for i, run in enumerate(runs, start=1):
-        outcome = runner.do(run)
-        n_failed += outcome.startswith("failed")
-        print(f"[{i}/{len(runs)}] {run.key}: {outcome}", flush=True)
-    return min(n_failed, 1)
+        outcomes.append(runner.do(run))
+        print(f"[{i}/{len(runs)}] {run.key}: {outcomes[-1]}", flush=True)
+    n_elsewhere = sum("elsewhere" in outcome for outcome in outcomes)
+    if n_elsewhere:
+        print(f"{n_elsewhere} runs were being done elsewhere: start again to be sure of them.", flush=True)
+    return int(any(outcome.startswith("failed") for outcome in outcomes))
 
 
 if __name__ == "__main__":
