@@ -64,7 +64,7 @@ def main() -> None:
     ]
     rng = random.Random(options.seed)
     moments: list[float] = []
-    n_models_cut = n_equal = n_rounds = 0
+    n_models_cut = n_equal = n_rounds = n_left = 0
     with tempfile.TemporaryDirectory() as place:
         base = pathlib.Path(place)
 
@@ -82,7 +82,7 @@ def main() -> None:
             folder = base / f"round{n_rounds}"
             n_rounds += 1
             while True:
-                process = start(folder)
+                process, started = start(folder), time.time()
                 wait = rng.uniform(0.0, 0.6 * length)
                 try:
                     # the last round is let go on once there have been enough kills
@@ -91,11 +91,13 @@ def main() -> None:
                     process.kill()
                     process.wait()
                     moments.append(wait)
-                    n_models_cut += bool(list(folder.glob("smoke/state/*.ckpt")))
+                    cut = [p for p in folder.glob("smoke/state/*.ckpt") if p.stat().st_mtime > started]
+                    n_models_cut += bool(cut)
                     continue
                 assert process.returncode == 0
                 break
             n_equal += results(folder) == whole
+            n_left += len([*folder.rglob("*.tmp"), *folder.rglob("*.ckpt")])
             print(f"round {n_rounds}: {len(moments)} kills so far, {n_equal} equal", flush=True)
     n_runs = len([name for name in whole if name.endswith(".json")])
     packages = ", ".join(f"{name} {version}" for name, version in versions().items())
@@ -112,13 +114,14 @@ def main() -> None:
         f"its end, it began anew in another folder: {n_rounds} times in all.",
         "",
         f"In {n_equal} of {n_rounds} the results were the undisturbed run's: all measures of all runs equal "
-        "to the bit, and so are codes of the fitted models. No unreadable file was left.",
+        f"to the bit, and so are codes of the fitted models. {n_left} checkpoints or half-written files were "
+        "left.",
     ]
     print("\n".join(lines))
     if options.output is not None:
-        options.output.write_text("\n".join(lines) + "\n")
-    if n_equal < n_rounds:
-        sys.exit("The results differ.")
+        options.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if n_equal < n_rounds or n_left:
+        sys.exit("The results differ, or something was left.")
 
 
 if __name__ == "__main__":

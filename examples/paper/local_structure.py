@@ -431,7 +431,7 @@ def draw(records: dict[str, list[dict[str, Any]]], path: pathlib.Path) -> None:
 
     _, X, _ = data(0, records[COMPARED[0]][0]["n_rows"])
     in_data = indices(X, 0)
-    figure = Figure(figsize=(7.5, 9.0), layout="constrained")
+    figure = Figure(figsize=(7.5, 8.4), layout="constrained")
     axes = figure.subplots(len(PICTURED), 2, width_ratios=(1.3, 1))
     for (left, right), line in zip(axes, PICTURED):
         model, codes = LINES[line]
