@@ -54,8 +54,8 @@ class Checkpoint:
         except Exception as error:  # whatever a file of something else makes of it
             raise ValueError(
                 f"The 'checkpoint' argument must be the path of a file that a fit wrote, or of none yet. "
-                f"Got {str(path)!r}, which cannot be read as one: {error}"
-            ) from error
+                f"Got {str(path)!r}, which cannot be read as one ({type(error).__name__})."
+            ) from None  # torch's text is about its own arguments
         if not isinstance(saved, dict) or not {"fingerprint", "seed", "state"} <= set(saved):
             raise ValueError(
                 f"The 'checkpoint' argument must be the path of a file that a fit wrote, or of none yet. "

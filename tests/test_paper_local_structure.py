@@ -201,7 +201,9 @@ def test_the_page(script, tiny, tmp_path, capsys):
     assert page.strip() in capsys.readouterr().out
     assert str(tmp_path) not in page
     assert str(pathlib.Path.home()) not in page
-    assert "Made by `python examples/paper/local_structure.py --seeds 1 --rows 40`.\n" in page
+    assert (
+        "Made by `python examples/paper/local_structure.py --seeds 1 --rows 40 --output page.md`.\n" in page
+    )
     assert "a machine" in page
     assert "torch" in page
     assert "nan" not in page

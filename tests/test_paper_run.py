@@ -1,6 +1,8 @@
 """The runner of the paper's experiments: what it stores, skips and survives, and presets that make sense."""
 
+import importlib
 import json
+import linecache
 import os
 import pathlib
 import random
@@ -176,6 +178,15 @@ def test_bad_files(table, tmp_path):
     np.save(tmp_path / "a.npy", np.full((3, 2), np.nan))
     with pytest.raises(ValueError, match="finite"):
         _treatments.read_file(tmp_path / "a.npy")
+    for text, message in {
+        "a,b\n1,2\n3,\n": "Got '' in column 'b', row 2",
+        ",a\n0,1\n": r"Got one without, at place 1: a column of row numbers\?",
+        "a;b\n1;2\n": "Got semicolons",
+        "a,b\n1,2\n3\n": "must have 2 columns in each row. Got 1 in row 2",
+    }.items():
+        (tmp_path / "bad.csv").write_text(text)
+        with pytest.raises(ValueError, match=message):
+            _treatments.read_file(tmp_path / "bad.csv")
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(ValueError, match="line of column names"):
         _treatments.read_file(tmp_path / "empty.csv")
@@ -318,6 +329,10 @@ def test_without_labels_there_is_no_accuracy(tmp_path):
     [
         (["--data", "digits", "--models", "swea"], "--models must be of .* Got 'swea'"),
         (["--shard", "4/3"], "must be such as 2/3. Got '4/3'"),
+        (["--data", "digits", "--dims", "0"], "must be an integer of at least 1. Got '0'"),
+        (["--parameters", '{"a": 1}'], "--parameters are of the class that --estimator names"),
+        (["--estimator", "a:B", "--parameters", "{a: 1}"], "must be JSON, such as .* Got '{a: 1}'"),
+        (["--estimator", "sklearn.cluster:DBSCAN", "--data", "digits"], "must have a method 'transform'"),
         (["--data", "nothing.txt"], "must be a data set's name or a .csv"),
         (["--data", "nothing.csv"], "No such file"),
         (["--preset", "cpu", "--data", "digits"], "--dims must be given for 'digits'"),
@@ -365,3 +380,85 @@ def test_killed_at_any_moment(tmp_path):
     assert subprocess.run(command, check=False, env=environment, stdout=subprocess.DEVNULL).returncode == 0
     assert records(tmp_path / "killed") == records(tmp_path / "whole")
     assert list(tmp_path.glob("killed/smoke/state/*.ckpt")) == []
+
+
+def test_own_results_are_not_overwritten(table, tmp_path, monkeypatch, capsys):
+    """By another file of the same name, other parameters, or changed code."""
+    path, _ = table
+    module = tmp_path / "mine_three.py"
+    text = (
+        "from sklearn.decomposition import PCA\nclass Own(PCA):\n"
+        "    def sample(self, n, random_state=None):\n"
+        "        return self.inverse_transform([[0.0] * self.n_components] * n)\n"
+    )
+    module.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    arguments = ("--preset", "smoke", "--target", "colour", "--dims", 2, "--estimator", "mine_three:Own")
+    assert start(tmp_path / "r", "--data", path, *arguments) == 0
+    first = records(tmp_path / "r")
+    measures = first["mine_2_own_0.json"]["measures"]
+    # the sampler that is documented has no prior to choose
+    assert "frechet_pixels" in measures
+    assert "frechet_pixels_gmm" not in measures
+    assert first["mine_2_own_0.json"]["class"] == "mine_three:Own"
+    capsys.readouterr()
+    assert start(tmp_path / "r", "--data", path, *arguments, "--parameters", '{"whiten": true}') == 1
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "mine.csv"
+    other.write_text(path.read_text().replace("blue", "green"))
+    assert start(tmp_path / "r", "--data", other, *arguments) == 1
+    module.write_text(text.replace("0.0", "1.0"))
+    monkeypatch.delitem(sys.modules, "mine_three")
+    importlib.invalidate_caches()
+    linecache.checkcache()
+    assert start(tmp_path / "r", "--data", path, *arguments) == 1
+    assert capsys.readouterr().out.count("failed: results of other rows, parameters or code") == 3
+    assert records(tmp_path / "r") == first
+    monkeypatch.delitem(sys.modules, "mine_three")
+
+
+def test_any_failure_leaves_the_other_runs_alone(table, tmp_path, monkeypatch):
+    path, _ = table
+    (tmp_path / "mine_four.py").write_text(
+        "from sklearn.decomposition import PCA\nclass Broken(PCA):\n"
+        "    def transform(self, X):\n        raise RuntimeError('no reason')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    arguments = ("--preset", "smoke", "--data", path, "--target", "colour", "--dims", 2)
+    assert start(tmp_path / "r", *arguments, "--estimator", "mine_four:Broken", "--models", "ae") == 1
+    found = records(tmp_path / "r")
+    assert found["mine_2_broken_0.json"]["error"] == "RuntimeError: no reason"
+    assert found["mine_2_ae_0.json"]["error"] is None
+    monkeypatch.delitem(sys.modules, "mine_four")
+
+
+def test_rows_that_are_mostly_training_rows(tmp_path):
+    """Of a table with few different rows no distance to the nearest training row is defined."""
+    X = np.random.default_rng(0).integers(0, 2, size=(60, 3))
+    np.savez(tmp_path / "few.npz", X=X, y=np.zeros(60))
+    assert (
+        start(tmp_path, "--preset", "smoke", "--data", tmp_path / "few.npz", "--dims", 2, "--models", "ae")
+        == 0
+    )
+    measures = records(tmp_path)["few_2_ae_0.json"]["measures"]
+    assert "nearest_row_ratio" not in measures
+    assert "frechet_classifier" not in measures  # one class
+    assert np.isfinite(measures["precision"])
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    folder = runner.Folder(tmp_path / "smoke")
+    left = [
+        folder.runs / "digits_2_vae_0.json.1.tmp",
+        folder.models / "digits_2_vae_0.joblib.1.tmp",
+        folder.state / "digits_2_vae_0_12345678.ckpt",
+        folder.state / "digits_2_vae_0_1.ckpt.1.tmp",
+    ]
+    others = [folder.models / "digits_2_vae_1.joblib.1.tmp", folder.state / "digits_2_vae_1_12345678.ckpt"]
+    for path in (*left, *others):
+        path.write_bytes(b"")
+    start(tmp_path, *FEW)
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in others)

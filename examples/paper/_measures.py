@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,10 @@ def judge(model: Any, split: Split, seed: int, n_samples: int, features: Any) ->
     found["neighborhood_agreement"] = metrics.neighborhood_agreement(X, Z, n_neighbors=min(10, most))
     found["trustworthiness"] = metrics.trustworthiness(X, Z, n_neighbors=min(5, most))
     if hasattr(model, "sample"):
-        for prior, suffix in {"model": "", "gmm": "_gmm"}.items():
-            X = _held(model.sample(n_samples, prior=prior, random_state=seed), split)
+        own = "prior" not in inspect.signature(model.sample).parameters
+        for prior, suffix in {"model": ""}.items() if own else {"model": "", "gmm": "_gmm"}.items():
+            arguments = {} if own else {"prior": prior}
+            X = _held(model.sample(n_samples, random_state=seed, **arguments), split)
             of_samples = _of_samples(X, split, seed, features)
             found |= {f"{name}{suffix}": value for name, value in of_samples.items()}
     return {name: float(value) for name, value in found.items()}

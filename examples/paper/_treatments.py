@@ -148,18 +148,36 @@ def read_file(path: str, target: str | None = None) -> tuple[np.ndarray, np.ndar
         if not lines:
             raise ValueError(f"{path} must start with a line of column names. Got an empty file.")
         head, *lines = lines
+        if len(head) == 1 and ";" in head[0]:
+            raise ValueError(f"{path} must have commas between its columns. Got semicolons.")
+        if "" in (name.strip() for name in head):
+            raise ValueError(
+                f"{path} must have a name for each column. Got one without, at place {head.index('') + 1}: a "
+                "column of row numbers? (pandas: to_csv(..., index=False))"
+            )
         if target is not None and target not in head:
             raise ValueError(f"--target must be a column of {path}: {', '.join(head)}. Got {target!r}.")
-        table = np.array([line for line in lines if line])
-        if target is not None:
-            y = table[:, head.index(target)]
-        columns = [i for i, name in enumerate(head) if name != target]
-        try:
-            X = table[:, columns].astype(np.float64)
-        except ValueError as error:
+        lines = [line for line in lines if line]
+        odd = [i for i, line in enumerate(lines) if len(line) != len(head)]
+        if odd:
             raise ValueError(
-                f"{path} must hold numbers in every column but the labels', which --target names. {error}"
-            ) from error
+                f"{path} must have {len(head)} columns in each row. Got {len(lines[odd[0]])} in row "
+                f"{odd[0] + 1}."
+            )
+        table = np.array(lines, dtype=object).reshape(len(lines), len(head))
+        if target is not None:
+            y = table[:, head.index(target)].astype(str)
+        columns = [i for i, name in enumerate(head) if name != target]
+        X = np.empty((len(table), len(columns)))
+        for j, column in enumerate(columns):
+            for i, text in enumerate(table[:, column]):
+                try:
+                    X[i, j] = float(text)
+                except ValueError as error:
+                    raise ValueError(
+                        f"{path} must hold numbers in every column but the labels', which --target names. "
+                        f"Got {str(text)!r} in column {head[column]!r}, row {i + 1}."
+                    ) from error
     else:
         raise ValueError(f"--data must be a data set's name or a .csv, .npy or .npz file. Got {path!r}.")
     if X.ndim > 2:

@@ -150,6 +150,7 @@ PRESETS = {
             *LIKELIHOODS,
             ("*", "*", {"network": GatedMLP((32,)), "max_iter": 6}),
             ("*", "vampprior", {"n_pseudo_inputs": 20}),
+            # its codes collapse under a Bernoulli likelihood in so few epochs
             ("*", "mim", {"n_pseudo_inputs": 20, "likelihood": "gaussian", "max_iter": 12}),
         ],
     ),
@@ -164,7 +165,11 @@ PRESETS = {
             ("coil20", "*", {"max_iter": 80}),
             ("*mnist*", "swae-*", {"n_pseudo_inputs": 500}),
             ("coil20", "swae-*", {"n_pseudo_inputs": 500}),
-            *[("coil20", model, {"n_pseudo_inputs": 100}) for model in ("vampprior", "mim")],
+            *[
+                (data, model, {"n_pseudo_inputs": K})
+                for data, K in {"*": 20, "*mnist*": 500, "coil20": 100}.items()
+                for model in ("vampprior", "mim")
+            ],
         ],
     ),
     "paper-text": Preset(

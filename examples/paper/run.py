@@ -221,7 +221,10 @@ class Runner:
             if split.augment is not None and "augment" in estimator.get_params():
                 estimator.set_params(augment=split.augment)
             parameters = estimator.get_params()
-            fingerprint = joblib.hash([_name_of(estimator), split.digest, _without_device(parameters)])
+            what = [_name_of(estimator), split.digest, _without_device(parameters)]
+            if run.model in self.custom:
+                what.append(_source_of(estimator))
+            fingerprint = joblib.hash(what)
             record = self.folder.record(run)
             if record is not None and record["fingerprint"] == fingerprint:
                 if record["error"] is not None:
@@ -231,7 +234,7 @@ class Runner:
                     return "done before"
             elif record is not None and (run.data not in DATA or run.model in self.custom):
                 return (
-                    "failed: results of other rows or parameters have this name. "
+                    "failed: results of other rows, parameters or code have this name. "
                     "Name another folder by --results, or remove them"
                 )
             self.folder.clean(run)
@@ -257,6 +260,8 @@ class Runner:
         fingerprint = description["fingerprint"]
         kept = self.folder.model(run, fingerprint)
         if kept is None:
+            how = "goes on from a checkpoint" if checkpoint.exists() else "is being fitted"
+            print(f"{run.key} {how}", flush=True)
             notes = fit(estimator, split, checkpoint, self.options.checkpoint_seconds)
             path = self.folder.models / f"{run.key}.joblib"
             put(path, lambda to: joblib.dump((estimator, notes, fingerprint), to))
@@ -320,6 +325,12 @@ def _name_of(estimator: Any) -> str:
     return cls.__name__ if cls.__module__.startswith("skswae.") else f"{cls.__module__}:{cls.__qualname__}"
 
 
+def _source_of(estimator: Any) -> str | None:
+    with contextlib.suppress(OSError, TypeError):  # of a class that was typed in
+        return inspect.getsource(type(estimator))
+    return None
+
+
 def _without_device(parameters: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if name not in ("device", "verbose")}
 
@@ -370,11 +381,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--results", type=pathlib.Path, default=pathlib.Path("paper_results"), help="default: paper_results")
     add("--data", nargs="+", metavar="NAME", help=f"{', '.join(DATA)}; or a .csv, .npy or .npz file")
     add("--target", help="column of a .csv file that holds the labels")
-    add("--dims", nargs="+", type=int, metavar="N", help="values of dim-z")
+    add("--dims", nargs="+", type=_positive, metavar="N", help="values of dim-z")
     add("--models", nargs="+", metavar="MODEL", help=f"of {', '.join(MODELS)}")
     add("--trials", nargs="+", type=int, metavar="T", help="numbers of trials: seeds")
     add("--estimator", metavar="MODULE:CLASS", help="a transformer of your own; it is called by its class")
-    add("--parameters", type=json.loads, default={}, metavar="JSON", help="of that estimator")
+    add("--parameters", type=_json, default={}, metavar="JSON", help="of that estimator")
     add("--data-home", help="folder of the data sets; default: the environment variable SKSWAE_DATA")
     add("--device", default="auto")
     add("--threads", type=int, help="torch's threads a process; default: 1 with --processes, else torch's")
@@ -387,7 +398,32 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     for model in options.models or ():
         if model not in MODELS:
             parser.error(f"--models must be of {', '.join(MODELS)}. Got {model!r}.")
+    if options.parameters and options.estimator is None:
+        parser.error("--parameters are of the class that --estimator names, which is missing.")
     return options
+
+
+def _stop(signum: int, frame: Any) -> None:
+    print("Stopped: the same command goes on from here.", file=sys.stderr, flush=True)
+    sys.exit(128 + signum)
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(
+            f"must be JSON, such as '{{\"alpha\": 0.1}}'. Got {text!r}."
+        ) from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"must be an object, such as '{{\"alpha\": 0.1}}'. Got {text!r}.")
+    return value
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1. Got {text!r}.")
+    return int(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -395,7 +431,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         # a fit takes KeyboardInterrupt for a wish to keep what it has; here it is to go on later
-        signal.signal(number, lambda signum, frame: sys.exit(128 + signum))
+        signal.signal(number, _stop)
     if options.processes > 1:
         if importlib.util.find_spec("fcntl") is None:
             raise SystemExit("--processes needs locks that this system lacks: use --shard instead.")
@@ -426,6 +462,8 @@ def main(arguments: list[str] | None = None) -> int:
                 f"--estimator must name a scikit-learn transformer that can be made without arguments. "
                 f"Got {options.estimator!r}: {error}"
             ) from error
+        if not hasattr(find_class(options.estimator), "transform"):
+            raise SystemExit(f"--estimator must have a method 'transform'. Got {options.estimator!r}.")
         for fixed in ("n_components", "random_state"):
             if fixed in options.parameters:
                 raise SystemExit(f"--parameters must leave {fixed} to --dims and --trials.")
