@@ -157,6 +157,7 @@ def test_too_few_rows_to_hold_out(Estimator, X):
         ("augment", [3]),
         ("max_iter", [0, 1.5, None, "many", np.inf]),
         ("batch_size", [0, 1.5, "most"]),
+        ("solver", ["sgd", None]),
         ("learning_rate", ["adaptive", 0.1]),
         ("learning_rate_init", [0, -1.0, "fast"]),
         ("precision", ["float16", 32, None]),

@@ -22,6 +22,7 @@ SHARED = {
     "augment": None,
     "max_iter": "auto",
     "batch_size": "auto",
+    "solver": "adam",
     "learning_rate": "one_cycle",
     "learning_rate_init": "auto",
     "early_stopping": False,

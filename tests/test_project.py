@@ -83,7 +83,10 @@ def test_the_readme_s_models_are_the_results():
         assert seconds == f"{float(fits[name][3]):.0f}"
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/user_guide.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "CONTRIBUTING.md", *(f"docs/{p}.md" for p in ("user_guide", "paper", "paper_code_ours"))],
+)
 def test_links_lead_somewhere(page):
     path = ROOT / page
     for link in re.findall(r"\]\(([^)#]+)", path.read_text()):
