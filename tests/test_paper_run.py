@@ -15,6 +15,7 @@ import time
 import joblib
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
 import skswae
 import skswae.base
@@ -25,6 +26,7 @@ sys.path.insert(0, str(ROOT / "examples" / "paper"))
 import _measures  # noqa: E402
 import _treatments  # noqa: E402
 import configurations  # noqa: E402
+import denoising_grey  # noqa: E402
 import run as runner  # noqa: E402
 
 TIMES = ("cpu_seconds", "seconds", "resumed", "date")
@@ -462,3 +464,13 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     start(tmp_path, *FEW)
     assert not any(path.exists() for path in left)
     assert all(path.exists() for path in others)
+
+
+def test_errors_against_grey_rows():
+    """Of a model that gives rows back: the noise of the draw, and with it the noise that is added."""
+    grey, binary = _treatments.load("digits", 0), _treatments.load("digits-binary", 0)
+    model = PCA().fit(binary.X_coded)
+    noisy, clean = denoising_grey.errors(model, binary.X_test, grey.X_test)
+    drawn = np.square(binary.X_test - grey.X_test).sum(axis=1).mean()
+    assert clean == pytest.approx(drawn, rel=1e-4)
+    assert noisy == pytest.approx(drawn + 64 * 0.3**2, rel=0.03)
