@@ -52,9 +52,9 @@ def main() -> None:
         "[the tables](paper_cpu.md), trial 0.",
         "",
         f"Binary test rows, normal noise of deviation {NOISE} added to them: squared error, summed over "
-        "pixels, of noisy rows' reconstructions / of clean rows' reconstructions, both against the grey images "
-        "that the rows were drawn from. Rows themselves: the rows in place of reconstructions. VAE, VampPrior "
-        "and MIM: posterior means.",
+        "pixels, of noisy rows' reconstructions / of clean rows' reconstructions, both against the grey "
+        "images that the rows were drawn from. Rows themselves: the rows in place of reconstructions. VAE, "
+        "VampPrior and MIM: posterior means.",
         "",
     ]
     models = [m for m in MODELS if m in (*IN_PAPER, "ae", "pca")]
