@@ -193,3 +193,17 @@ def test_an_interrupted_fit_keeps_its_file(tmp_path):
     assert model.n_iter_ == 4
     del model._after_epoch
     assert same(model.fit(X, checkpoint=path), SWAETransformer(**SMALL).fit(X))
+
+
+def test_a_caller_may_keep_the_file(tmp_path):
+    """Until the estimator is stored: a fit that is lost before that is made again from it."""
+    path = tmp_path / "fit.ckpt"
+    first = SWAETransformer(**SMALL).fit(X, checkpoint=path, checkpoint_seconds=0, keep_checkpoint=True)
+    assert len(Checkpoint.read(path)["state"]["history"]) == first.n_iter_ == 5
+    epochs = []
+    again = SWAETransformer(**SMALL)
+    again._after_epoch = lambda module, epoch, record, seconds: epochs.append(epoch)
+    again.fit(X, checkpoint=path)
+    assert epochs == []  # all are in the file
+    assert same(again, first)
+    assert not path.exists()
