@@ -188,6 +188,7 @@ def _write(arrays: Arrays, source: _Source, scratch: Path, path: Path) -> None:
     content = dict(arrays)
     if source.digest is None:
         content["digest"] = np.array(_digest(arrays, source.shapes))
+    # numpy's stubs take every keyword for its own allow_pickle
     np.savez_compressed(scratch / source.filename, **content)  # type: ignore[arg-type]
     os.replace(scratch / source.filename, path)
 

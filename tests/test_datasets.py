@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import time
 import urllib.request
@@ -468,10 +469,32 @@ def test_a_folder_that_cannot_be_made(remote, tmp_path):
     assert_cannot_be_written(remote, tmp_path / "file" / "below")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written(remote):
-    remote.home.mkdir(mode=0o500)
-    assert_cannot_be_written(remote, remote.home)
+if hasattr(os, "geteuid"):  # elsewhere a folder's mode binds nobody
+
+    @pytest.fixture
+    def unprivileged():
+        """The user of most systems that owns nothing, where root runs the tests: root may write anywhere."""
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(65534)
+        yield
+        if before == 0:
+            os.seteuid(before)
+
+    @pytest.fixture
+    def read_only():
+        """A folder that anybody can look into, which pytest's own are not."""
+        with tempfile.TemporaryDirectory() as parent:
+            os.chmod(parent, 0o755)
+            folder = pathlib.Path(parent) / "home"
+            folder.mkdir()
+            os.chmod(folder, 0o555)
+            yield folder
+            os.chmod(folder, 0o755)
+
+    def test_a_folder_that_cannot_be_written(remote, read_only, unprivileged):
+        assert list(read_only.iterdir()) == []  # it can be read
+        assert_cannot_be_written(remote, read_only)
 
 
 def test_a_file_that_cannot_be_read(remote):

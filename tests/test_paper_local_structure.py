@@ -3,7 +3,6 @@
 import importlib
 import json
 import pathlib
-import sys
 
 import numpy as np
 import pytest
@@ -11,16 +10,10 @@ import pytest
 from skswae.datasets import make_gmm
 from skswae.networks import GatedMLP
 
-FOLDER = pathlib.Path(__file__).parent.parent / "examples" / "paper"
-
 
 @pytest.fixture(scope="module")
 def script():
-    sys.path.insert(0, str(FOLDER))
-    try:
-        yield importlib.import_module("local_structure")
-    finally:
-        sys.path.remove(str(FOLDER))
+    return importlib.import_module("local_structure")
 
 
 @pytest.fixture

@@ -9,21 +9,17 @@ import sys
 import types
 from unittest import mock
 
+import _treatments
 import joblib
 import numpy as np
 import pytest
+import report
+import run as runner
+from configurations import DATA, IN_PAPER, PRESETS, TABLE_1
+from report import Cell, Stat
 from sklearn.decomposition import PCA
 
 import skswae
-
-ROOT = pathlib.Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "examples" / "paper"))
-
-import _treatments  # noqa: E402
-import report  # noqa: E402
-import run as runner  # noqa: E402
-from configurations import DATA, IN_PAPER, PRESETS, TABLE_1  # noqa: E402
-from report import Cell, Stat  # noqa: E402
 
 T1, T3 = report.TABLES
 SAMPLES = {

@@ -12,23 +12,20 @@ import subprocess
 import sys
 import time
 
+import _measures
+import _treatments
+import configurations
+import denoising_grey
 import joblib
 import numpy as np
 import pytest
+import run as runner
 from sklearn.decomposition import PCA
 
 import skswae
 import skswae.base
 
 ROOT = pathlib.Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "examples" / "paper"))
-
-import _measures  # noqa: E402
-import _treatments  # noqa: E402
-import configurations  # noqa: E402
-import denoising_grey  # noqa: E402
-import run as runner  # noqa: E402
-
 TIMES = ("cpu_seconds", "seconds", "resumed", "date")
 
 
