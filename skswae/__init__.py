@@ -1,11 +1,11 @@
 """Generative autoencoders as scikit-learn transformers."""
 
-from skswae._ae import AETransformer
-from skswae._mim import MIMTransformer
-from skswae._swae import SWAETransformer
-from skswae._vae import VAETransformer
-from skswae._vampprior import VampPriorTransformer
-from skswae._wae import WAETransformer
+from skswae.models._ae import AETransformer
+from skswae.models._mim import MIMTransformer
+from skswae.models._swae import SWAETransformer
+from skswae.models._vae import VAETransformer
+from skswae.models._vampprior import VampPriorTransformer
+from skswae.models._wae import WAETransformer
 
 __all__ = [
     "AETransformer",

@@ -35,7 +35,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skswae._torch import arithmetic, as_array, as_tensor, draw_seed, forked_rng, resolve_device
+from skswae._device import arithmetic, as_array, as_tensor, resolve_device
+from skswae._random import draw_seed, forked_rng
 
 __all__ = [
     "ClassifierFeatures",

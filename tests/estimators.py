@@ -3,7 +3,7 @@
 import inspect
 
 import skswae
-from skswae._base import BaseAutoencoder
+from skswae._estimator import BaseAutoencoder
 from skswae.networks import GatedMLP
 
 

@@ -1,18 +1,19 @@
-"""An objective outside the package, as CONTRIBUTING.md shows it."""
+import torch
 
-from skswae.base import AutoencoderModule, BaseAutoencoder, random_integers, standard_normal
+from skswae.base import AutoencoderModule, BaseAutoencoder
 
 
 class DenoisingModule(AutoencoderModule):
     def losses(self, x, generator):
-        noise = standard_normal(x.shape, x, generator)
+        noise = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
         error = x - self.decode(self.encode(x + 0.3 * noise))
         yield "autoencoder", {"loss": error.square().sum(dim=1).mean()}
 
     def sample_prior(self, n_samples, generator):
-        return self.codes[random_integers(len(self.codes), n_samples, generator)]
+        codes = self.codes.rows
+        return codes[torch.randint(len(codes), (n_samples,), device=codes.device, generator=generator)]
 
 
 class DenoisingTransformer(BaseAutoencoder):
-    def _build_module(self, parts):
-        return DenoisingModule(parts)
+    def _build_module(self, build):
+        return DenoisingModule(build)

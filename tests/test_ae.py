@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
 from skswae import AETransformer, SWAETransformer
-from skswae._base import _sample_mixture
+from skswae._estimator import _sample_mixture
 from skswae.networks import GatedMLP
 
 from .estimators import ESTIMATORS, cheap

@@ -9,7 +9,7 @@ import pytest
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 import skswae
-from skswae._base import BaseAutoencoder
+from skswae._estimator import BaseAutoencoder
 
 from .estimators import ESTIMATORS, VARIANTS, cheap
 from .outside_objective import DenoisingTransformer

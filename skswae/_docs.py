@@ -1,0 +1,105 @@
+"""The docstring text that every estimator shares.
+
+A class puts it into its docstring by the lines ``{shared parameters}`` and ``{shared attributes}``.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+SHARED_PARAMETERS = """\
+network : object or None, default=None
+    What the networks are built from: an instance from :mod:`skswae.networks`, or one of your own with its
+    two methods. None is ``GatedMLP()``.
+init : {"pca", "random"}, default="pca"
+    "pca" puts a trainable linear map beside each network and starts at PCA's solution, with the
+    networks' last layers at zero. "random" is the papers' start, the networks alone.
+output_activation : {"auto", "identity", "sigmoid"}, default="auto"
+    Of the decoder. "auto" is a sigmoid for a cost or likelihood of data in [0, 1], and for data whose
+    minimum is 0 and maximum 1 (to 1 %), else the identity.
+scaling : "auto" or None, default="auto"
+    "auto": with an identity output the networks see the data less their mean, divided by one number
+    that makes the mean variance 1, so that results do not depend on the unit or the origin. None: the
+    data as they are.
+augment : callable or None, default=None
+    ``f(x, generator) -> x``, applied to each training batch, a tensor in the units of X on the
+    training device, before everything else: input and target alike. It is applied to held-out rows
+    with fixed noise, never in :meth:`transform`. It must be picklable if the estimator is to be.
+max_iter : int or "auto", default="auto"
+    Epochs: passes over the training rows. "auto" is 40 up to 12,000 rows, and fewer from there on, so that
+    480,000 rows are seen in all: 8 passes over 60,000 rows; at least 4.
+batch_size : int or "auto", default="auto"
+    Rows a step, or somewhat more: an epoch is cut into as many batches of at least this size as it has
+    rows for, all nearly equal. Fewer than two batches' worth of rows are one batch. "auto" is 64 up to
+    12,800 rows, a 200th of the rows from there on, and at most 256.
+solver : {"adam", "normalized_adam"}, default="adam"
+    "normalized_adam" divides the gradient of each tensor of weights by its norm (plus 1e-7) before Adam sees
+    it: the optimiser of the public code of VampPrior, MIM and SWAE, at the rate 5e-4.
+learning_rate : {"one_cycle", "constant"}, default="one_cycle"
+    Course of Adam's rate. "one_cycle" rises to ``learning_rate_init`` over the first 30 % of the steps
+    and falls to nearly 0; "constant" is the papers'.
+learning_rate_init : float or "auto", default="auto"
+    Adam's rate, or the highest of the cycle; above 0. "auto" is 1.25e-3 for batches of 64, and grows with
+    them: 5e-3 for 256 or more, 1.25e-3 at the least.
+early_stopping : bool, default=False
+    Whether to hold out rows, stop when their loss stops falling, and keep the best epoch.
+validation_fraction : float in (0, 1), default=0.1
+    Share of the rows held out by ``early_stopping``.
+n_iter_no_change : int or inf, default=10
+    Epochs without a gain of ``tol`` before ``early_stopping`` stops.
+tol : float, default=1e-4
+    Smallest relative gain of the held-out loss that counts as one.
+warm_start : bool, default=False
+    Whether a further :meth:`fit` goes on for ``max_iter`` more epochs instead of starting anew. The
+    optimiser's state goes on too, unless the estimator was pickled, copied or interrupted, or stopped
+    early, in between. What decides the shape of the model must stay as it was.
+device : str or torch.device, default="auto"
+    "auto" is "cuda" where there is one, else "cpu". Setting it on a fitted model moves the model.
+precision : {"float32", "tf32", "bf16"}, default="float32"
+    Of the arithmetic in training. "tf32" rounds the factors of products and convolutions on a CUDA device
+    to 10 bits, but for the search of pseudo-inputs, and is float32 elsewhere; "bf16" computes the networks
+    in bfloat16, 8 bits, and nothing else. The weights and everything after the fit are float32 or finer.
+random_state : int, RandomState instance or None, default=None
+    Seed of weights, batches and noise. Equal ints give bit-equal fits on one machine with equal numbers
+    of torch threads. Torch's and Python's global streams are never moved; None draws a seed from
+    NumPy's.
+verbose : int or bool, default=0
+    Whether to print the losses of each epoch.
+"""
+
+SHARED_ATTRIBUTES = """\
+loss_curve_ : ndarray of shape (n_iter_,)
+    ``history_["loss"]``.
+n_iter_ : int
+    Epochs trained.
+batch_size_ : int
+    What ``batch_size`` came to in the last call of ``fit`` or ``partial_fit``.
+learning_rate_init_ : float
+    What ``learning_rate_init`` came to there.
+out_activation_ : {"identity", "sigmoid"}
+    What ``output_activation`` came to.
+location_ : ndarray of shape (n_features,)
+    What is subtracted before the networks; zeros without scaling.
+scale_ : float
+    What is divided by after that; 1.0 without scaling.
+n_features_in_ : int
+    Features seen in ``fit``.
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Their names, if X has names that are all strings.
+"""
+
+
+def fill_in(doc: str) -> str:
+    """Put the shared text in the place of its markers, indented as they are."""
+    for marker, text in (
+        ("{shared parameters}", SHARED_PARAMETERS),
+        ("{shared attributes}", SHARED_ATTRIBUTES),
+    ):
+        doc = re.sub(
+            rf"^( *){re.escape(marker)}\n",
+            lambda found, text=text: textwrap.indent(text, found.group(1)),  # type: ignore[misc]
+            doc,
+            flags=re.M,
+        )
+    return doc

@@ -1,0 +1,470 @@
+"""The scikit-learn contract, once: parameters, public methods, attributes, pickles."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import inspect
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from skswae import _docs, _fit, _inference
+from skswae._device import arithmetic, as_array, resolve_device
+from skswae._random import draw_seed, make_generator
+from skswae.data import ArrayData, DataSource
+from skswae.modules._base import AutoencoderModule, detached_copy
+from skswae.modules._builder import NetworkBuilder
+
+
+class BaseAutoencoder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, metaclass=abc.ABCMeta
+):
+    """A generative autoencoder as a scikit-learn transformer.
+
+    A subclass says how its module is built (:meth:`_build_module`); everything else is here.
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "network": "no_validation",  # networks._protocol.check_network
+        "init": [StrOptions({"pca", "random"})],
+        "output_activation": [StrOptions({"auto", "identity", "sigmoid"})],
+        "scaling": [StrOptions({"auto"}), None],
+        "augment": [callable, None],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "solver": [StrOptions({"adam", "normalized_adam"})],
+        "learning_rate": [StrOptions({"one_cycle", "constant"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "device": [str, torch.device],
+        "precision": [StrOptions({"float32", "tf32", "bf16"})],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    # parameters that cannot change while training goes on: they decide what the module consists of
+    _structural_parameters: tuple[str, ...] = ("n_components", "init", "output_activation", "scaling")
+    # parameters of the module's sample_prior, which may change after a fit
+    _sampling_parameters: tuple[str, ...] = ()
+
+    module_: AutoencoderModule
+    history_: dict[str, np.ndarray]
+    n_iter_: int
+    batch_size_: int
+    learning_rate_init_: float
+    out_activation_: str
+    _seed: int
+    _fitted_parameters: dict[str, Any]
+
+    def __init__(
+        self,
+        n_components=8,
+        *,
+        network=None,
+        init="pca",
+        output_activation="auto",
+        scaling="auto",
+        augment=None,
+        max_iter="auto",
+        batch_size="auto",
+        solver="adam",
+        learning_rate="one_cycle",
+        learning_rate_init="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        device="auto",
+        precision="float32",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.network = network
+        self.init = init
+        self.output_activation = output_activation
+        self.scaling = scaling
+        self.augment = augment
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __init_subclass__(cls, **keywords):
+        super().__init_subclass__(**keywords)
+        if cls.__doc__ is not None:  # it is under python -OO
+            cls.__doc__ = _docs.fill_in(cls.__doc__)
+
+    # ------------------------------------------------------------------
+    # What a subclass writes
+    # ------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def _build_module(self, build: NetworkBuilder) -> AutoencoderModule:
+        """Build a new module from ``build`` and the parameters, which it gets by keyword."""
+
+    def _check_parameters(self) -> None:
+        """Check parameters against each other; the data are not known yet."""
+
+    def _needs_unit_interval(self) -> bool:
+        """Whether the objective is defined for data in [0, 1] alone."""
+        return False
+
+    def _resolve(self, data: DataSource, n_rows: int) -> None:
+        """Set a fitted attribute for each "auto" of the class, in the first fit.
+
+        ``n_rows`` of the rows are trained on; the others are held out.
+        """
+
+    def _check_rows(self, data: DataSource) -> None:
+        """Check training rows against the parameters, before anything is learned from them."""
+
+    def _check_fitted(self, module: Any) -> None:
+        """Warn of what went wrong in a training that did not fail."""
+
+    # ------------------------------------------------------------------
+    # Fitting
+    # ------------------------------------------------------------------
+
+    def fit(self, X, y=None, *, X_val=None, checkpoint=None, checkpoint_seconds=60.0, keep_checkpoint=False):
+        """Learn the model from X.
+
+        A KeyboardInterrupt after the first epoch ends the training with the last complete epoch and a
+        warning.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, at least 2; in [0, 1] if the output activation is a sigmoid.
+        y : Ignored
+            Present for the API's consistency.
+        X_val : array-like of shape (n_val_samples, n_features) or None, default=None
+            The rows that ``early_stopping`` watches, in place of a part of X; in a pipeline, in the units of
+            this step.
+        checkpoint : path-like or None, default=None
+            A file that the state of the training is written to now and then, in a folder that exists. A fit
+            that finds it there, because an earlier one with the same parameters and rows was killed, goes
+            on from it, and ends as an undisturbed one would have, to the bit on the same machine with the
+            same number of torch threads. With ``random_state=None`` it goes on with the earlier one's seed.
+        checkpoint_seconds : float, default=60.0
+            Seconds between two writings, at least 0; they happen at the ends of epochs.
+        keep_checkpoint : bool, default=False
+            Whether to leave the file there at the end of the fit, for a caller who removes it once the
+            estimator is stored.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If a parameter, an argument or the data cannot be used, the file is another fit's, or the training
+            diverges. The estimator is then as it was before the call.
+        MemoryError
+            If the device has too little memory. The same holds.
+        """
+        with self._all_or_nothing():
+            _fit.fit(
+                self,
+                X,
+                X_val=X_val,
+                checkpoint=checkpoint,
+                checkpoint_seconds=checkpoint_seconds,
+                keep_checkpoint=keep_checkpoint,
+            )
+        return self
+
+    def partial_fit(self, X, y=None):
+        """Train for one epoch over X at the constant rate ``learning_rate_init``.
+
+        The first call fixes what depends on the data: the output activation and the scaling, and whatever
+        the class derives from them, such as a number of pseudo-inputs, a likelihood or a weight; later
+        calls go on from there. ``early_stopping`` and ``learning_rate`` play no part. The codes that
+        :meth:`sample` fits a density to are those of the rows of the last call.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, at least 2 in the first call.
+        y : Ignored
+            Present for the API's consistency.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`.
+        """
+        with self._all_or_nothing():
+            _fit.partial_fit(self, X)
+        return self
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self):
+        """Put every attribute back if the block fails."""
+        before = dict(self.__dict__)
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    # ------------------------------------------------------------------
+    # Using a fitted model
+    # ------------------------------------------------------------------
+
+    def transform(self, X):
+        """Map rows to their codes.
+
+        The code of a row depends on that row alone, not on the batch, the order or earlier calls.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components)
+            Computed in, and of, float32 if X is of it, else float64.
+        """
+        return self._apply(
+            self._validate_rows(X), lambda module, rows: module.encode(module.scaler.standardize(rows))
+        )
+
+    def inverse_transform(self, X):
+        """Map codes to rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Codes, from :meth:`transform` or of your own.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features)
+            Computed in, and of, float32 if the codes are of it, else float64.
+
+        Raises
+        ------
+        ValueError
+            If the codes do not have ``n_components`` columns.
+        """
+        check_is_fitted(self)
+        Z = check_array(X, dtype=[np.float64, np.float32], input_name="X", estimator=self)
+        if Z.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X must hold codes with n_components={self._n_features_out} columns to be decoded by "
+                f"{type(self).__name__}. Got {Z.shape[1]} columns instead."
+            )
+        return self._apply(ArrayData(Z), lambda module, z: module.scaler.unstandardize(module.decode(z)))
+
+    def reconstruct(self, X):
+        """Encode and decode rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_reconstructed : ndarray of shape (n_samples, n_features)
+            Computed in, and of, float32 if X is of it, else float64.
+        """
+        return self._apply(self._validate_rows(X), _inference.reconstruct)
+
+    def score_samples(self, X):
+        """Minus the squared reconstruction error of each row, summed over features.
+
+        Higher is better; low values mark rows unlike the training data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+        """
+
+        def score(module: AutoencoderModule, rows: Tensor) -> Tensor:
+            return -(rows - _inference.reconstruct(module, rows)).square().sum(dim=1)
+
+        return self._apply(self._validate_rows(X), score)
+
+    def score(self, X, y=None):
+        """Mean of :meth:`score_samples`.
+
+        It ranks reconstruction alone: a search by it always chooses the most components, and the least weight
+        of anything but the reconstruction.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : Ignored
+            Present for the API's consistency.
+
+        Returns
+        -------
+        score : float
+        """
+        return float(np.mean(self.score_samples(X)))
+
+    def sample(self, n_samples=1, *, prior="model", random_state=None):
+        """Draw new rows: codes from a prior, then the decoder.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        prior : {"model", "gmm"}, default="model"
+            Where codes are drawn from: the model's own prior, or a mixture of Gaussians fitted to the codes
+            of training rows afterwards (of at most 5,000; 10 Gaussians with full covariances, fewer on few
+            rows), which any autoencoder can have: what a learned prior has to beat. It is fitted in each
+            call.
+        random_state : int, RandomState instance or None, default=None
+            None draws afresh in each call, also on an estimator with a ``random_state``; pass an int to
+            repeat.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), float64
+
+        Raises
+        ------
+        ValueError
+            If ``n_samples`` is not an integer of at least 1, or the prior is none of the two.
+
+        References
+        ----------
+        P. Ghosh et al. From Variational to Deterministic Autoencoders. ICLR 2020.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or isinstance(n_samples, bool) or n_samples < 1:
+            raise ValueError(
+                f"The 'n_samples' argument must be an integer of at least 1. Got {n_samples!r} instead."
+            )
+        if not isinstance(prior, str) or prior not in ("model", "gmm"):
+            raise ValueError(f"The 'prior' argument must be 'model' or 'gmm'. Got {prior!r} instead.")
+        module = self._module_for(torch.float32)
+        self._validate_params()  # some may have been set since the fit
+        seed = draw_seed(random_state)
+        if prior == "gmm":
+            Z = _inference.sample_gmm(as_array(module.codes.rows), int(n_samples), self._seed, seed)
+        else:
+            sampling = {name: getattr(self, name) for name in self._sampling_parameters}
+            with torch.no_grad(), arithmetic(module.device):
+                generator = make_generator(seed, module.device)
+                Z = as_array(module.sample_prior(int(n_samples), generator, **sampling))
+        # decoded in the model's float32, in the user's units in float64: small differences of large
+        # numbers survive
+        return self._apply(
+            ArrayData(Z), lambda module, z: module.scaler.unstandardize(module.decode(z).double())
+        )
+
+    def _validate_rows(self, X) -> DataSource:
+        check_is_fitted(self)
+        return _fit.validate_rows(self, X, reset=False)
+
+    def _apply(
+        self,
+        data: DataSource,
+        function: Callable[[Any, Tensor], Tensor],
+        n_rows: int = _inference.CHUNK_ROWS,
+    ) -> np.ndarray:
+        """Apply a function of the module and rows; in float32 for float32, in float64 for all else."""
+        dtype = torch.float32 if data.dtype == np.float32 else torch.float64
+        return _inference.apply(self._module_for(dtype), data, function, dtype, n_rows)
+
+    def _module_for(self, dtype: torch.dtype) -> AutoencoderModule:
+        """Return the module on the device that ``device`` means now, in the dtype."""
+        device = resolve_device(self.device)
+        if self.module_.device != device:
+            self.module_.to(device)
+        self.module_.eval()
+        if dtype == torch.float32:
+            return self.module_
+        if not hasattr(self, "_float64_copy"):
+            self._float64_copy = _inference.Float64Copy()
+        return self._float64_copy.of(self.module_)
+
+    # ------------------------------------------------------------------
+    # Attributes
+    # ------------------------------------------------------------------
+
+    @property
+    def loss_curve_(self) -> np.ndarray:
+        """The training loss of each epoch: ``history_["loss"]``."""
+        return self.history_["loss"]
+
+    @property
+    def location_(self) -> np.ndarray:
+        """What is subtracted from each feature before the networks; zeros unless the scaling is on."""
+        return as_array(self.module_.scaler.location).copy()
+
+    @property
+    def scale_(self) -> float:
+        """The one number by which the data are divided before the networks; 1 unless the scaling is on."""
+        return float(self.module_.scaler.scale)
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.module_.n_components
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "module_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # ------------------------------------------------------------------
+    # Pickles and copies: CPU tensors, no optimiser
+    # ------------------------------------------------------------------
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        for name in ("_trainer", "_float64_copy"):
+            state.pop(name, None)
+        module = state.get("module_")
+        if module is not None and module.device.type != "cpu":
+            state["module_"] = detached_copy(module).to("cpu")
+        return state
+
+
+def shared_parameters(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Pick the parameters that every estimator has from the arguments of a constructor, its ``locals()``."""
+    return {name: arguments[name] for name in inspect.signature(BaseAutoencoder).parameters}

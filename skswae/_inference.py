@@ -1,0 +1,138 @@
+"""Functions of a fitted module applied to many rows: chunk by chunk, in the dtype of the caller."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor, nn
+
+from skswae._device import arithmetic, as_array, as_tensor
+from skswae.data import DataSource
+from skswae.modules._base import AutoencoderModule
+
+CHUNK_ROWS = 512
+"""Rows a call to a module outside training: near the peak of a matrix product, at little memory."""
+
+
+def apply(
+    module: AutoencoderModule,
+    data: DataSource,
+    function: Callable[[AutoencoderModule, Tensor], Tensor],
+    dtype: torch.dtype,
+    n_rows: int = CHUNK_ROWS,
+) -> np.ndarray:
+    """Apply a function of the module and rows to all rows, chunk by chunk.
+
+    A device that lacks the memory for a chunk gets smaller ones.
+
+    Parameters
+    ----------
+    module : AutoencoderModule
+        In evaluation mode, and in ``dtype``.
+    data : DataSource
+    function : callable of (module, rows)
+        Its result has one row for each row, and does not depend on the other rows of a chunk.
+    dtype : torch.dtype
+        What the rows are computed in.
+    n_rows : int
+        Rows of a chunk.
+
+    Returns
+    -------
+    result : ndarray of shape (n_samples, ...)
+    """
+    device, multiple = module.device, module.row_block
+    out: np.ndarray | None = None
+    start = 0
+    with torch.no_grad(), arithmetic(device):
+        while start < len(data):
+            stop = min(start + n_rows, len(data))
+            try:
+                block = as_tensor(data.read(slice(start, stop)), device).to(dtype)
+                if len(block) % multiple:
+                    padding = block[-1:].expand(-len(block) % multiple, -1)
+                    block = torch.cat([block, padding])
+                chunk = as_array(function(module, block))[: stop - start]
+            except torch.OutOfMemoryError:
+                if n_rows <= multiple:
+                    raise
+                n_rows = max(multiple, n_rows // 2 // multiple * multiple)
+                continue
+            if out is None:
+                out = np.empty((len(data), *chunk.shape[1:]), dtype=chunk.dtype)
+            out[start:stop] = chunk
+            start = stop
+    assert out is not None
+    return out
+
+
+def reconstruct(module: AutoencoderModule, rows: Tensor) -> Tensor:
+    """Encode and decode rows in the user's units: (n, d) -> (n, d)."""
+    return module.scaler.unstandardize(module.decode(module.encode(module.scaler.standardize(rows))))
+
+
+class Float64Copy:
+    """A module's copy in float64, made anew when the module's numbers have changed.
+
+    The copy takes ten times as long to make as a row takes to encode (docs/results/inference.md).
+    """
+
+    def __init__(self) -> None:
+        self._made_of: Any = None
+        self._copy: AutoencoderModule | None = None
+
+    def of(self, module: AutoencoderModule) -> AutoencoderModule:
+        """Return the copy of this module."""
+        now = versions(module)
+        if self._copy is None or now is None or now != self._made_of:
+            self._copy, self._made_of = copy.deepcopy(module).double(), now
+        return self._copy
+
+
+def versions(module: nn.Module) -> list | None:
+    """Return what changes when a tensor of the module is replaced, written to or frozen.
+
+    None for inference tensors, whose changes torch does not count.
+    """
+    tensors = [*module.parameters(), *module.buffers()]
+    if any(t.is_inference() for t in tensors):
+        return None
+    return [(id(t), t.data_ptr(), t._version, t.requires_grad) for t in tensors]
+
+
+def sample_gmm(codes: np.ndarray, n_samples: int, fit_seed: int, seed: int) -> np.ndarray:
+    """Draw from a GaussianMixture fitted to the codes.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n, k)
+    n_samples : int
+    fit_seed, seed : int
+        Seeds of the mixture and of the draws.
+
+    Returns
+    -------
+    Z : ndarray of shape (n_samples, k), float32
+    """
+    from sklearn.mixture import GaussianMixture  # here: importing it takes longer than this package
+
+    n_rows, k = codes.shape
+    origin, spread = codes.mean(axis=0, dtype=np.float64), codes.std(axis=0, dtype=np.float64)
+    spread[spread == 0.0] = 1.0
+    standardized = (codes - origin) / spread
+    # a full covariance of k components needs a few times as many rows as it has columns
+    n_gaussians = max(1, min(10, n_rows // (3 * (k + 1)), len(np.unique(codes, axis=0))))
+    mixture = GaussianMixture(n_gaussians, random_state=fit_seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # an approximation will do
+        # scikit-learn wants two rows at least
+        mixture.fit(standardized if n_rows > 1 else np.repeat(standardized, 2, axis=0))
+    rng = np.random.RandomState(seed)
+    Z, _ = mixture.set_params(random_state=rng).sample(n_samples)
+    return (origin + spread * rng.permutation(Z)).astype(np.float32)  # sample sorts by Gaussian

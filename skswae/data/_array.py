@@ -1,0 +1,37 @@
+"""Rows of an array in memory or in a file."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skswae.data._source import DataSource
+
+
+class ArrayData(DataSource):
+    """Rows of an array in memory, or of a memory-mapped file; they keep their dtype.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Floating-point numbers or bytes. A memory-mapped file, as ``numpy.load(path, mmap_mode="r")`` returns
+        it, is read batch by batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skswae.data import ArrayData
+    >>> source = ArrayData(np.arange(6.0).reshape(3, 2))
+    >>> source.read(slice(1, 3))
+    array([[2., 3.],
+           [4., 5.]])
+    """
+
+    def __init__(self, X: np.ndarray):
+        self.X = np.asarray(X)  # rows of a memmap are then arrays of their own
+        self.shape = X.shape[0], X.shape[1]
+        self.dtype = X.dtype
+
+    def read(self, index: slice | np.ndarray) -> np.ndarray:
+        """Return a view of the rows of a slice, or a copy of other rows: (m, d)."""
+        # take copies whole rows at a time
+        return self.X[index] if isinstance(index, slice) else self.X.take(index, axis=0)

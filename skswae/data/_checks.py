@@ -1,0 +1,140 @@
+"""Checks of a source, and of the range of its numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skswae.data._source import DataSource
+
+Range = tuple[float, float]
+
+
+def spacing(dtype: np.dtype) -> float:
+    """Return the relative spacing of floating-point numbers; 0 for bytes."""
+    return float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
+
+
+# ---------------------------------------------------------------------------
+# The source itself
+# ---------------------------------------------------------------------------
+
+
+def check_source(source: DataSource) -> None:
+    """Check the attributes of a source, and that it reads what they promise.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be used.
+    """
+    name = type(source).__name__
+    shape, dtype = getattr(source, "shape", None), getattr(source, "dtype", None)
+    if (
+        not isinstance(shape, tuple)
+        or len(shape) != 2
+        or not all(isinstance(n, int | np.integer) and n > 0 for n in shape)
+    ):
+        raise ValueError(f"{name}.shape must be a tuple of two positive integers. Got {shape!r}.")
+    if not isinstance(dtype, np.dtype) or dtype not in (np.float16, np.float32, np.float64, np.uint8):
+        raise ValueError(f"{name}.dtype must be a NumPy float16, float32, float64 or uint8. Got {dtype!r}.")
+    n = min(2, shape[0])
+    backwards = np.arange(n)[::-1].copy()
+    by_slice, by_index = source.read(slice(0, n)), source.read(backwards)
+    for index, rows in ((slice(0, n), by_slice), (backwards, by_index)):
+        if not isinstance(rows, np.ndarray) or rows.shape != (n, shape[1]) or rows.dtype != dtype:
+            got = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else repr(rows)
+            raise ValueError(
+                f"{name}.read must return {dtype} of shape {(n, shape[1])} for the "
+                f"index {index!r}. Got {got}."
+            )
+    if not np.array_equal(by_slice, by_index[::-1], equal_nan=True):
+        raise ValueError(
+            f"{name}.read must return rows in the order of the index. "
+            f"Got others for {backwards!r} than for {slice(0, n)!r}."
+        )
+
+
+def check_finite_chunks(source: DataSource) -> None:
+    """Raise ValueError for NaN or infinity, with the rows among which it is."""
+    if source.dtype.kind != "f":
+        return
+    start = 0
+    for chunk in source.chunks():
+        if not np.isfinite(chunk).all():
+            what = "NaN" if np.isnan(chunk).any() else "infinity"
+            raise ValueError(
+                f"{type(source).__name__} must hold finite numbers. "
+                f"Got {what} in rows {start} to {start + len(chunk) - 1}."
+            )
+        start += len(chunk)
+
+
+# ---------------------------------------------------------------------------
+# The range of the numbers. ``limits`` is value_range(source), for a caller who needs it more than once
+# ---------------------------------------------------------------------------
+
+
+def value_range(source: DataSource) -> Range:
+    """Return the lowest and the highest number."""
+    limits = [(chunk.min(), chunk.max()) for chunk in source.chunks()]
+    return float(min(low for low, _ in limits)), float(max(high for _, high in limits))
+
+
+def _rounded_range(source: DataSource, limits: Range | None) -> Range:
+    """Return the range, with an end that leaves [0, 1] by rounding alone put at 0 or 1."""
+    low, high = limits or value_range(source)
+    rounding = 4 * spacing(source.dtype)
+    if -rounding <= low < 0.0:
+        low = 0.0
+    if 1.0 < high <= 1.0 + rounding:
+        high = 1.0
+    return low, high
+
+
+def in_unit_interval(source: DataSource, limits: Range | None = None) -> bool:
+    """Return whether the data start at 0 and end at 1, to 1 %: what a sigmoid output is meant for."""
+    low, high = _rounded_range(source, limits)
+    return 0.0 <= low <= 0.01 and 0.99 <= high <= 1.0
+
+
+def is_bounded(source: DataSource, limits: Range | None = None) -> bool:
+    """Return whether all numbers lie in [0, 1] exactly."""
+    low, high = limits or value_range(source)
+    return low >= 0.0 and high <= 1.0
+
+
+def in_unit_range(source: DataSource, limits: Range | None = None) -> bool:
+    """Return whether all numbers lie in [0, 1], up to rounding."""
+    low, high = _rounded_range(source, limits)
+    return low >= 0.0 and high <= 1.0
+
+
+def is_binary(source: DataSource, limits: Range | None = None) -> bool:
+    """Return whether there are zeros and ones, and nothing else."""
+    if (limits or value_range(source)) != (0.0, 1.0):
+        return False
+    return all(np.isin(chunk, (0, 1)).all() for chunk in source.chunks())
+
+
+def on_a_grid(source: DataSource, n_bins: int) -> bool:
+    """Return whether all numbers are j / (L - 1), or all are (j + 1/2) / L, for L bins and whole j."""
+    tolerance = min(0.2, 1e-3 + 2 * n_bins * spacing(source.dtype))
+    grids = [(n_bins - 1, 0.0), (n_bins, 0.5)]  # scale and offset that make whole numbers of the data
+    for chunk in source.chunks():
+        numbers = [chunk.astype(np.float64) * scale - offset for scale, offset in grids]
+        grids = [g for g, j in zip(grids, numbers) if np.abs(j - np.rint(j)).max() < tolerance]
+        if not grids:
+            return False
+    return True
+
+
+def check_unit_interval(source: DataSource, limits: Range | None = None) -> None:
+    """Raise ValueError for rows that a sigmoid output cannot learn."""
+    low, high = _rounded_range(source, limits)
+    if low < 0.0 or high > 1.0:
+        raise ValueError(
+            "X must lie in [0, 1] to be learned with a sigmoid output or a cross-entropy: divide it by its "
+            "maximum, put a MinMaxScaler before this step, or use a squared error with "
+            "output_activation='identity'. "
+            f"Got values from {low!r} to {high!r}."
+        )

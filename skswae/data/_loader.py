@@ -1,0 +1,66 @@
+"""Batches on the device that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skswae._device import fits_on
+from skswae.data._source import DataSource, raw_tensor
+
+
+class Loader:
+    """Batches of a source as tensors on a device, in the dtype of the source.
+
+    Rows that fit in the memory of a GPU are put there once. Others are read batch by batch.
+
+    Parameters
+    ----------
+    source : DataSource
+    device : torch.device
+    """
+
+    def __init__(self, source: DataSource, device: torch.device):
+        self.source = source
+        self.device = device
+        self._resident: Tensor | None = None
+        if device.type != "cpu" and fits_on(device, source.nbytes):
+            dtype = raw_tensor(np.empty(0, source.dtype)).dtype
+            self._resident = torch.empty(source.shape, dtype=dtype, device=device)
+            start = 0
+            for chunk in source.chunks():
+                self._resident[start : start + len(chunk)] = self._send(chunk)
+                start += len(chunk)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def n_batches(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch."""
+        return self.source.n_batches(batch_size)
+
+    def shuffled(self, batch_size: int, seed: int) -> Iterator[Tensor]:
+        """Return an epoch's batches; see :meth:`DataSource.shuffled`."""
+        if self._resident is None:
+            yield from map(self._send, self.source.shuffled(batch_size, seed))
+            return
+        order = torch.from_numpy(self.source.order(seed)).to(self.device)
+        for index in order.tensor_split(self.n_batches(batch_size)):
+            yield self._resident.index_select(0, index)
+
+    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+        """Return all rows in order, ``batch_size`` at a time; the last batch may be smaller."""
+        if self._resident is None:
+            yield from map(self._send, self.source.chunks(batch_size))
+        else:
+            yield from self._resident.split(batch_size)
+
+    def _send(self, rows: np.ndarray) -> Tensor:
+        raw = raw_tensor(rows)
+        if self.device.type != "cuda":
+            return raw.to(self.device)
+        # torch keeps the pinned memory until the copy is done
+        return raw.pin_memory().to(self.device, non_blocking=True)

@@ -1,0 +1,137 @@
+"""The module's units: rows less their mean, divided by one number."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+
+from skswae.data._checks import spacing
+from skswae.data._source import DataSource, raw_tensor
+
+
+class Scaler(nn.Module):
+    """Rows in the units of the user to x = (row - location) / scale, and back.
+
+    Parameters
+    ----------
+    n_features : int
+
+    Attributes
+    ----------
+    location : Tensor of shape (d,), float64
+        0 before :meth:`fit`.
+    scale : Tensor of shape (), float64
+        1 before :meth:`fit`.
+    """
+
+    location: Tensor
+    scale: Tensor
+
+    def __init__(self, n_features: int):
+        super().__init__()
+        self.register_buffer("location", torch.zeros(n_features, dtype=torch.float64))
+        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+
+    def fit(self, source: DataSource) -> Scaler:
+        """Set the mean row, and the one number that makes the mean variance of the features 1.
+
+        The number is 1 for constant data.
+
+        Raises
+        ------
+        ValueError
+            If differences between rows overflow.
+        """
+        low = high = first = source.read(slice(0, 1))[0].astype(np.float64)
+        for chunk in source.chunks():
+            low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
+        with np.errstate(over="ignore"):
+            spread = high - low
+        if not np.isfinite(spread).all():
+            raise ValueError(
+                "X must have finite deviations from its mean in float64. Got an overflow: scale the data "
+                "first."
+            )
+        # a feature that is constant up to rounding has no spread
+        varies = spread > 4 * spacing(source.dtype) * np.maximum(np.abs(low), np.abs(high))
+        location, scale = first.copy(), 1.0
+        if varies.any():
+            # squares of deviations in this unit neither over- nor underflow; a power of 2 rounds nothing
+            unit = np.ldexp(1.0, np.frexp(spread[varies].max())[1] - 1)
+            moments = StandardScaler()
+            for chunk in source.chunks():
+                moments.partial_fit((chunk[:, varies].astype(np.float64) - first[varies]) / unit)
+            location[varies] += unit * moments.mean_
+            variance = moments.var_.sum() / source.n_features
+            scale = unit * np.sqrt(variance) or 1.0  # a subnormal may underflow
+        self.location.copy_(torch.from_numpy(location))
+        self.scale.fill_(scale)
+        return self
+
+    def standardize(self, rows: Tensor) -> Tensor:
+        """Map rows to the module's units, in float64 arithmetic and the dtype of the rows: (n, d)."""
+        return ((rows.double() - self.location) / self.scale).to(rows.dtype)
+
+    def unstandardize(self, x: Tensor) -> Tensor:
+        """Map rows in the module's units back, in float64 arithmetic and the dtype of x: (n, d)."""
+        return (x.double() * self.scale + self.location).to(x.dtype)
+
+
+class TrainingRows:
+    """Training rows in the module's units: what a module is initialized from.
+
+    Parameters
+    ----------
+    source : DataSource
+    scaler : Scaler
+        Fitted before.
+    clamp : bool
+        Whether numbers below 0 or above 1 are rounding, to be taken back.
+    """
+
+    def __init__(self, source: DataSource, scaler: Scaler, clamp: bool):
+        self.source = source
+        self.scaler = scaler
+        self.clamp = clamp
+        self._has_units = bool(scaler.location.any()) or float(scaler.scale) != 1.0
+        self._scalers: dict[torch.device, Scaler] = {}  # the module's own may be on another device than rows
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return self.source.n_features
+
+    def prepare(self, raw: Tensor) -> Tensor:
+        """Map rows as the source holds them, on any device, to float32 in the module's units: (n, d)."""
+        x = raw
+        if self._has_units:
+            if raw.device not in self._scalers:
+                self._scalers[raw.device] = copy.deepcopy(self.scaler).to(raw.device)
+            x = self._scalers[raw.device].standardize(raw.double())
+        x = x.to(torch.float32)
+        return x.clamp(0.0, 1.0) if self.clamp else x
+
+    def choose(self, n_rows: int, seed: int) -> Tensor:
+        """Return at most ``n_rows`` different rows, chosen at random: (m, d)."""
+        n_rows = min(n_rows, len(self))
+        chosen = np.random.default_rng(seed).choice(len(self), size=n_rows, replace=False)
+        return self.prepare(raw_tensor(self.source.read(chosen)))
+
+    def batches(self, n_rows: int) -> Iterator[Tensor]:
+        """Return all rows in order, ``n_rows`` at a time."""
+        for chunk in self.source.chunks(n_rows):
+            yield self.prepare(raw_tensor(chunk))
+
+    def total_variance(self) -> float:
+        """Return the sum of the variances of the features."""
+        size = 4096
+        mean = sum(x.double().sum(dim=0) for x in self.batches(size)) / len(self)
+        return float(sum((x.double() - mean).square().sum() for x in self.batches(size)) / len(self))

@@ -1,0 +1,152 @@
+"""Sources of training rows, which are read part by part."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from sklearn.utils import gen_batches
+
+from skswae._random import derive_seed, make_generator
+
+
+def raw_tensor(rows: np.ndarray) -> torch.Tensor:
+    """Return rows that were read as a tensor of its own memory, which a network may change in place."""
+    owned = np.require(rows, requirements=("C", "ENSUREARRAY", "OWNDATA", "WRITEABLE"))
+    return torch.from_numpy(owned)
+
+
+class DataSource(abc.ABC):
+    """Training rows that are read part by part.
+
+    A subclass has the two attributes and :meth:`read`; the other methods follow from them, and may be
+    overridden by faster ones.
+
+    Attributes
+    ----------
+    shape : tuple of (int, int)
+        (n_samples, n_features).
+    dtype : numpy.dtype
+        A floating-point type of at most 64 bits, or uint8.
+
+    Examples
+    --------
+    Voltages that a device has stored as 16-bit counts of millivolts:
+
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> from skswae.data import DataSource
+    >>> class Voltages(DataSource):
+    ...     def __init__(self, path, n_features):
+    ...         self.counts = np.memmap(path, dtype=np.int16, mode="r").reshape(-1, n_features)
+    ...         self.shape = self.counts.shape
+    ...         self.dtype = np.dtype(np.float32)
+    ...
+    ...     def read(self, index):
+    ...         return self.counts[index] * np.float32(0.001)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "counts.bin"
+    ...     np.arange(12, dtype=np.int16).tofile(path)
+    ...     source = Voltages(path, n_features=3)
+    ...     print(source.read(np.array([3, 0])))
+    ...     print([len(batch) for batch in source.shuffled(2, seed=0)])
+    ...     del source
+    [[0.009 0.01  0.011]
+     [0.    0.001 0.002]]
+    [2, 2]
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+
+    @abc.abstractmethod
+    def read(self, index: slice | np.ndarray) -> np.ndarray:
+        """Read some rows.
+
+        Parameters
+        ----------
+        index : slice or ndarray of int
+            Numbers of rows, from 0 on; an array may be in any order, and the rows come in that order.
+
+        Returns
+        -------
+        rows : ndarray of shape (m, n_features)
+            In the dtype of the source; not to be changed in place.
+        """
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return self.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that all rows take."""
+        return len(self) * self.n_features * self.dtype.itemsize
+
+    def chunks(self, n_rows: int = 4096) -> Iterator[np.ndarray]:
+        """Read all rows in order, ``n_rows`` at a time."""
+        for index in gen_batches(len(self), n_rows):
+            yield self.read(index)
+
+    def order(self, seed: int) -> np.ndarray:
+        """Return the numbers of all rows in the order of one epoch: (n_samples,)."""
+        dtype = torch.int32 if len(self) < 2**31 else torch.int64  # 4 bytes a row where they suffice
+        generator = make_generator(seed)
+        return torch.randperm(len(self), dtype=dtype, device="cpu", generator=generator).numpy()
+
+    def n_batches(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch; see :meth:`shuffled`."""
+        return max(1, len(self) // batch_size)
+
+    def shuffled(self, batch_size: int, seed: int) -> Iterator[np.ndarray]:
+        """Read every row once, in batches of at least ``batch_size`` rows whose sizes differ by at most one.
+
+        So no batch is a small remainder. Override :meth:`order` to change the order: rows that fit in the
+        memory of a GPU are put there once, and taken in that order.
+        """
+        for index in np.array_split(self.order(seed), self.n_batches(batch_size)):
+            yield self.read(index)
+
+    def split(self, fraction: float, seed: int) -> tuple[DataSource, DataSource]:
+        """Return training rows and held-out rows, chosen at random; at least one is held out.
+
+        Raises
+        ------
+        ValueError
+            If fewer than 2 rows were left to train on.
+        """
+        n_held_out = int(np.ceil(fraction * len(self)))
+        if len(self) - n_held_out < 2:
+            raise ValueError(
+                f"early_stopping=True with validation_fraction={fraction} must leave at least 2 rows to "
+                f"train on. Got {len(self)} rows, of which it leaves {len(self) - n_held_out}."
+            )
+        order = np.random.default_rng(derive_seed(seed, 3)).permutation(len(self))
+        return Subset(self, order[n_held_out:]), Subset(self, order[:n_held_out])
+
+
+class Subset(DataSource):
+    """Some rows of another source.
+
+    Parameters
+    ----------
+    source : DataSource
+    index : ndarray of int
+        Numbers of its rows.
+    """
+
+    def __init__(self, source: DataSource, index: np.ndarray):
+        self.source = source
+        self.index = index
+        self.shape = len(index), source.n_features
+        self.dtype = source.dtype
+
+    def read(self, index: slice | np.ndarray) -> np.ndarray:
+        """Read some of the subset's rows: (m, d)."""
+        return self.source.read(self.index[index])

@@ -1,0 +1,1 @@
+"""One paper, one file: the mathematics as pure functions, the module, the estimator."""

@@ -1,0 +1,321 @@
+"""Mutual Information Machine (Livne, Swersky & Fleet 2019) on the two-level networks of VampPrior."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor
+
+from skswae._estimator import shared_parameters
+from skswae._random import make_generator
+from skswae.models._latent_variable import BaseLatentVariableModel, MixtureOfPosteriorsModule
+from skswae.models._mixins import PseudoInputMixin
+from skswae.modules._base import Terms
+from skswae.modules._builder import NetworkBuilder
+from skswae.modules._heads import Bernoulli
+from skswae.modules._reservoir import Reservoir
+
+# ---------------------------------------------------------------------------
+# The mathematics
+# ---------------------------------------------------------------------------
+
+
+def encoder_half(
+    log_px_z: Tensor, log_pz1_z2: Tensor, log_pz2: Tensor, log_qz_x: Tensor, warmth: float
+) -> Tensor:
+    """The cross-entropy at (x, z) ~ q(z | x) with the model's marginal as q(x), of each row: (n,).
+
+    -1/2 [log p(x|z) + log p(z) + b (log q(z|x) + log q(x))], log p(z) = log p(z1|z2) + b log p(z2), and
+    log q(x) := log p(x|z) + log p(z) - log q(z|x). log q(z|x) cancels: what is left is
+    -(1 + b)/2 [log p(x|z) + log p(z)].
+
+    Parameters
+    ----------
+    log_px_z, log_pz1_z2, log_pz2, log_qz_x : Tensor of shape (n,)
+    warmth : float in [0, 1]
+        b.
+    """
+    log_pz = log_pz1_z2 + warmth * log_pz2
+    log_qx = log_px_z + log_pz - log_qz_x
+    return -0.5 * (log_px_z + log_pz + warmth * (log_qz_x + log_qx))
+
+
+def decoder_half(log_px_z: Tensor, log_pz: Tensor, log_qz_x: Tensor) -> Tensor:
+    """The cross-entropy at z ~ p(z) and x, the decoder's output, of each draw: (n,).
+
+    -1/2 [log p(x|z) + log p(z) + log q(z|x) + log q(x)] with log q(x) := log p(x|z).
+
+    Parameters
+    ----------
+    log_px_z, log_pz, log_qz_x : Tensor of shape (n,)
+    """
+    return -0.5 * (2.0 * log_px_z + log_pz + log_qz_x)
+
+
+def with_score_function(cost: Tensor, log_prob: Tensor) -> Tensor:
+    """The cost, with the gradient of its expectation over discrete draws of that log-probability.
+
+    REINFORCE: grad E[c] = E[grad c + c grad log p]. Value: the cost's. (n,), (n,) -> (n,).
+    """
+    return cost + cost.detach() * (log_prob - log_prob.detach())
+
+
+_COLLAPSE = 0.5  # share of the variance explained, over what principal components explain
+_TRIAL_ROWS = 2000
+
+
+# ---------------------------------------------------------------------------
+# The module
+# ---------------------------------------------------------------------------
+
+
+class MIMModule(MixtureOfPosteriorsModule):
+    """The objective on rows and, with symmetric sampling, on draws from the prior.
+
+    Parameters
+    ----------
+    build : NetworkBuilder
+    sampling : {"symmetric", "encoder"}
+        As the parameter of :class:`MIMTransformer`.
+    **parameters
+        As :class:`MixtureOfPosteriorsModule`.
+
+    Attributes
+    ----------
+    explained, explained_linearly : Tensor of shape (), float64
+        Share of the variance of rows of the last training that their codes explain through the decoder, and
+        that as many principal components do.
+    """
+
+    explained: Tensor
+    explained_linearly: Tensor
+
+    def __init__(self, build: NetworkBuilder, *, sampling: str, **parameters: Any):
+        super().__init__(build, **parameters)
+        self.sampling = sampling
+        self.register_buffer("explained", torch.ones((), dtype=torch.float64))
+        self.register_buffer("explained_linearly", torch.zeros((), dtype=torch.float64))
+
+    def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
+        b = self.warmth()
+        z, log_qz_x = self.draw_posterior(x, generator)
+        z2, _ = self.levels(z)
+        log_px_z = self.log_likelihood(x, z)
+        prior = self.upper_prior_parameters()  # once a step: it encodes all pseudo-inputs
+        log_pz1_z2, log_pz2 = self.lower_prior_log_prob(z), self.upper_prior_log_prob(z2, *prior)
+        encoder_loss = encoder_half(log_px_z, log_pz1_z2, log_pz2, log_qz_x, b).mean()
+        terms = {
+            "loss": encoder_loss,
+            "encoder_loss": encoder_loss,
+            "reconstruction_loss": -log_px_z.mean(),
+            "prior_loss": -(log_pz1_z2 + log_pz2).mean(),
+        }
+        if self.sampling == "symmetric":
+            # only once the prior has its full weight
+            decoder_loss = (
+                self._decoder_loss(len(x), generator, *prior) if b == 1.0 else torch.zeros_like(encoder_loss)
+            )
+            terms["loss"] = encoder_loss + decoder_loss
+            terms["decoder_loss"] = decoder_loss
+        yield "autoencoder", terms
+
+    @torch.no_grad()
+    def after_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:
+        drawn = Reservoir(_TRIAL_ROWS, make_generator(0, self.device))
+
+        def seen() -> Iterator[Tensor]:
+            for x in batches:
+                drawn.add(x)
+                yield x
+
+        super().after_training(seen(), accumulate)
+        x = drawn.rows()
+        if len(x) <= 5 * self.n_components:  # too few to tell
+            return
+        centred = (x - x.mean(dim=0)).double()
+        squares = torch.linalg.svdvals(centred).square()
+        total = float(squares.sum()) or 1.0
+        residual = float((x - self.decode(self.encode(x))).double().square().sum())
+        self.explained.fill_(1.0 - residual / total)
+        self.explained_linearly.fill_(float(squares[: self.n_components].sum()) / total)
+
+    def _decoder_loss(self, n_samples: int, generator: torch.Generator, *prior: Tensor) -> Tensor:
+        z = self.draw_prior(n_samples, generator, *prior)
+        output = self.raw_output(z)
+        # zeros and ones have no gradient; grey levels count as continuous, as in the public code
+        binary = isinstance(self.head, Bernoulli)
+        x = self.head.mean(output)  # the mean, not a draw
+        if binary:
+            x = x.detach()
+        log_px_z = self.head.log_prob(x, output)
+        loss = decoder_half(log_px_z, self.prior_log_prob(z, *prior), self.posterior_log_prob(x, z))
+        if binary:
+            loss = with_score_function(loss, log_px_z)
+        return loss.mean()
+
+
+class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
+    r"""Mutual Information Machine: codes of high mutual information with the rows, under a learned prior.
+
+    Minimises the cross-entropy between a sampling distribution and the average of encoder q(z|x) q(x) and
+    decoder p(x|z) p(z), in the logarithm's bound [1]_:
+
+    .. math::
+
+        -\tfrac12 \, \mathbb E_{\mathcal S} \big[ \log p(x | z) p(z) + \log q(z | x) q(x) \big]
+
+    on the two-level networks and the mixture-of-posteriors prior of :class:`VampPriorTransformer`, with the
+    model's own marginal as q(x), as in the public code. :meth:`transform` returns the means of both levels.
+
+    Parameters
+    ----------
+    n_components : int, default=8
+        Dimension of the code: its first ``n_components // 2`` columns are the upper level z2, the rest is the
+        lower level z1. With 1 there is a single level.
+    sampling : {"symmetric", "encoder"}, default="symmetric"
+        What the expectation is over: rows and their posterior on the one hand, the prior and its decodings
+        on the other; or the former alone (A-MIM), which is cheaper.
+    n_pseudo_inputs : int, default=500
+        K, the number of pseudo-inputs; never more than the training rows. They start as training rows, and
+        each step encodes all of them. On small tables take fewer, such as 20: with as many as rows the
+        prior memorises them. A fitted model may hold near copies of training rows.
+    warmup : int, default=0
+        Epochs in which the weight b of log p(z2) and of the encoder's terms rises to 1, by equal steps; draws
+         from the prior count only after it, and ``early_stopping`` waits for it. The public code has
+        100 of up to 2,000.
+    likelihood : {"auto", "bernoulli", "gaussian", "discretized_logistic"}, default="auto"
+        p(x | z). "bernoulli" is for zeros and ones (values between count as probabilities), "gaussian" for
+        anything, "discretized_logistic" for numbers in [0, 1] on a grid, such as grey levels. "auto" is
+        "bernoulli" for data of zeros and ones alone, else "gaussian".
+    likelihood_scale : {"shared", "per_feature"}, default="shared"
+        Whether the learned scale of the last two is one number, or one for each feature.
+    n_bins : int, default=256
+        Grey levels L of "discretized_logistic": the data are j / (L - 1) or (j + 1/2) / L.
+    posterior_scale_floor : float, default=0.05
+        Smallest standard deviation of q(z2 | x), q(z1 | x, z2) and p(z1 | z2), above 0, in units of the code;
+        the largest is exp(4) times that. The objective has no entropy of q: posteriors narrow to this
+        floor. About 0.05 is the public code's.
+    {shared parameters}
+
+    Attributes
+    ----------
+    history_ : dict of str to ndarray of shape (n_iter_,)
+        Means over each epoch of "loss" and its terms: "encoder_loss", over rows, with its parts unweighted:
+        "reconstruction_loss", minus log p(x | z), and "prior_loss", minus log p(z); with symmetric
+        sampling "decoder_loss", over draws from the prior (0 while the warm-up lasts); "validation_loss" with
+        ``early_stopping`` (NaN in epochs without). In the units of the networks (``scale_``).
+    module_ : MIMModule
+        The torch module: ``encode``, ``draw_posterior``, ``prior_log_prob``, ``decode``, ``sample_prior``,
+        ``losses``.
+    pseudo_inputs_ : ndarray of shape (n_pseudo_inputs_, n_features)
+        In the units of X.
+    n_pseudo_inputs_ : int
+        K.
+    likelihood_ : {"bernoulli", "gaussian", "discretized_logistic"}
+        What ``likelihood`` came to.
+    {shared attributes}
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the codes have collapsed: since a posterior has no entropy to gain, few or binary features may pull
+        all codes to one place. Told by the share of the variance that they explain: less than half of what
+        as many principal components do.
+
+    See Also
+    --------
+    VampPriorTransformer : The evidence lower bound on the same networks and prior.
+
+    References
+    ----------
+    .. [1] M. Livne, K. Swersky, D. Fleet. MIM: Mutual Information Machine. 2019. arXiv:1910.03175.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skswae import MIMTransformer
+    >>> X = load_digits().data / 16
+    >>> mim = MIMTransformer(n_components=8, n_pseudo_inputs=50, max_iter=5, random_state=0).fit(X)
+    >>> mim.transform(X).shape, mim.sample(3, random_state=0).shape
+    ((1797, 8), (3, 64))
+    """
+
+    _parameter_constraints: dict = {
+        **BaseLatentVariableModel._parameter_constraints,
+        "sampling": [StrOptions({"symmetric", "encoder"})],
+        "n_pseudo_inputs": [Interval(Integral, 1, None, closed="left")],
+        "posterior_scale_floor": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    _structural_parameters = (*BaseLatentVariableModel._structural_parameters, "n_pseudo_inputs")
+
+    module_: MIMModule
+
+    def __init__(
+        self,
+        n_components=8,
+        *,
+        sampling="symmetric",
+        n_pseudo_inputs=500,
+        warmup=0,
+        likelihood="auto",
+        likelihood_scale="shared",
+        n_bins=256,
+        posterior_scale_floor=0.05,
+        network=None,
+        init="pca",
+        output_activation="auto",
+        scaling="auto",
+        augment=None,
+        max_iter="auto",
+        batch_size="auto",
+        solver="adam",
+        learning_rate="one_cycle",
+        learning_rate_init="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        device="auto",
+        precision="float32",
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(**shared_parameters(locals()))
+        self.sampling = sampling
+        self.n_pseudo_inputs = n_pseudo_inputs
+        self.warmup = warmup
+        self.likelihood = likelihood
+        self.likelihood_scale = likelihood_scale
+        self.n_bins = n_bins
+        self.posterior_scale_floor = posterior_scale_floor
+
+    def _build_module(self, build: NetworkBuilder) -> MIMModule:
+        return MIMModule(
+            build,
+            sampling=self.sampling,
+            n_pseudo_inputs=self.n_pseudo_inputs_,
+            **self._module_parameters(),
+        )
+
+    def _check_fitted(self, module: Any) -> None:
+        explained, explained_linearly = float(module.explained), float(module.explained_linearly)
+        if explained >= _COLLAPSE * explained_linearly:
+            return
+        cures = ["likelihood='gaussian'"] if self.likelihood_ != "gaussian" else []
+        cures += ["init='pca'"] if self.init == "random" else []
+        cures += ["a longer training (max_iter)"]
+        warnings.warn(
+            f"The codes of MIMTransformer have collapsed, or have not been learned yet: they explain "
+            f"{max(0.0, explained):.0%} of the variance of the rows, and as many principal components "
+            f"{explained_linearly:.0%}. Use {' or '.join(cures)}.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )

@@ -1,0 +1,392 @@
+"""Symmetric Wasserstein Autoencoders (Sun & Guo, UAI 2021): equations (8) and (10), Algorithm 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+
+from skswae._device import as_array
+from skswae._estimator import BaseAutoencoder, shared_parameters
+from skswae._random import named_seed
+from skswae.data._scaler import TrainingRows
+from skswae.models._mixins import PseudoInputMixin, ReconstructionMixin
+from skswae.modules._base import AutoencoderModule, Terms
+from skswae.modules._builder import NetworkBuilder
+from skswae.modules._distributions import bounded_log_variance, sample_gaussian, sample_mixture
+from skswae.modules._heads import reconstruction_head
+from skswae.modules._nearest import closest
+from skswae.modules._pseudo_inputs import PseudoInputs
+
+# ---------------------------------------------------------------------------
+# The mathematics
+# ---------------------------------------------------------------------------
+
+
+def swae_loss(
+    x_cost: Tensor, reconstruction_cost: Tensor, z_e: Tensor, z_d: Tensor, beta: float, alpha: float
+) -> Terms:
+    """Equation (10) on a batch, with p = 2: the cost function of Algorithm 1, step 4.
+
+    1/N sum_n  beta c(x_n, D(z_d,n)) + (1 - beta) c(x_n, D(E(x_n))) + alpha ||E(x_n) - z_d,n||_2^2
+
+    with c(x, y) = ||x - y||_2^2 in the paper. Without the second term (beta = 1) and with alpha = 1 this is
+    equation (8), the optimal transport cost between the joint distributions of encoder and decoder.
+
+    Parameters
+    ----------
+    x_cost, reconstruction_cost : Tensor of shape (n,)
+        c(x_n, D(z_d,n)) and c(x_n, D(z_e,n)) of each row.
+    z_e, z_d : Tensor of shape (n, k)
+        Codes of the rows, and draws from the conditional priors of their closest pseudo-inputs.
+    beta : float in [0, 1]
+    alpha : float above 0
+
+    Returns
+    -------
+    terms : dict of 0-d tensors
+        "loss", and its terms unweighted: "x_loss", "reconstruction_loss", "z_loss".
+    """
+    x_loss = x_cost.mean()
+    reconstruction_loss = reconstruction_cost.mean()
+    z_loss = (z_e - z_d).square().sum(dim=1).mean()
+    return {
+        "loss": beta * x_loss + (1.0 - beta) * reconstruction_loss + alpha * z_loss,
+        "x_loss": x_loss,
+        "reconstruction_loss": reconstruction_loss,
+        "z_loss": z_loss,
+    }
+
+
+# ---------------------------------------------------------------------------
+# The module
+# ---------------------------------------------------------------------------
+
+
+class SWAEModule(AutoencoderModule):
+    """Encoder, decoder, conditional prior p(z_d | u) and pseudo-inputs u_1, ..., u_K.
+
+    Parameters
+    ----------
+    build : NetworkBuilder
+    n_pseudo_inputs : int
+        K; the pseudo-inputs start as that many training rows.
+    beta, alpha, assignment_space, metric, reconstruction, prior_scale_floor
+        As the parameters of :class:`SWAETransformer`.
+
+    Attributes
+    ----------
+    prior : NetworkPart
+        Maps u to the mean and the free log-variance of p(z_d | u).
+    pseudo_inputs : PseudoInputs
+    usage : Tensor of shape (K,), float64
+        Training rows whose closest pseudo-input is u_k, counted after training; in ``partial_fit`` while it
+        trains, where rows of earlier calls fade by a tenth in each call.
+    residual : Tensor of shape (k,), float64
+        Sum over those rows of (E(x) - m(u))^2, u the closest pseudo-input.
+    """
+
+    usage: Tensor
+    residual: Tensor
+
+    def __init__(
+        self,
+        build: NetworkBuilder,
+        *,
+        n_pseudo_inputs: int,
+        beta: float,
+        alpha: float,
+        assignment_space: str,
+        metric: str,
+        reconstruction: str,
+        prior_scale_floor: float,
+    ):
+        super().__init__(build, head=reconstruction_head(reconstruction, build.out_activation))
+        self.beta = beta
+        self.alpha = alpha
+        self.assignment_space = assignment_space
+        self.metric = metric
+        self.prior_scale_floor = prior_scale_floor
+        self.prior = build.gaussian_encoder("prior")
+        # batch statistics of both decodings together would let the prior into the reconstruction
+        self._decoder_mixes_rows = any(
+            isinstance(m, nn.modules.batchnorm._NormBase) for m in self.decoder.modules()
+        )
+        self.pseudo_inputs = PseudoInputs(n_pseudo_inputs, build.n_features)
+        self.register_buffer("usage", torch.ones(n_pseudo_inputs, dtype=torch.float64))
+        self.register_buffer("residual", torch.zeros(self.n_components, dtype=torch.float64))
+        self._counts_in_training = False
+
+    def initialize(self, data: TrainingRows, seed: int) -> None:
+        super().initialize(data, seed)
+        self.pseudo_inputs.initialize(data.choose(len(self.usage), named_seed(seed, "pseudo_inputs")))
+
+    def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
+        z_e = self.encode(x)
+        cell = self.assign(x, z_e)  # (n,)
+        mean, log_variance = self.conditional_prior(self.pseudo_inputs.select(cell))  # (n, k) each
+        if self._counts_in_training and self.training:
+            self._count(cell, z_e, mean)
+        noise = torch.randn(z_e.shape, dtype=z_e.dtype, device=z_e.device, generator=generator)
+        z_d = sample_gaussian(mean, log_variance, noise)
+        if self._decoder_mixes_rows:
+            output_e, output_d = self.decoder(z_e), self.decoder(z_d)  # (n, d) each
+        else:
+            output_e, output_d = self.decoder(torch.cat([z_e, z_d])).chunk(2)
+        x_cost, reconstruction_cost = self.head.cost(x, output_d), self.head.cost(x, output_e)
+        yield "autoencoder", swae_loss(x_cost, reconstruction_cost, z_e, z_d, self.beta, self.alpha)
+
+    def conditional_prior(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of p(z_d | u): (n, d) -> (n, k), (n, k)."""
+        mean, h = self.prior(u).chunk(2, dim=1)
+        return mean, bounded_log_variance(h, self.prior_scale_floor)
+
+    @torch.no_grad()
+    def assign(self, x: Tensor, z_e: Tensor | None = None) -> Tensor:
+        """Return the index of each row's closest pseudo-input (Algorithm 1, step 2): (n, d) -> (n,)."""
+        u: Tensor = self.pseudo_inputs.rows
+        if self.assignment_space == "latent":
+            return closest(self.encode(x) if z_e is None else z_e, self.encode(u), self.metric)
+        if self.metric == "cosine":  # an angle needs the user's origin
+            x, u = self.scaler.unstandardize(x.double()), self.scaler.unstandardize(u.double())
+        return closest(x, u, self.metric)
+
+    def before_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:
+        self.pseudo_inputs.widen(batches)
+        # partial_fit counts while it trains: another pass over its rows costs a quarter of its one epoch
+        self._counts_in_training = accumulate
+        for total in (self.usage, self.residual):
+            # rows of earlier calls fade: they were assigned by a model that has moved on
+            total *= 0.9 if accumulate else 0.0
+
+    @property
+    def capturable(self) -> bool:
+        return True
+
+    def after_step(self) -> None:
+        self.pseudo_inputs.project()
+
+    def observe(self, x: Tensor, z: Tensor, accumulate: bool) -> None:
+        if not accumulate:
+            cell = self.assign(x, z)
+            self._count(cell, z, self.conditional_prior(self.pseudo_inputs.rows[cell])[0])
+
+    @torch.no_grad()
+    def _count(self, cell: Tensor, z: Tensor, mean: Tensor) -> None:
+        self.usage.index_add_(0, cell, torch.ones_like(cell, dtype=self.usage.dtype))
+        self.residual += (z - mean).double().square().sum(dim=0)
+
+    @torch.no_grad()
+    def sample_prior(
+        self,
+        n_samples: int,
+        generator: torch.Generator,
+        *,
+        pseudo_input_weights: str,
+        prior_scale: str,
+    ) -> Tensor:
+        """Draw z from the marginal prior sum_k w_k p(z | u_k): (n_samples, k)."""
+        mean, log_variance = self.conditional_prior(self.pseudo_inputs.rows)  # (K, k) each
+        if prior_scale == "matched":
+            within = self.residual / self.usage.sum()  # (k,)
+            log_variance = torch.maximum(log_variance, within.log().to(log_variance.dtype))
+        return sample_mixture(mean, log_variance, self.weights(pseudo_input_weights), n_samples, generator)
+
+    def weights(self, pseudo_input_weights: str) -> Tensor:
+        """Return w_k of the marginal prior, which sum to one: (K,)."""
+        if pseudo_input_weights == "uniform":
+            return torch.full_like(self.usage, 1.0 / len(self.usage))
+        return self.usage / self.usage.sum()
+
+
+# ---------------------------------------------------------------------------
+# The estimator
+# ---------------------------------------------------------------------------
+
+
+class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
+    r"""Symmetric Wasserstein Autoencoder: a learned, non-linear, invertible, generative code.
+
+    A deterministic encoder E, a decoder D, and a learned prior, a mixture of Gaussians p(z | u_k) over K
+    learned pseudo-inputs u_k, minimise equation (10) of [1]_ by Algorithm 1:
+
+    .. math::
+
+        \frac1N \sum_n \beta \|x_n - D(z_n)\|^2 + (1 - \beta) \|x_n - D(E(x_n))\|^2
+        + \alpha \|E(x_n) - z_n\|^2, \quad z_n \sim p(z | u^{(n)})
+
+    where :math:`u^{(n)}` is the pseudo-input closest to :math:`x_n`. The first and the last term match the
+    joint distributions of data and code from both sides, the middle one is a reconstruction error.
+
+    Parameters
+    ----------
+    n_components : int, default=8
+        Dimension of the code.
+    beta : float in [0, 1], default=0.5
+        Weight of the x-loss against the reconstruction loss. 0 trains an autoencoder whose prior follows
+        its codes, 1 (with ``alpha=1``) is equation (8). Small values reconstruct better, large ones denoise.
+    alpha : float, default=1.0
+        Weight of the z-loss, above 0. Only ``alpha * prior_scale_floor ** 2`` matters for what is learned:
+        tune one of the two.
+    n_pseudo_inputs : int or "auto", default="auto"
+        K, the number of pseudo-inputs; never more than the training rows. "auto" is a sixth of the rows, at
+        least 1 and at most 500. They start as training rows, and those that no row is closest to stay so:
+        a fitted model may hold copies of training rows.
+    assignment_space : {"data", "latent"}, default="data"
+        Where the closest pseudo-input is looked for: among the u_k, or among their codes E(u_k), which
+        costs an encoding of all of them in each step.
+    metric : {"euclidean", "cosine"}, default="euclidean"
+        What closest means.
+    reconstruction : {"squared_error", "binary_cross_entropy"}, default="squared_error"
+        The cost in the data space, in both its terms. The cross-entropy is for data in [0, 1].
+    prior_scale_floor : float, default=0.1
+        Smallest standard deviation of p(z | u_k), above 0, in units of the code. Both losses fall as the
+        prior narrows, so that its scale ends on this floor: it is the width of the noise against which the
+        decoder learns to be smooth, and with alpha it sets the scale of the code. A larger floor
+        makes a smoother decoder and a larger error; the authors' code has exp(-3), about 0.05.
+        The largest standard deviation is exp(4), about 55, times the floor.
+    pseudo_input_weights : {"usage", "uniform"}, default="usage"
+        How :meth:`sample` draws k of the marginal prior: by the share of training rows whose closest
+        pseudo-input is u_k, so that an unused one is never drawn, or uniformly as in the paper. It can be
+        set on a fitted model.
+    prior_scale : {"matched", "learned"}, default="matched"
+        Standard deviation of p(z | u_k) in :meth:`sample`: "learned" is the conditional prior's own, which
+        ends on its floor; "matched" is at least the root mean squared distance of the training codes from
+        the mean of their closest pseudo-input's prior, in each component, over all rows. It can be set on
+        a fitted model.
+    {shared parameters}
+
+    Attributes
+    ----------
+    history_ : dict of str to ndarray of shape (n_iter_,)
+        Means over each epoch of "loss" and its terms unweighted: "x_loss", "reconstruction_loss" and
+        "z_loss"; "validation_loss" with ``early_stopping`` (NaN in epochs without). In the units of the
+        networks (``scale_``).
+    module_ : SWAEModule
+        The torch module: ``encode``, ``decode``, ``sample_prior``, ``losses``.
+    pseudo_inputs_ : ndarray of shape (n_pseudo_inputs_, n_features)
+        In the units of X.
+    pseudo_input_weights_ : ndarray of shape (n_pseudo_inputs_,)
+        Their weights in the prior, as ``pseudo_input_weights`` says.
+    n_pseudo_inputs_ : int
+        K.
+    {shared attributes}
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : Linear, exact, fast; what this model starts from.
+
+    Notes
+    -----
+    Training is in float32. :meth:`transform`, :meth:`inverse_transform` and :meth:`score_samples` compute in
+    float32 for float32 and in float64 for everything else.
+
+    References
+    ----------
+    .. [1] S. Sun, H. Guo. Symmetric Wasserstein Autoencoders. UAI 2021. arXiv:2106.13024.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skswae import SWAETransformer
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X / 16, y, stratify=y, random_state=0)
+    >>> swae = SWAETransformer(n_components=8, max_iter=5, random_state=0)
+    >>> pipe = make_pipeline(swae, KNeighborsClassifier(5)).fit(X_train, y_train)
+    >>> pipe.score(X_test, y_test) > 0.9
+    True
+    >>> Z = swae.transform(X_test)
+    >>> Z.shape, swae.inverse_transform(Z).shape, swae.sample(3, random_state=0).shape
+    ((450, 8), (450, 64), (3, 64))
+    """
+
+    _parameter_constraints: dict = {
+        **BaseAutoencoder._parameter_constraints,
+        **ReconstructionMixin._parameter_constraints,
+        "beta": [Interval(Real, 0, 1, closed="both")],
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "n_pseudo_inputs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "assignment_space": [StrOptions({"data", "latent"})],
+        "metric": [StrOptions({"euclidean", "cosine"})],
+        "prior_scale_floor": [Interval(Real, 0, None, closed="neither")],
+        "pseudo_input_weights": [StrOptions({"usage", "uniform"})],
+        "prior_scale": [StrOptions({"matched", "learned"})],
+    }
+
+    _structural_parameters = (
+        *BaseAutoencoder._structural_parameters,
+        "n_pseudo_inputs",
+        "prior_scale_floor",
+    )
+    _sampling_parameters = ("pseudo_input_weights", "prior_scale")
+
+    module_: SWAEModule
+
+    def __init__(
+        self,
+        n_components=8,
+        *,
+        beta=0.5,
+        alpha=1.0,
+        n_pseudo_inputs="auto",
+        assignment_space="data",
+        metric="euclidean",
+        reconstruction="squared_error",
+        prior_scale_floor=0.1,
+        pseudo_input_weights="usage",
+        prior_scale="matched",
+        network=None,
+        init="pca",
+        output_activation="auto",
+        scaling="auto",
+        augment=None,
+        max_iter="auto",
+        batch_size="auto",
+        solver="adam",
+        learning_rate="one_cycle",
+        learning_rate_init="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        device="auto",
+        precision="float32",
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(**shared_parameters(locals()))
+        self.beta = beta
+        self.alpha = alpha
+        self.n_pseudo_inputs = n_pseudo_inputs
+        self.assignment_space = assignment_space
+        self.metric = metric
+        self.reconstruction = reconstruction
+        self.prior_scale_floor = prior_scale_floor
+        self.pseudo_input_weights = pseudo_input_weights
+        self.prior_scale = prior_scale
+
+    def _build_module(self, build: NetworkBuilder) -> SWAEModule:
+        return SWAEModule(
+            build,
+            n_pseudo_inputs=self.n_pseudo_inputs_,
+            beta=self.beta,
+            alpha=self.alpha,
+            assignment_space=self.assignment_space,
+            metric=self.metric,
+            reconstruction=self.reconstruction,
+            prior_scale_floor=self.prior_scale_floor,
+        )
+
+    @property
+    def pseudo_input_weights_(self) -> np.ndarray:
+        """The share w_k of each pseudo-input in the marginal prior: (K,)."""
+        self._validate_params()  # pseudo_input_weights may have been set since the fit
+        return as_array(self.module_.weights(self.pseudo_input_weights))

@@ -1,0 +1,403 @@
+"""Wasserstein autoencoders (Tolstikhin et al., ICLR 2018) with four divergences between codes and prior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+
+from skswae._estimator import BaseAutoencoder, shared_parameters
+from skswae._random import normal_like
+from skswae.data._scaler import TrainingRows
+from skswae.models._mixins import ReconstructionMixin
+from skswae.modules import _divergences
+from skswae.modules._base import AutoencoderModule, Terms
+from skswae.modules._builder import NetworkBuilder
+from skswae.modules._heads import reconstruction_head
+from skswae.networks._protocol import check_sizes
+
+# ---------------------------------------------------------------------------
+# The mathematics; the other divergences are in skswae/modules/_divergences.py
+# ---------------------------------------------------------------------------
+
+
+def wae_loss(cost: Tensor, divergence: Tensor, weight: Tensor | float) -> Terms:
+    """Equation (4) on a batch: 1/N sum_n c(x_n, D(E(x_n))) + lambda D_Z(q_Z, p_Z).
+
+    Parameters
+    ----------
+    cost : Tensor of shape (n,)
+        c(x_n, D(E(x_n))) of each row.
+    divergence : Tensor of shape ()
+        Between the codes and draws from the prior.
+    weight : float of at least 0
+        lambda.
+
+    Returns
+    -------
+    terms : dict of 0-d tensors
+        "loss", and its terms unweighted: "reconstruction_loss" and "divergence".
+    """
+    reconstruction_loss = cost.mean()
+    return {
+        "loss": reconstruction_loss + weight * divergence,
+        "reconstruction_loss": reconstruction_loss,
+        "divergence": divergence,
+    }
+
+
+def critic_loss(prior_logits: Tensor, code_logits: Tensor) -> Tensor:
+    """-1/n sum log s(f(z_p)) - 1/n sum log (1 - s(f(z_e))), s the sigmoid: Algorithm 1's, to be minimised.
+
+    Parameters
+    ----------
+    prior_logits, code_logits : Tensor of shape (n, 1)
+        The critic's output f for draws from the prior and for codes.
+
+    Returns
+    -------
+    loss : Tensor of shape ()
+        2 log 2 for a critic that cannot tell them apart.
+    """
+    return nn.functional.softplus(-prior_logits).mean() + nn.functional.softplus(code_logits).mean()
+
+
+def adversarial_loss(code_logits: Tensor) -> Tensor:
+    """-1/n sum log s(f(z_e)), the non-saturating form of what codes minimise: (n, 1) -> ()."""
+    return nn.functional.softplus(-code_logits).mean()
+
+
+def gradient_penalty(critic: nn.Module, z_prior: Tensor) -> Tensor:
+    """1/n sum ||grad f(z_p)||_2^2 of a critic f at draws from the prior: (n, k) -> ().
+
+    Half of it, times a weight, keeps two-player training from oscillating: R1 of Mescheder, Geiger & Nowozin,
+    "Which Training Methods for GANs do actually Converge?", ICML 2018, equation (9).
+    """
+    with torch.enable_grad():
+        z_prior = z_prior.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(critic(z_prior).sum(), z_prior, create_graph=True)
+    return gradient.square().sum(dim=1).mean()
+
+
+# ---------------------------------------------------------------------------
+# The module
+# ---------------------------------------------------------------------------
+
+
+class WAEModule(AutoencoderModule):
+    """A deterministic autoencoder whose codes are drawn towards N(0, I) as a set.
+
+    Parameters
+    ----------
+    build : NetworkBuilder
+    **parameters
+        The others are those of :class:`WAETransformer`.
+
+    Attributes
+    ----------
+    critic : nn.Module or None
+        With ``divergence="gan"``.
+    total_variance : Tensor of shape (), float64
+        Sum of the features' variances: the mean cost of a constant decoder.
+    """
+
+    total_variance: Tensor
+
+    def __init__(
+        self,
+        build: NetworkBuilder,
+        *,
+        divergence: str,
+        divergence_weight: float | str,
+        kernel: str,
+        kernel_scales: Sequence[float],
+        n_projections: int,
+        sinkhorn_epsilon: float,
+        critic_layer_sizes: Sequence[int],
+        critic_learning_rate_init: float | None,
+        critic_penalty: float,
+        input_noise: float,
+        reconstruction: str,
+    ):
+        super().__init__(build, head=reconstruction_head(reconstruction, build.out_activation))
+        self.divergence = divergence
+        self.divergence_weight = divergence_weight
+        self.kernel = kernel
+        self.kernel_scales = tuple(float(scale) for scale in kernel_scales)
+        self.n_projections = int(n_projections)
+        self.sinkhorn_epsilon = sinkhorn_epsilon
+        self.critic_penalty = critic_penalty
+        self.input_noise = input_noise
+        self.register_buffer("total_variance", torch.ones((), dtype=torch.float64))
+        self.critic: nn.Module | None = None
+        if divergence == "gan":
+            self.critic = build.critic("critic", critic_layer_sizes)
+            if critic_learning_rate_init is not None:
+                self.learning_rates = {"critic": critic_learning_rate_init}
+
+    def initialize(self, data: TrainingRows, seed: int) -> None:
+        super().initialize(data, seed)
+        self.total_variance.fill_(data.total_variance())
+
+    @property
+    def capturable(self) -> bool:
+        """True but for Sinkhorn's iteration, which looks whether it has converged."""
+        return self.divergence != "sinkhorn"
+
+    def weight(self) -> Tensor | float:
+        """Return lambda: the parameter, or for "auto" its share of the data's total variance."""
+        if self.divergence_weight != "auto":
+            return float(self.divergence_weight)
+        share = 0.2 / self.n_components if self.divergence == "sinkhorn" else 0.2
+        # constant rows have no variance: any weight will do
+        return share * torch.where(self.total_variance > 0, self.total_variance, 1.0)
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        if self.critic is None:
+            return super().players()
+        critic = set(self.critic.parameters())
+        others = [p for p in self.parameters() if p.requires_grad and p not in critic]
+        return {"autoencoder": others, "critic": list(self.critic.parameters())}
+
+    def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
+        z = self.encode(self.with_noise(x, generator))
+        cost = self.head.cost(x, self.decoder(z))
+        z_prior = normal_like(z, generator)
+        if self.critic is None:
+            divergence = self.divergence_between(z, z_prior, generator)
+        else:
+            divergence = adversarial_loss(self.critic(z))
+        weight = self.weight()
+        if isinstance(weight, Tensor):
+            weight = weight.to(cost.dtype)
+        yield "autoencoder", wae_loss(cost, divergence, weight)
+        if self.critic is not None:
+            loss = critic_loss(self.critic(z_prior), self.critic(z.detach()))
+            terms = {"loss": loss}
+            if self.critic_penalty > 0.0:
+                terms["penalty"] = gradient_penalty(self.critic, z_prior)
+                terms["loss"] = loss + 0.5 * self.critic_penalty * terms["penalty"]
+            yield "critic", terms
+
+    def with_noise(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """What the encoder sees of a batch in training: (n, d) -> (n, d)."""
+        if not self.training or self.input_noise == 0.0:
+            return x
+        scale = self.input_noise * (self.total_variance / x.shape[1]).sqrt()
+        return x + scale.to(x.dtype) * normal_like(x, generator)
+
+    def divergence_between(self, z: Tensor, z_prior: Tensor, generator: torch.Generator) -> Tensor:
+        """D_Z between codes and draws from the prior: (n, k), (n, k) -> ()."""
+        if self.divergence == "mmd":
+            return _divergences.mmd(z, z_prior, self.kernel, self.kernel_scales)
+        if self.divergence == "sliced":
+            directions = _divergences.random_directions(
+                self.n_projections, self.n_components, generator, z.dtype, z.device
+            )
+            return _divergences.sliced_wasserstein(z, z_prior, directions)
+        return _divergences.sinkhorn_divergence(z, z_prior, self.sinkhorn_epsilon * 2 * self.n_components)
+
+    @torch.no_grad()
+    def sample_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        shape = n_samples, self.n_components
+        return torch.randn(shape, dtype=torch.float32, device=self.device, generator=generator)
+
+
+# ---------------------------------------------------------------------------
+# The estimator
+# ---------------------------------------------------------------------------
+
+
+class WAETransformer(ReconstructionMixin, BaseAutoencoder):
+    r"""Wasserstein autoencoder: codes that are, taken together, like draws from a standard normal.
+
+    A deterministic encoder E and decoder D minimise equation (4) of [1]_:
+
+    .. math::
+
+        \frac1N \sum_n \|x_n - D(E(x_n))\|^2 + \lambda \, \mathcal D_Z(q_Z, p_Z),
+        \quad p_Z = \mathcal N(0, I),
+
+    where :math:`q_Z` is the distribution of the codes of a batch, compared with as many draws from the prior.
+    The four divergences are the maximum mean discrepancy and a critic [1]_, the sliced Wasserstein
+    distance [2]_ and the Sinkhorn divergence [3]_.
+
+    Parameters
+    ----------
+    n_components : int, default=8
+        Dimension of the code.
+    divergence : {"mmd", "gan", "sliced", "sinkhorn"}, default="mmd"
+        What codes and prior are compared by. With "gan" early stopping watches a loss under a critic that
+        changes.
+    divergence_weight : float or "auto", default="auto"
+        lambda, at least 0, against squared errors summed over features, in the units of the networks. The 10
+        of [1]_ is 200 here: its code weights summed squared errors of images by 0.05. "auto" is a fifth
+        of the data's total variance; for "sinkhorn", which sums over components, divided by
+        ``n_components``.
+    kernel : {"imq", "rbf"}, default="imq"
+        Of "mmd": inverse multiquadratic or Gaussian, summed over ``kernel_scales``.
+    kernel_scales : array-like of float, default=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+        Widths of the kernels, above 0: 1 is the mean squared distance of two draws from the prior.
+    n_projections : int, default=50
+        Of "sliced": random directions drawn anew in each step.
+    sinkhorn_epsilon : float, default=0.1
+        Of "sinkhorn": the entropic regularisation, above 0; 1 is the mean squared distance of two draws from
+        the prior. Small values are closer to optimal transport, and slower.
+    critic_layer_sizes : array-like of int, default=(256, 256)
+        Of "gan": units of the critic's hidden layers, with ReLU; the paper's is (512, 512, 512, 512).
+    critic_learning_rate_init : float or None, default=None
+        Of "gan": the critic's rate, above 0, which takes the course of ``learning_rate``; None is
+        ``learning_rate_init``. The paper's code has half the autoencoder's.
+    critic_penalty : float, default=3.0
+        Of "gan": weight of the critic's squared gradient (R1 [4]_), at least 0, which keeps the two players
+        from oscillating. The paper has none.
+    input_noise : float, default=0.3
+        Standard deviation of normal noise added to the encoder's input in training, at least 0; 1 is the root
+        mean variance of the features. The code of [1]_ has 0.01 on pixels in [0, 1], about 0.04 here.
+    reconstruction : {"squared_error", "binary_cross_entropy"}, default="squared_error"
+        The cost in the data space. The cross-entropy is for data in [0, 1].
+    {shared parameters}
+
+    Attributes
+    ----------
+    history_ : dict of str to ndarray of shape (n_iter_,)
+        Means over each epoch of "loss" and its terms unweighted: "reconstruction_loss" and "divergence", with
+        "gan" minus the mean log-probability that the critic takes codes for draws from the prior; with
+        "gan" "critic_loss", 2 log 2 for a critic that cannot tell, and its "critic_penalty", part of that
+        loss; "validation_loss" with ``early_stopping`` (NaN in epochs without). In the units of the
+        networks (``scale_``).
+    module_ : WAEModule
+        The torch module: ``encode``, ``decode``, ``sample_prior``, ``losses``.
+    divergence_weight_ : float
+        What ``divergence_weight`` came to.
+    {shared attributes}
+
+    See Also
+    --------
+    SWAETransformer : Joint distributions of rows and codes matched, with a learned prior.
+    AETransformer : Without the divergence.
+
+    References
+    ----------
+    .. [1] I. Tolstikhin et al. Wasserstein Auto-Encoders. ICLR 2018. arXiv:1711.01558.
+    .. [2] S. Kolouri et al. Sliced-Wasserstein Auto-Encoders. ICLR 2019. arXiv:1804.01947.
+    .. [3] G. Patrini et al. Sinkhorn AutoEncoders. UAI 2019. arXiv:1810.01118.
+    .. [4] L. Mescheder, A. Geiger, S. Nowozin. Which Training Methods for GANs do actually Converge?
+       ICML 2018.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skswae import WAETransformer
+    >>> X = load_digits().data / 16
+    >>> wae = WAETransformer(n_components=8, divergence="sliced", max_iter=5, random_state=0).fit(X)
+    >>> wae.transform(X).shape, wae.sample(3, random_state=0).shape
+    ((1797, 8), (3, 64))
+    """
+
+    _parameter_constraints: dict = {
+        **BaseAutoencoder._parameter_constraints,
+        **ReconstructionMixin._parameter_constraints,
+        "divergence": [StrOptions({"mmd", "gan", "sliced", "sinkhorn"})],
+        "divergence_weight": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "kernel": [StrOptions({"imq", "rbf"})],
+        "kernel_scales": ["array-like"],
+        "n_projections": [Interval(Integral, 1, None, closed="left")],
+        "sinkhorn_epsilon": [Interval(Real, 0, None, closed="neither")],
+        "critic_layer_sizes": ["array-like"],
+        "critic_learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
+        "critic_penalty": [Interval(Real, 0, None, closed="left")],
+        "input_noise": [Interval(Real, 0, None, closed="left")],
+    }
+
+    _structural_parameters = (*BaseAutoencoder._structural_parameters, "divergence", "critic_layer_sizes")
+
+    module_: WAEModule
+
+    def __init__(
+        self,
+        n_components=8,
+        *,
+        divergence="mmd",
+        divergence_weight="auto",
+        kernel="imq",
+        kernel_scales=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+        n_projections=50,
+        sinkhorn_epsilon=0.1,
+        critic_layer_sizes=(256, 256),
+        critic_learning_rate_init=None,
+        critic_penalty=3.0,
+        input_noise=0.3,
+        reconstruction="squared_error",
+        network=None,
+        init="pca",
+        output_activation="auto",
+        scaling="auto",
+        augment=None,
+        max_iter="auto",
+        batch_size="auto",
+        solver="adam",
+        learning_rate="one_cycle",
+        learning_rate_init="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        device="auto",
+        precision="float32",
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(**shared_parameters(locals()))
+        self.divergence = divergence
+        self.divergence_weight = divergence_weight
+        self.kernel = kernel
+        self.kernel_scales = kernel_scales
+        self.n_projections = n_projections
+        self.sinkhorn_epsilon = sinkhorn_epsilon
+        self.critic_layer_sizes = critic_layer_sizes
+        self.critic_learning_rate_init = critic_learning_rate_init
+        self.critic_penalty = critic_penalty
+        self.input_noise = input_noise
+        self.reconstruction = reconstruction
+
+    def _build_module(self, build: NetworkBuilder) -> WAEModule:
+        return WAEModule(
+            build,
+            divergence=self.divergence,
+            divergence_weight=self.divergence_weight,
+            kernel=self.kernel,
+            kernel_scales=self.kernel_scales,
+            n_projections=self.n_projections,
+            sinkhorn_epsilon=self.sinkhorn_epsilon,
+            critic_layer_sizes=self.critic_layer_sizes,
+            critic_learning_rate_init=self.critic_learning_rate_init,
+            critic_penalty=self.critic_penalty,
+            input_noise=self.input_noise,
+            reconstruction=self.reconstruction,
+        )
+
+    @property
+    def divergence_weight_(self) -> float:
+        """The weight lambda of the divergence, in the units of the networks."""
+        return float(self.module_.weight())
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_sizes("critic_layer_sizes", self.critic_layer_sizes)
+        scales = list(self.kernel_scales)
+        if not scales or not all(_is_positive(s) for s in scales):
+            raise ValueError(
+                "The 'kernel_scales' parameter of WAETransformer must hold at least one number, all above 0. "
+                f"Got {self.kernel_scales!r} instead."
+            )
+
+
+def _is_positive(value: Any) -> bool:
+    # in float32 too
+    return isinstance(value, Real) and 1e-30 < float(value) < 1e30

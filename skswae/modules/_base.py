@@ -1,0 +1,219 @@
+"""What every module shares: encoder, decoder, head, units, and codes of training rows."""
+
+from __future__ import annotations
+
+import abc
+import copy
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skswae._random import make_generator, named_seed
+from skswae.data._scaler import Scaler, TrainingRows
+from skswae.modules._builder import NetworkBuilder, NetworkPart
+from skswae.modules._heads import Head, SquaredError
+from skswae.modules._initialization import PCA_ROWS, pca_start
+from skswae.modules._reservoir import Reservoir, StoredRows
+
+Terms = dict[str, Tensor]
+
+_MAX_CODES = 5000
+
+
+class AutoencoderModule(nn.Module, abc.ABC):
+    """An encoder, a decoder and an objective: the mathematics of one paper, without scikit-learn.
+
+    A module is *built* by its constructor, from sizes and parameters alone; *initialised* from training rows
+    by :meth:`initialize`; and *trained* by a loop that calls :meth:`losses`. A module built with the same
+    parameters can be given the weights of another: ``load_state_dict(other.state_dict())``.
+
+    A subclass writes :meth:`losses` and :meth:`sample_prior`. Whatever else its objective needs it builds
+    from ``build`` in its constructor, which takes its parameters by keyword.
+
+    Parameters
+    ----------
+    build : NetworkBuilder
+        Builds networks of the right sizes.
+    head : Head or None, default=None
+        How the decoder's output becomes a mean, and what a row costs under it. None is the squared error.
+    encoder, decoder : nn.Module or None, default=None
+        None builds a network from rows to codes, and one from codes to rows.
+
+    Attributes
+    ----------
+    encoder, decoder : nn.Module
+    head : Head
+    scaler : Scaler
+        The module works on x = (row - location) / scale: ``scaler.standardize`` and ``scaler.unstandardize``.
+    codes : StoredRows
+        ``codes.rows``, of shape (at most 5000, k), are codes of rows of the last training, drawn at random:
+        for a density fitted to them afterwards.
+    learning_rates : dict of str to float
+        Rates of players that do not take the estimator's.
+    """
+
+    def __init__(
+        self,
+        build: NetworkBuilder,
+        *,
+        head: Head | None = None,
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.n_features = build.n_features
+        self.n_components = build.n_components
+        self.out_activation = build.out_activation
+        self.learning_rates: dict[str, float] = {}
+        self.encoder = build.encoder() if encoder is None else encoder
+        self.decoder = build.decoder() if decoder is None else decoder
+        self.head = SquaredError(build.out_activation) if head is None else head
+        self.scaler = Scaler(build.n_features)
+        self.codes = StoredRows(build.n_components)
+
+    def initialize(self, data: TrainingRows, seed: int) -> None:
+        """Set what depends on the training rows: the units, and the start of the networks.
+
+        Parameters
+        ----------
+        data : TrainingRows
+            The rows, in the units that the module is to have.
+        seed : int
+            Seed of the rows drawn. Each use draws by a name of its own (``named_seed(seed, "name")``), so
+            that one more does not change the others, as a generator passed along would.
+        """
+        self.scaler.load_state_dict(data.scaler.state_dict())
+        parts = [part for part in self.modules() if isinstance(part, NetworkPart) and part.linear is not None]
+        if parts:
+            own = named_seed(seed, "pca")
+            start = pca_start(data.choose(PCA_ROWS, own), self.n_components, self.head, seed)
+            for part in parts:
+                part.start_from(start)
+
+    # -- what the estimator calls ------------------------------------------
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the code of each row, without noise: (n, d) -> (n, k)."""
+        return self.encoder(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the row of each code: (n, k) -> (n, d)."""
+        return self.head.mean(self.decoder(z))
+
+    @abc.abstractmethod
+    def sample_prior(self, n_samples: int, generator: torch.Generator, *args: Any, **sampling: Any) -> Tensor:
+        """Draw codes from the prior: (n_samples, k).
+
+        ``sampling`` holds the estimator's parameters that may change after a fit, by their names.
+        """
+
+    # -- what the training loop calls --------------------------------------
+
+    @abc.abstractmethod
+    def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
+        """Yield (player, terms) for a batch x of shape (n, d).
+
+        ``terms["loss"]`` is what that player's parameters minimise; the other terms are recorded. Each is
+        a mean over the batch of sums over features. A module with one player yields once.
+        """
+
+    def players(self) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters of each player; by default one player has all that are not frozen."""
+        return {"autoencoder": [p for p in self.parameters() if p.requires_grad]}
+
+    @property
+    def objective_is_final(self) -> bool:
+        """Whether the objective stays as it is from now on: no weight of it is warming up."""
+        return True
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a CUDA graph can hold a step; False unless a subclass promises it.
+
+        The promise: :meth:`losses` waits for no number from the device, draws from its generator alone, and
+        is the same work in each step once the objective is final.
+        """
+        return False
+
+    def after_step(self) -> None:
+        """Restore what must hold after every step of an optimiser, such as a projection."""
+
+    def before_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:
+        """Look at the training rows of this training, in order, before its first epoch."""
+
+    def before_epoch(self, epoch: int) -> None:
+        """Take the number of the epoch that begins, from 0; later trainings count on."""
+
+    @torch.no_grad()
+    def after_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:
+        """Pass over the training rows, in order, a last time; the codes of some are kept.
+
+        With ``accumulate``, earlier calls on other rows count too.
+        """
+        reservoir = Reservoir(_MAX_CODES, make_generator(0, self.device))
+        for x in batches:
+            z = self.encode(x)
+            self.observe(x, z, accumulate)
+            reservoir.add(z.float())
+        self.codes.store(reservoir.rows())
+
+    def observe(self, x: Tensor, z: Tensor, accumulate: bool) -> None:
+        """Take a batch of the last pass, and its codes, into account."""
+
+    # -- helpers -----------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module is."""
+        return self.scaler.scale.device
+
+    @property
+    def bounded_output(self) -> bool:
+        """Whether decoded rows lie in [0, 1]."""
+        return self.out_activation == "sigmoid"
+
+    @functools.cached_property
+    def row_block(self) -> int:
+        """Number that a batch's rows should be a multiple of, so that a row's result does not depend on them.
+
+        A matrix product rounds otherwise for a few rows than for many: below 4, and below 16 for
+        convolutions.
+        """
+        return 16 if any(isinstance(m, nn.modules.conv._ConvNd) for m in self.modules()) else 4
+
+
+def detached_copy(module: nn.Module, memo: dict[int, Any] | None = None) -> Any:
+    """Copy a module, on its device: no gradients, and tensors that own exactly their numbers.
+
+    ``copy.deepcopy`` does the same in three times the time, most of it for empty dictionaries of hooks.
+    """
+    memo = {} if memo is None else memo  # by identity: what two modules share stays shared
+    if id(module) in memo:
+        return memo[id(module)]
+    new = memo[id(module)] = module.__new__(type(module))
+    for name, value in vars(module).items():
+        if name in ("_parameters", "_buffers"):
+            value = {
+                key: None if tensor is None else _detached_tensor(tensor, memo)
+                for key, tensor in value.items()
+            }
+        elif name == "_modules":
+            value = {key: None if part is None else detached_copy(part, memo) for key, part in value.items()}
+        elif isinstance(value, dict | set | list) and not value:
+            value = copy.copy(value)
+        else:
+            value = copy.deepcopy(value, memo)
+        new.__dict__[name] = value
+    return new
+
+
+def _detached_tensor(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    if id(tensor) not in memo:
+        new = tensor.detach().clone(memory_format=torch.contiguous_format)
+        if isinstance(tensor, nn.Parameter):
+            new = nn.Parameter(new, tensor.requires_grad)
+        memo[id(tensor)] = new
+    return memo[id(tensor)]

@@ -1,0 +1,216 @@
+"""The networks that a module consists of, built from sizes and parameters alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skswae._random import named_seed
+from skswae.modules._initialization import LinearStart
+from skswae.networks import _protocol
+
+
+class NetworkBuilder:
+    """Build the networks of a module; no rows are needed.
+
+    The first weights of a part depend on ``seed`` and the part's name alone, so that the size or the presence
+    of another part does not change them.
+
+    Parameters
+    ----------
+    network : object with build_encoder and build_decoder
+        Description of the networks, such as :class:`~skswae.networks.GatedMLP`.
+    n_features : int
+        d, the number of columns of a row.
+    n_components : int
+        k, the number of columns of a code.
+    out_activation : {"identity", "sigmoid"}, default="identity"
+        Activation of the decoder's output.
+    init : {"pca", "random"}, default="pca"
+        "pca" puts a linear path beside each network, which a later ``initialize`` sets to PCA's solution.
+    seed : int, default=0
+        Seed of the first weights.
+
+    Examples
+    --------
+    >>> from skswae.base import NetworkBuilder
+    >>> from skswae.networks import GatedMLP
+    >>> build = NetworkBuilder(GatedMLP((16,)), n_features=64, n_components=2)
+    >>> build.encoder().linear.weight.shape
+    torch.Size([2, 64])
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        *,
+        n_features: int,
+        n_components: int,
+        out_activation: str = "identity",
+        init: str = "pca",
+        seed: int = 0,
+    ):
+        self.network = network
+        self.n_features = n_features
+        self.n_components = n_components
+        self.out_activation = out_activation
+        self.init = init
+        self.seed = seed
+
+    def encoder(self, part: str = "encoder") -> NetworkPart:
+        """Build a network from rows to codes: (n, d) -> (n, k)."""
+        return self._part(part, "encoder", (self.n_features,), self.n_components, range(self.n_components))
+
+    def gaussian_encoder(self, part: str, n_columns: int | None = None) -> NetworkPart:
+        """Build a network from rows to the mean and the free log-variance of codes: (n, d) -> (n, 2 k).
+
+        With ``n_columns``, of that many first columns of the code.
+        """
+        columns = range(self.n_components)[:n_columns]
+        return self._part(part, "encoder", (self.n_features,), 2 * len(columns), columns)
+
+    def decoder(self, part: str = "decoder") -> NetworkPart:
+        """Build a network from codes to rows before the activation: (n, k) -> (n, d)."""
+        columns = range(self.n_components)
+        return self._part(part, "decoder", (self.n_components,), self.n_features, columns)
+
+    # With two levels, the upper one is the code's first columns, the lower one the rest.
+
+    def joint_encoder(self, part: str, n_upper: int) -> NetworkPart:
+        """Build a network from a row and its upper code to the lower code's Gaussian: (n, 2 n_lower)."""
+        columns = range(n_upper, self.n_components)
+        return self._part(part, "joint_encoder", (self.n_features, n_upper), 2 * len(columns), columns)
+
+    def conditional_prior(self, part: str, n_upper: int) -> NetworkPart:
+        """Build a network from an upper code to the lower code's Gaussian: (n, n_upper) -> (n, 2 n_lower)."""
+        return self._part(part, "conditional_prior", (n_upper,), 2 * (self.n_components - n_upper), ())
+
+    def joint_decoder(self, part: str, n_upper: int) -> NetworkPart:
+        """Build a network from lower and upper codes to rows before the activation: (n, d)."""
+        k = self.n_components
+        columns = [*range(n_upper, k), *range(n_upper)]
+        return self._part(part, "joint_decoder", (k - n_upper, n_upper), self.n_features, columns)
+
+    def critic(self, part: str, layer_sizes: Sequence[int]) -> nn.Module:
+        """Build a network that tells codes from draws of a prior: (n, k) -> (n, 1)."""
+        return _protocol.build_critic(self.n_components, list(layer_sizes), named_seed(self.seed, part))
+
+    def _part(
+        self, part: str, role: str, inputs: tuple[int, ...], n_outputs: int, columns: Sequence[int]
+    ) -> NetworkPart:
+        network = _protocol.build(self.network, role, inputs, n_outputs, named_seed(self.seed, part))
+        return NetworkPart(network, role, inputs, n_outputs, columns, linear=self.init == "pca")
+
+
+class NetworkPart(nn.Module):
+    """One network of a module: ``network(x)``, plus ``linear(x)`` where training starts from PCA.
+
+    x may come in several pieces, of the widths ``inputs``; the linear map takes them side by side. At the
+    start the network's output is zero. A network whose last layer cannot be set to zero gets a trainable
+    factor for each output instead, ``gate``.
+
+    Parameters
+    ----------
+    network : nn.Module
+    role : {"encoder", "joint_encoder", "conditional_prior", "decoder", "joint_decoder"}
+    inputs : tuple of int
+        Widths of the inputs.
+    n_outputs : int
+    columns : sequence of int
+        Columns of the code that the part puts out (encoders) or takes in (decoders), in their order.
+    linear : bool
+        Whether there is a linear path.
+    """
+
+    autocast_dtype: torch.dtype | None = None
+
+    def __init__(
+        self,
+        network: nn.Module,
+        role: str,
+        inputs: tuple[int, ...],
+        n_outputs: int,
+        columns: Sequence[int],
+        *,
+        linear: bool,
+    ):
+        super().__init__()
+        self.network = network
+        self.role = role
+        self.columns = list(columns)
+        self.linear: nn.Linear | None = None
+        self.gate: nn.Parameter | None = None
+        if linear:
+            self.linear = nn.utils.skip_init(
+                nn.Linear, sum(inputs), n_outputs, device="cpu", dtype=torch.float32
+            )
+            nn.init.zeros_(self.linear.weight)
+            nn.init.zeros_(self.linear.bias)
+            if self._output_layer() is None:
+                self.gate = nn.Parameter(torch.zeros(n_outputs, dtype=torch.float32, device="cpu"))
+
+    def _output_layer(self) -> nn.Linear | nn.Conv2d | None:
+        layer = _protocol.output_layer(self.network)
+        # some outputs of an encoder may keep their first weights, which convolutions share between outputs
+        if isinstance(layer, nn.Conv2d) and "encoder" in self.role:
+            return None
+        return layer
+
+    @torch.no_grad()
+    def start_from(self, start: LinearStart) -> None:
+        """Set the linear path to PCA's solution, and the network's output to zero."""
+        if self.linear is None:
+            return
+        weight, bias = torch.zeros_like(self.linear.weight), torch.zeros_like(self.linear.bias)
+        started = torch.ones(len(bias), dtype=torch.bool)
+        if "decoder" in self.role:
+            padded = weight.new_zeros(len(weight), len(self.columns))
+            padded[:, : start.rank] = start.decoder_weight
+            weight.copy_(padded[:, self.columns])
+            bias.copy_(start.decoder_bias)
+        elif "encoder" in self.role:
+            found = [column for column in self.columns if column < start.rank]
+            weight[: len(found), : start.encoder_weight.shape[1]] = start.encoder_weight[found]
+            bias[: len(found)] = start.encoder_bias[found]
+            # components beyond the rank of the data have no PCA start: they keep the network's first output
+            started[len(found) : len(self.columns)] = False
+        self.linear.weight.copy_(weight)
+        self.linear.bias.copy_(bias)
+        layer = self._output_layer()
+        if self.gate is not None:
+            self.gate.copy_(~started)
+        elif layer is not None:
+            for parameter in layer.parameters():
+                parameter[started if len(parameter) == len(started) else slice(None)] = 0.0
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        if self.autocast_dtype is None:
+            out = self.network(*inputs)
+        else:  # no cache: a CUDA graph would keep its first weights
+            with torch.autocast(inputs[0].device.type, self.autocast_dtype, cache_enabled=False):
+                out = self.network(*inputs).float()
+        if self.gate is not None:
+            out = self.gate * out
+        if self.linear is None:
+            return out
+        return self.linear(inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)) + out
+
+
+@contextlib.contextmanager
+def reduced_precision(module: nn.Module, precision: str) -> Iterator[None]:
+    """Within the block, "bf16" computes the networks of the module in bfloat16, and nothing else.
+
+    Their inputs, outputs and weights stay float32; so do linear paths, searches, divergences and losses.
+    """
+    parts = [part for part in module.modules() if isinstance(part, NetworkPart)]
+    for part in parts:
+        part.autocast_dtype = torch.bfloat16 if precision == "bf16" else None
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.autocast_dtype = None

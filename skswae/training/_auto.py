@@ -1,0 +1,51 @@
+"""What "auto" means for a number of rows: epochs, batches, rates and threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from skswae._device import available_threads
+
+_FLOPS_A_THREAD = 4e8  # work of a step that is worth one more thread: some 5 ms of one core
+
+
+@dataclass(frozen=True)
+class AutoSettings:
+    """Resolved ``max_iter``, ``batch_size`` and ``learning_rate_init``.
+
+    Measured on MNIST and on tables: a few thousand steps are enough from PCA's start, and larger batches cost
+    less a row, at a rate that grows with them.
+    """
+
+    n_epochs: int
+    batch_size: int
+    learning_rate: float
+
+    @classmethod
+    def resolve(
+        cls, n_rows: int, *, max_iter: int | str, batch_size: int | str, learning_rate_init: float | str
+    ) -> AutoSettings:
+        """Give each "auto" its value for this number of training rows."""
+        if max_iter == "auto":
+            max_iter = min(40, max(4, round(480_000 / n_rows)))
+        if batch_size == "auto":
+            batch_size = min(256, max(64, n_rows // 200))
+        if learning_rate_init == "auto":
+            learning_rate_init = 1.25e-3 * min(4.0, max(1.0, int(batch_size) / 64))
+        return cls(int(max_iter), int(batch_size), float(learning_rate_init))
+
+
+def n_threads(module: nn.Module, batch_size: int, device: torch.device) -> int | None:
+    """Return as many of torch's threads as a training step has work for; None leaves it to torch.
+
+    A thread too many gains little on an idle machine, and waits for its turn in each of a step's hundred
+    operations on a busy one.
+    """
+    if device.type != "cpu":
+        return None
+    n_weights = sum(parameter.numel() for parameter in module.parameters() if parameter.ndim > 1)
+    flops = 6 * n_weights * batch_size
+    return min(available_threads(), max(1, int(flops // _FLOPS_A_THREAD)))

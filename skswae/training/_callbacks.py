@@ -1,0 +1,190 @@
+"""What happens at the beginning and end of a fit and of its epochs: events, and what listens to them.
+
+The events have the shape of ``sklearn.callback`` in scikit-learn 1.9: a hook at the beginning and at the end
+of the fit and of each task, which is an epoch here, and a hook at the end that returns True to stop.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from skswae._random import derive_seed, make_generator
+from skswae.data._loader import Loader
+from skswae.training._step import Preprocess, TrainableModule, TrainingStep
+
+
+@dataclass
+class Run:
+    """A training as callbacks see it.
+
+    Attributes
+    ----------
+    module : AutoencoderModule
+        The module in training; in evaluation mode at the end of an epoch.
+    step : TrainingStep
+    batch_size : int
+    seed : int
+    callbacks : list of Callback
+        All of this run, in the order in which they are called.
+    epoch : int
+        Number of the epoch that runs or ended last; earlier trainings count.
+    history : list of dict of str to float
+        One record of terms for each complete epoch of this run.
+    stop : bool
+        Whether the run ends after this epoch.
+    restored : bool
+        Whether the module has been put back to an earlier epoch than the optimisers'.
+    """
+
+    module: TrainableModule
+    step: TrainingStep
+    batch_size: int
+    seed: int
+    callbacks: list[Callback] = field(default_factory=list)
+    epoch: int = -1
+    history: list[dict[str, float]] = field(default_factory=list)
+    stop: bool = False
+    restored: bool = False
+    interrupted: bool = False
+    _began: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the epoch began."""
+        return time.perf_counter() - self._began
+
+
+class Callback:
+    """Listen to a training. Every method does nothing unless a subclass writes it."""
+
+    def on_fit_begin(self, run: Run) -> None:
+        """Before the first epoch; ``run.history`` may be filled, to go on from."""
+
+    def on_epoch_begin(self, run: Run) -> None:
+        """Before each epoch."""
+
+    def on_epoch_end(self, run: Run) -> bool | None:
+        """After each complete epoch, whose record is ``run.history[-1]``; True ends the training."""
+
+    def on_fit_end(self, run: Run) -> None:
+        """After the last epoch, also of a training that was interrupted or stopped."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what epochs have changed, for a checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from such a state."""
+
+
+class EarlyStopping(Callback):
+    """Stop when the loss on held-out rows has stopped falling, and put the best epoch back.
+
+    Parameters
+    ----------
+    loader : Loader
+        The held-out rows.
+    preprocess : Preprocess or None
+        Applied to each batch first.
+    patience : float
+        Epochs without a relative gain of ``tol`` after which to stop. Those of an objective that is not final
+        do not count.
+    tol : float
+    """
+
+    def __init__(self, loader: Loader, preprocess: Preprocess | None, patience: float, tol: float):
+        self.loader = loader
+        self.preprocess = preprocess
+        self.patience = patience
+        self.tol = tol
+        self.best = math.inf
+        self.reference = math.inf  # the last loss that was a gain of tol
+        self.best_state: dict[str, Any] = {}
+        self.n_without_gain = 0
+
+    def on_epoch_end(self, run: Run) -> bool:
+        loss = self._evaluate(run)
+        run.history[-1]["validation_loss"] = loss
+        check_finite(run.history[-1], run.epoch)
+        if math.isinf(self.reference) or self.reference - loss > self.tol * abs(self.reference):
+            self.reference, self.n_without_gain = loss, 0
+        elif run.module.objective_is_final:
+            self.n_without_gain += 1
+        if loss < self.best:
+            self.best, self.best_state = loss, snapshot(run.module)
+        return self.n_without_gain >= self.patience
+
+    def on_fit_end(self, run: Run) -> None:
+        # there is none if the user interrupts right after the first epoch
+        if self.best_state:
+            run.module.load_state_dict(self.best_state)
+            run.restored = True
+
+    @torch.no_grad()
+    def _evaluate(self, run: Run) -> float:
+        """Return the first player's loss on the held-out rows."""
+        # the same noise in every epoch: a difference is the model's
+        generator = make_generator(derive_seed(run.seed, 2), run.module.device)
+        total, n_rows = torch.zeros((), dtype=torch.float64, device=generator.device), 0
+        for x in self.loader.in_order(run.batch_size):
+            if self.preprocess is not None:
+                x = self.preprocess(x, generator)
+            _, terms = next(iter(run.module.losses(x, generator)))
+            total += terms["loss"].double() * len(x)
+            n_rows += len(x)
+        return float(total) / n_rows
+
+    def state_dict(self) -> dict[str, Any]:
+        names = ("best", "reference", "best_state", "n_without_gain")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+class EpochLines(Callback):
+    """Print a line after each epoch.
+
+    Parameters
+    ----------
+    name : str
+        What the line begins with.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def on_epoch_end(self, run: Run) -> None:
+        terms = ", ".join(f"{name} = {value:.6g}" for name, value in run.history[-1].items())
+        print(f"[{self.name}] Epoch {run.epoch + 1}, {terms}, {run.seconds:.2f} s")
+
+
+def snapshot(module: TrainableModule) -> dict[str, Any]:
+    """Copy the module's state, on its device."""
+    return {
+        name: value.detach().clone() if isinstance(value, torch.Tensor) else value
+        for name, value in module.state_dict().items()
+    }
+
+
+def check_finite(record: dict[str, float], epoch: int) -> None:
+    """Raise ValueError if a term of an epoch is not finite."""
+    bad = [name for name, value in record.items() if not math.isfinite(value)]
+    if bad:
+        # name the term that caused it rather than the loss that sums it up
+        culprit = next((name for name in bad if name != "loss"), bad[0])
+        raise ValueError(diverged(f"the term {culprit!r} ({record[culprit]})", epoch))
+
+
+def diverged(what: str, epoch: int) -> str:
+    """Return the text of the error of a training that diverged."""
+    return (
+        f"Training diverged: {what} is not finite after epoch {epoch + 1}. Lower learning_rate_init, or "
+        "scale the data (scaling='auto', or a StandardScaler before this step)."
+    )

@@ -1,0 +1,121 @@
+"""The training step as a CUDA graph, which replays its kernels without Python between them.
+
+What has been run: nothing of this file on a card yet (torch 2.13, CPU build). It follows torch's
+documentation: random numbers come from a generator that the graph registers, so that a replay draws what an
+eager step would; rates and Adam's counters are tensors on the device; warm-up steps are steps of the
+training.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skswae.training._step import TrainingStep
+
+MIN_STEPS = 200
+"""Least number of steps to come for which a graph is captured. Not measured: a guess of a capture's cost."""
+
+_EAGER_STEPS = 3  # of each batch size before its graph is captured: what allocates once has done so
+
+
+class GraphedStep(TrainingStep):
+    """A :class:`TrainingStep` on a CUDA device, most of whose updates are replays of one graph a batch size.
+
+    What looks at the batch or draws from other streams, as ``augment`` does, runs before the graph. A step
+    that cannot be captured stays eager, with a warning.
+
+    Parameters
+    ----------
+    module : AutoencoderModule
+    solver : {"adam", "normalized_adam"}
+    capturable : bool
+        False keeps every step eager: for modules that draw from torch's global streams, or that do not
+        promise ``capturable``.
+    """
+
+    def __init__(self, module: Any, solver: str = "adam", *, capturable: bool):
+        super().__init__(module, solver)
+        self._capturable = capturable
+        self._seen: dict[int, int] = {}  # eager steps of the final objective, by rows
+        self._graphs: dict[int, tuple[Tensor, torch.cuda.CUDAGraph]] = {}
+        self._pool: Any = None
+        self._steps_to_come = 0
+
+    def prepare_training(self, preprocess, learning_rate, n_steps, n_steps_to_come=0) -> None:
+        super().prepare_training(preprocess, learning_rate, n_steps, n_steps_to_come)
+        self._steps_to_come = n_steps_to_come
+
+    def end_training(self) -> None:
+        """Let go of the graphs too, and of their memory."""
+        super().end_training()
+        self._seen, self._graphs, self._pool = {}, {}, None
+
+    def update(self, x: Tensor, generator: torch.Generator) -> None:
+        """Replay the graph of the batch's size, or move every player eagerly."""
+        n_rows = len(x)
+        if n_rows not in self._graphs and self._is_worth_a_graph(n_rows):
+            self._capture(x, generator)
+        if n_rows in self._graphs:
+            static, graph = self._graphs[n_rows]
+            static.copy_(x)
+            graph.replay()
+        else:
+            super().update(x, generator)
+            # a weight that is warming up is a number that a graph would keep
+            if self.module.objective_is_final:
+                self._seen[n_rows] = self._seen.get(n_rows, 0) + 1
+        self._steps_to_come -= 1
+
+    def _is_worth_a_graph(self, n_rows: int) -> bool:
+        return (
+            self._capturable
+            and self._seen.get(n_rows, 0) >= _EAGER_STEPS
+            and self._steps_to_come >= MIN_STEPS
+        )
+
+    def _capture(self, x: Tensor, generator: torch.Generator) -> None:
+        """Record an update without doing it."""
+        static, graph = x.clone(), torch.cuda.CUDAGraph()
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        try:
+            graph.register_generator_state(generator)
+            # in the stream that the steps run in, so that gradients meet in it
+            stream = torch.cuda.current_stream(x.device)
+            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+                super().update(static, generator)
+        except Exception as error:  # whatever torch refuses to record
+            self._capturable = False
+            warnings.warn(
+                f"The training step of {type(self.module).__name__} cannot be captured as a CUDA graph, and "
+                f"runs without one, more slowly: {error.__context__ or error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        else:
+            self._graphs[len(x)] = static, graph
+
+
+@contextlib.contextmanager
+def side_stream(device: torch.device) -> Iterator[None]:
+    """Within the block a CUDA device works in a stream of its own, as capturing asks for."""
+    if device.type != "cuda":
+        yield
+        return
+    # one for all fits, for memory is kept by stream
+    stream = _side_streams.setdefault(device, torch.cuda.Stream(device))
+    outside = torch.cuda.current_stream(device)
+    stream.wait_stream(outside)
+    try:
+        with torch.cuda.device(device), torch.cuda.stream(stream):
+            yield
+    finally:
+        outside.wait_stream(stream)
+
+
+_side_streams: dict[torch.device, torch.cuda.Stream] = {}

@@ -1,0 +1,186 @@
+"""One update of all players from one batch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from skswae.training._optimizers import make_optimizer, one_cycle, set_rate
+
+
+class TrainableModule(Protocol):
+    """What the loop and the step ask of a module; :class:`~skswae.base.AutoencoderModule` has all of it."""
+
+    learning_rates: dict[str, float]
+
+    @property
+    def objective_is_final(self) -> bool: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, dict[str, Tensor]]]: ...
+
+    def players(self) -> dict[str, list[nn.Parameter]]: ...
+
+    def after_step(self) -> None: ...
+
+    def before_epoch(self, epoch: int) -> None: ...
+
+    def train(self, mode: bool = True) -> Any: ...
+
+    def eval(self) -> Any: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+    def named_parameters(self) -> Iterable[tuple[str, nn.Parameter]]: ...
+
+    def named_buffers(self) -> Iterable[tuple[str, Tensor]]: ...
+
+
+class Preprocess(Protocol):
+    """What is done to a batch first; ``is_random`` if it may draw numbers, or look at the batch."""
+
+    is_random: bool
+
+    def __call__(self, raw: Tensor, generator: torch.Generator) -> Tensor: ...
+
+
+class TrainingStep:
+    """Forward, backward, reduce and update for each player in turn, and the means of their terms.
+
+    Parameters
+    ----------
+    module : TrainableModule
+    solver : {"adam", "normalized_adam"}
+        See :mod:`skswae.training._optimizers`.
+    """
+
+    def __init__(self, module: TrainableModule, solver: str = "adam"):
+        self.module = module
+        self.solver = solver
+        self.players = module.players()
+        self.optimizers = {name: make_optimizer(solver, p) for name, p in self.players.items()}
+        self.schedulers: dict[str, torch.optim.lr_scheduler.OneCycleLR] = {}
+        self.preprocess: Preprocess | None = None
+        self._names: list[str] = []
+        self._total: Tensor | None = None  # of each term, over rows
+        self._n_rows = 0
+
+    def prepare_training(
+        self,
+        preprocess: Preprocess | None,
+        learning_rate: float,
+        n_steps: int | None,
+        n_steps_to_come: int = 0,
+    ) -> None:
+        """Begin a course of rates.
+
+        Parameters
+        ----------
+        preprocess : Preprocess or None
+            Applied to each batch first.
+        learning_rate : float
+            The constant rate, or the peak of the cycle, of each player without one of its own in
+            ``module.learning_rates``.
+        n_steps : int or None
+            Steps of one cycle of the rate; None keeps the rate constant.
+        n_steps_to_come : int
+            Steps that are to follow, with which preparations must pay.
+        """
+        self.preprocess = preprocess
+        self.schedulers = {}
+        for name, optimizer in self.optimizers.items():
+            rate = self.module.learning_rates.get(name, learning_rate)
+            if n_steps is None:
+                set_rate(optimizer, rate)
+            else:
+                self.schedulers[name] = one_cycle(optimizer, rate, n_steps)
+
+    def begin_epoch(self) -> None:
+        """Set the sums to zero."""
+        if self._total is not None:
+            self._total.zero_()
+        self._n_rows = 0
+
+    def __call__(self, raw: Tensor, generator: torch.Generator) -> None:
+        """Update from one batch, without waiting for the device."""
+        x = raw if self.preprocess is None else self.preprocess(raw, generator)
+        self.update(x, generator)
+        for scheduler in self.schedulers.values():
+            scheduler.step()
+        self._n_rows += len(x)
+
+    def end_epoch(self) -> dict[str, float]:
+        """Return the means over rows of all players' terms; the first player's under their own names."""
+        assert self._total is not None
+        return dict(zip(self._names, (self._total / self._n_rows).tolist()))
+
+    def update(self, x: Tensor, generator: torch.Generator) -> None:
+        """Move every player once: what a CUDA graph records."""
+        values = []
+        for player, terms in self.module.losses(x, generator):
+            optimizer = self.optimizers[player]
+            optimizer.zero_grad(set_to_none=True)
+            terms["loss"].backward(inputs=self.players[player])
+            self.reduce(self.players[player])
+            optimizer.step()
+            self.module.after_step()
+            values.append((player, {name: value.detach() for name, value in terms.items()}))
+        total = torch.stack([v for _, terms in values for v in terms.values()]).double() * len(x)
+        if self._total is None:
+            first = next(iter(self.players))
+            self._names = [("" if p == first else f"{p}_") + n for p, terms in values for n in terms]
+            self._total = total
+        else:
+            self._total.add_(total)
+
+    def reduce(self, parameters: list[nn.Parameter]) -> None:
+        """Average the gradients over processes: the place for it. On one process there is nothing to do."""
+
+    def end_training(self) -> None:
+        """Let go of the training rows, the gradients and the course of rates."""
+        self.preprocess, self.schedulers = None, {}
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+
+    # -- state ---------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a step on another copy of the module goes on from."""
+        return {
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "steps": {name: scheduler.last_epoch for name, scheduler in self.schedulers.items()},
+            "rates": {name: float(o.param_groups[0]["lr"]) for name, o in self.optimizers.items()},
+        }
+
+    def load_optimizers(self, state: dict[str, Any]) -> None:
+        """Take the optimisers' moments from another step's :meth:`state_dict`, and keep their options."""
+        for name, optimizer in self.optimizers.items():
+            saved = state["optimizers"][name]
+            # of other sizes if parameters were frozen or freed in between: then it starts anew
+            if _sizes(saved) != _sizes(optimizer.state_dict()):
+                continue
+            own = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+            # a copy: load_state_dict keeps the tensors, which the other step may still need
+            optimizer.load_state_dict(copy.deepcopy(saved))
+            for group, options in zip(optimizer.param_groups, own):
+                group.update(options)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another step stood, in the course of rates that :meth:`prepare_training` began."""
+        self.load_optimizers(state)
+        for name, optimizer in self.optimizers.items():
+            set_rate(optimizer, state["rates"][name])
+        for name, scheduler in self.schedulers.items():
+            scheduler.last_epoch = state["steps"][name]
+
+
+def _sizes(state: dict[str, Any]) -> list[int]:
+    return [len(group["params"]) for group in state["param_groups"]]
