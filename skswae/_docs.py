@@ -89,12 +89,24 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
     Their names, if X has names that are all strings.
 """
 
+LIKELIHOOD_PARAMETERS = """\
+likelihood : {"auto", "bernoulli", "gaussian", "discretized_logistic"}, default="auto"
+    p(x | z). "bernoulli" is for zeros and ones (values between count as probabilities), "gaussian" for
+    anything, "discretized_logistic" for numbers in [0, 1] on a grid, such as grey levels. "auto" is
+    "bernoulli" for data of zeros and ones alone, else "gaussian".
+likelihood_scale : {"shared", "per_feature"}, default="shared"
+    Whether the learned scale of the last two is one number, or one for each feature.
+n_bins : int, default=256
+    Grey levels L of "discretized_logistic": the data are j / (L - 1) or (j + 1/2) / L.
+"""
+
 
 def fill_in(doc: str) -> str:
     """Put the shared text in the place of its markers, indented as they are."""
     for marker, text in (
         ("{shared parameters}", SHARED_PARAMETERS),
         ("{shared attributes}", SHARED_ATTRIBUTES),
+        ("{likelihood parameters}", LIKELIHOOD_PARAMETERS),
     ):
         doc = re.sub(
             rf"^( *){re.escape(marker)}\n",

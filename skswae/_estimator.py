@@ -20,6 +20,7 @@ from torch import Tensor
 from skswae import _docs, _fit, _inference
 from skswae._device import arithmetic, as_array, resolve_device
 from skswae._random import draw_seed, make_generator
+from skswae._validation import validate_rows
 from skswae.data import ArrayData, DataSource
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import NetworkBuilder
@@ -130,6 +131,16 @@ class BaseAutoencoder(
     @abc.abstractmethod
     def _build_module(self, build: NetworkBuilder) -> AutoencoderModule:
         """Build a new module from ``build`` and the parameters, which it gets by keyword."""
+
+    def _own_parameters(self) -> dict[str, Any]:
+        """Return the class's own parameters, by the names by which its module takes them.
+
+        What the data have resolved, an attribute with the name and an underscore, takes the parameter's place.
+        Parameters of sampling are left out.
+        """
+        shared = {*inspect.signature(BaseAutoencoder).parameters, *self._sampling_parameters}
+        own = {name: value for name, value in self.get_params(deep=False).items() if name not in shared}
+        return {name: vars(self).get(f"{name}_", value) for name, value in own.items()}
 
     def _check_parameters(self) -> None:
         """Check parameters against each other; the data are not known yet."""
@@ -396,7 +407,7 @@ class BaseAutoencoder(
 
     def _validate_rows(self, X) -> DataSource:
         check_is_fitted(self)
-        return _fit.validate_rows(self, X, reset=False)
+        return validate_rows(self, X, reset=False)
 
     def _apply(
         self,
@@ -416,8 +427,6 @@ class BaseAutoencoder(
         self.module_.eval()
         if dtype == torch.float32:
             return self.module_
-        if not hasattr(self, "_float64_copy"):
-            self._float64_copy = _inference.Float64Copy()
         return self._float64_copy.of(self.module_)
 
     # ------------------------------------------------------------------
@@ -463,6 +472,11 @@ class BaseAutoencoder(
         if module is not None and module.device.type != "cpu":
             state["module_"] = detached_copy(module).to("cpu")
         return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "module_" in state:
+            self._float64_copy = _inference.Float64Copy()
 
 
 def shared_parameters(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -127,4 +127,4 @@ class AETransformer(ReconstructionMixin, BaseAutoencoder):
         self.reconstruction = reconstruction
 
     def _build_module(self, build: NetworkBuilder) -> AEModule:
-        return AEModule(build, reconstruction=self.reconstruction)
+        return AEModule(build, **self._own_parameters())

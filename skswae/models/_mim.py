@@ -14,11 +14,12 @@ from torch import Tensor
 
 from skswae._estimator import shared_parameters
 from skswae._random import make_generator
-from skswae.models._latent_variable import BaseLatentVariableModel, MixtureOfPosteriorsModule
+from skswae.models._latent_variable import BaseLatentVariableModel
 from skswae.models._mixins import PseudoInputMixin
 from skswae.modules._base import Terms
 from skswae.modules._builder import NetworkBuilder
 from skswae.modules._heads import Bernoulli
+from skswae.modules._latent_variable import MixtureOfPosteriorsModule
 from skswae.modules._reservoir import Reservoir
 
 # ---------------------------------------------------------------------------
@@ -189,14 +190,7 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         Epochs in which the weight b of log p(z2) and of the encoder's terms rises to 1, by equal steps; draws
          from the prior count only after it, and ``early_stopping`` waits for it. The public code has
         100 of up to 2,000.
-    likelihood : {"auto", "bernoulli", "gaussian", "discretized_logistic"}, default="auto"
-        p(x | z). "bernoulli" is for zeros and ones (values between count as probabilities), "gaussian" for
-        anything, "discretized_logistic" for numbers in [0, 1] on a grid, such as grey levels. "auto" is
-        "bernoulli" for data of zeros and ones alone, else "gaussian".
-    likelihood_scale : {"shared", "per_feature"}, default="shared"
-        Whether the learned scale of the last two is one number, or one for each feature.
-    n_bins : int, default=256
-        Grey levels L of "discretized_logistic": the data are j / (L - 1) or (j + 1/2) / L.
+    {likelihood parameters}
     posterior_scale_floor : float, default=0.05
         Smallest standard deviation of q(z2 | x), q(z1 | x, z2) and p(z1 | z2), above 0, in units of the code;
         the largest is exp(4) times that. The objective has no entropy of q: posteriors narrow to this
@@ -298,12 +292,7 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         self.posterior_scale_floor = posterior_scale_floor
 
     def _build_module(self, build: NetworkBuilder) -> MIMModule:
-        return MIMModule(
-            build,
-            sampling=self.sampling,
-            n_pseudo_inputs=self.n_pseudo_inputs_,
-            **self._module_parameters(),
-        )
+        return MIMModule(build, **self._own_parameters())
 
     def _check_fitted(self, module: Any) -> None:
         explained, explained_linearly = float(module.explained), float(module.explained_linearly)

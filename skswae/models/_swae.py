@@ -374,16 +374,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         self.prior_scale = prior_scale
 
     def _build_module(self, build: NetworkBuilder) -> SWAEModule:
-        return SWAEModule(
-            build,
-            n_pseudo_inputs=self.n_pseudo_inputs_,
-            beta=self.beta,
-            alpha=self.alpha,
-            assignment_space=self.assignment_space,
-            metric=self.metric,
-            reconstruction=self.reconstruction,
-            prior_scale_floor=self.prior_scale_floor,
-        )
+        return SWAEModule(build, **self._own_parameters())
 
     @property
     def pseudo_input_weights_(self) -> np.ndarray:

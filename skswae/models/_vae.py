@@ -10,10 +10,11 @@ from torch import Tensor
 
 from skswae._estimator import shared_parameters
 from skswae._random import normal_like
-from skswae.models._latent_variable import BaseELBOModel, LatentVariableModule, negative_elbo
+from skswae.models._latent_variable import BaseELBOModel
 from skswae.modules._base import Terms
 from skswae.modules._builder import NetworkBuilder
 from skswae.modules._distributions import kl_to_standard_normal, sample_gaussian
+from skswae.modules._latent_variable import LatentVariableModule, negative_elbo
 
 
 class VAEModule(LatentVariableModule):
@@ -62,14 +63,7 @@ class VAETransformer(BaseELBOModel):
         w, at least 0. 1 is the bound; more makes the beta-VAE [2]_.
     warmup : int, default=0
         Epochs in which that weight rises to its full value by equal steps; ``early_stopping`` waits for them.
-    likelihood : {"auto", "bernoulli", "gaussian", "discretized_logistic"}, default="auto"
-        p(x | z). "bernoulli" is for zeros and ones (values between count as probabilities), "gaussian" for
-        anything, "discretized_logistic" for numbers in [0, 1] on a grid, such as grey levels. "auto" is
-        "bernoulli" for data of zeros and ones alone, else "gaussian".
-    likelihood_scale : {"shared", "per_feature"}, default="shared"
-        Whether the learned scale of the last two is one number, or one for each feature.
-    n_bins : int, default=256
-        Grey levels L of "discretized_logistic": the data are j / (L - 1) or (j + 1/2) / L.
+    {likelihood parameters}
     posterior_scale_floor : float, default=0.1
         Smallest standard deviation of q(z | x), at least 0, in units of the code; the largest is exp(4) times
         that, and at least exp(1). 0 leaves it free. About 0.05 is the public code's of VampPrior and SWAE.
@@ -155,4 +149,4 @@ class VAETransformer(BaseELBOModel):
         self.posterior_scale_floor = posterior_scale_floor
 
     def _build_module(self, build: NetworkBuilder) -> VAEModule:
-        return VAEModule(build, **self._module_parameters())
+        return VAEModule(build, **self._own_parameters())

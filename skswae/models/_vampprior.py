@@ -11,10 +11,11 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
 from skswae._estimator import shared_parameters
-from skswae.models._latent_variable import BaseELBOModel, MixtureOfPosteriorsModule, negative_elbo
+from skswae.models._latent_variable import BaseELBOModel
 from skswae.models._mixins import PseudoInputMixin
 from skswae.modules._base import Terms
 from skswae.modules._builder import NetworkBuilder
+from skswae.modules._latent_variable import MixtureOfPosteriorsModule, negative_elbo
 
 
 class VampPriorModule(MixtureOfPosteriorsModule):
@@ -66,14 +67,7 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
     warmup : int, default=0
         Epochs in which that weight rises to its full value by equal steps; ``early_stopping`` waits for them.
         The public code has 100 of up to 2,000.
-    likelihood : {"auto", "bernoulli", "gaussian", "discretized_logistic"}, default="auto"
-        p(x | z). "bernoulli" is for zeros and ones (values between count as probabilities), "gaussian" for
-        anything, "discretized_logistic" for numbers in [0, 1] on a grid, such as grey levels. "auto" is
-        "bernoulli" for data of zeros and ones alone, else "gaussian".
-    likelihood_scale : {"shared", "per_feature"}, default="shared"
-        Whether the learned scale of the last two is one number, or one for each feature.
-    n_bins : int, default=256
-        Grey levels L of "discretized_logistic": the data are j / (L - 1) or (j + 1/2) / L.
+    {likelihood parameters}
     posterior_scale_floor : float, default=0.05
         Smallest standard deviation of q(z2 | x), q(z1 | x, z2) and p(z1 | z2), at least 0, in units of the
         code; the largest is exp(4) times that. About 0.05 is the public code's; 0 leaves it free.
@@ -172,4 +166,4 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         self.posterior_scale_floor = posterior_scale_floor
 
     def _build_module(self, build: NetworkBuilder) -> VampPriorModule:
-        return VampPriorModule(build, n_pseudo_inputs=self.n_pseudo_inputs_, **self._module_parameters())
+        return VampPriorModule(build, **self._own_parameters())

@@ -18,7 +18,7 @@ from skswae.modules import _divergences
 from skswae.modules._base import AutoencoderModule, Terms
 from skswae.modules._builder import NetworkBuilder
 from skswae.modules._heads import reconstruction_head
-from skswae.networks._protocol import check_sizes
+from skswae.networks._layers import check_sizes
 
 # ---------------------------------------------------------------------------
 # The mathematics; the other divergences are in skswae/modules/_divergences.py
@@ -367,20 +367,7 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         self.reconstruction = reconstruction
 
     def _build_module(self, build: NetworkBuilder) -> WAEModule:
-        return WAEModule(
-            build,
-            divergence=self.divergence,
-            divergence_weight=self.divergence_weight,
-            kernel=self.kernel,
-            kernel_scales=self.kernel_scales,
-            n_projections=self.n_projections,
-            sinkhorn_epsilon=self.sinkhorn_epsilon,
-            critic_layer_sizes=self.critic_layer_sizes,
-            critic_learning_rate_init=self.critic_learning_rate_init,
-            critic_penalty=self.critic_penalty,
-            input_noise=self.input_noise,
-            reconstruction=self.reconstruction,
-        )
+        return WAEModule(build, **self._own_parameters())
 
     @property
     def divergence_weight_(self) -> float:

@@ -46,12 +46,5 @@ The gated blocks are those of VampPrior (Tomczak & Welling, AISTATS 2018), which
 
 from skswae.networks._dcgan import DCGANNet
 from skswae.networks._gated import GatedConvNet, GatedMLP
-from skswae.networks._protocol import (  # noqa: F401
-    build,
-    build_critic,
-    check_network,
-    check_sizes,
-    draws_from_global_streams,
-)
 
 __all__ = ["DCGANNet", "GatedConvNet", "GatedMLP"]

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from skswae._random import forked_rng, initialized_from, make_generator
 from skswae.networks._gated import GatedMLP
 from skswae.networks._layers import GatedLinear, Joined, Linear, gated_layers
-from skswae.networks._layers import check_sizes as check_sizes
 
 
 def check_network(network: Any) -> Any:

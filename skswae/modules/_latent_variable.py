@@ -1,0 +1,312 @@
+"""Latent-variable models: what VAE, VampPrior and MIM share.
+
+A model is p(x, z) = p(x | z) p(z) with an approximate posterior q(z | x), on one level z, or on two,
+
+    p(x, z1, z2) = p(x | z1, z2) p(z1 | z2) p(z2),    q(z1, z2 | x) = q(z1 | x, z2) q(z2 | x),
+
+with Gaussian q and p(z1 | z2). The code of a row is (z2, z1), the means of its posterior: first the upper
+level, then the lower.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skswae._random import make_generator, named_seed, normal_like
+from skswae.data._scaler import TrainingRows
+from skswae.modules import _distributions
+from skswae.modules._base import AutoencoderModule, Terms
+from skswae.modules._builder import NetworkBuilder
+from skswae.modules._heads import Likelihood, likelihood_head
+from skswae.modules._pseudo_inputs import PseudoInputs
+
+_NUMBERS = 2**22  # a bound on the larger tensors of the importance-sampled likelihood
+
+
+class LatentVariableModule(AutoencoderModule):
+    """Posterior, prior and likelihood; a subclass writes its objective and the prior of the upper level.
+
+    Parameters
+    ----------
+    build : NetworkBuilder
+    n_upper : int
+        Components of the upper level; all of them make a model of one level.
+    likelihood : {"bernoulli", "gaussian", "discretized_logistic"}
+        p(x | z), which is the module's head.
+    likelihood_scale, n_bins, warmup
+        As the parameters of :class:`VAETransformer`.
+    posterior_scale_floor : float
+        Smallest standard deviation of q(z | x) and p(z1 | z2); 0 leaves it free.
+    """
+
+    head: Likelihood
+    # lowest upper end of the log-variances' range: -inf where the prior, and with it the unit, is learned
+    least_ceiling = -math.inf
+
+    def __init__(
+        self,
+        build: NetworkBuilder,
+        *,
+        n_upper: int,
+        likelihood: str,
+        likelihood_scale: str,
+        n_bins: int,
+        posterior_scale_floor: float,
+        warmup: int,
+    ):
+        two_levels = n_upper < build.n_components
+        super().__init__(
+            build,
+            head=likelihood_head(
+                likelihood,
+                n_features=build.n_features,
+                out_activation=build.out_activation,
+                likelihood_scale=likelihood_scale,
+                n_bins=n_bins,
+            ),
+            encoder=build.gaussian_encoder("encoder", n_upper),
+            decoder=build.joint_decoder("decoder", n_upper) if two_levels else None,
+        )
+        self.n_upper = n_upper
+        self.two_levels = two_levels
+        self.posterior_scale_floor = posterior_scale_floor
+        self.warmup = warmup
+        self.epoch = 0
+        if two_levels:
+            self.lower_encoder = build.joint_encoder("lower_encoder", n_upper)
+            self.lower_prior = build.conditional_prior("lower_prior", n_upper)
+
+    @torch.no_grad()
+    def initialize(self, data: TrainingRows, seed: int) -> None:
+        super().initialize(data, seed)
+        own = named_seed(seed, "likelihood")
+        x = data.choose(1000, own)
+        self.eval()
+        # the best scale for drawn codes, not for the means alone, which may leave no error at all
+        z, _ = self.draw_posterior(x, make_generator(own))
+        errors = (x - self.decode(z)).square().mean(dim=0)
+        self.train()
+        # networks that were not started at PCA explain less than the mean does, at first
+        variances = x.var(dim=0, correction=0)
+        self.head.initialize(torch.minimum(errors, variances), variances)
+
+    # -- distributions -----------------------------------------------------
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z2 | x), or of q(z | x) with one level: (n, n_upper) each."""
+        return self._gaussian(self.encoder(x))
+
+    def lower_posterior(self, x: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z1 | x, z2): (n, n_lower) each."""
+        return self._gaussian(self.lower_encoder(x, z2))
+
+    def draw_posterior(
+        self, x: Tensor, generator: torch.Generator, upper: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """z ~ q(z | x), differentiable, and log q(z | x): (n, k), (n,).
+
+        ``upper`` is :meth:`posterior` of x where it is known.
+        """
+        mean, log_variance = self.posterior(x) if upper is None else upper
+        z = _distributions.sample_gaussian(mean, log_variance, normal_like(mean, generator))
+        log_q = _distributions.gaussian_log_prob(z, mean, log_variance)
+        if self.two_levels:
+            mean, log_variance = self.lower_posterior(x, z)
+            z1 = _distributions.sample_gaussian(mean, log_variance, normal_like(mean, generator))
+            log_q = log_q + _distributions.gaussian_log_prob(z1, mean, log_variance)
+            z = torch.cat([z, z1], dim=1)
+        return z, log_q
+
+    def posterior_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """log q(z | x) at given codes: (n, d), (n, k) -> (n,)."""
+        z2, z1 = self.levels(z)
+        log_q = _distributions.gaussian_log_prob(z2, *self.posterior(x))
+        if self.two_levels:
+            log_q = log_q + _distributions.gaussian_log_prob(z1, *self.lower_posterior(x, z2))
+        return log_q
+
+    def upper_prior_parameters(self) -> tuple[Tensor, ...]:
+        """What log p(z2) needs beside z2, to be computed once for many codes."""
+        return ()
+
+    def upper_prior_log_prob(self, z2: Tensor, *parameters: Tensor) -> Tensor:
+        """log p(z2), given :meth:`upper_prior_parameters` or nothing: (n, n_upper) -> (n,)."""
+        return _distributions.standard_normal_log_prob(z2)
+
+    def lower_prior_log_prob(self, z: Tensor) -> Tensor:
+        """log p(z1 | z2), 0 with one level: (n, k) -> (n,)."""
+        z2, z1 = self.levels(z)
+        if not self.two_levels:
+            return z2.new_zeros(len(z2))
+        return _distributions.gaussian_log_prob(z1, *self._gaussian(self.lower_prior(z2)))
+
+    def prior_log_prob(self, z: Tensor, *parameters: Tensor) -> Tensor:
+        """log p(z), as :meth:`upper_prior_log_prob`: (n, k) -> (n,)."""
+        return self.upper_prior_log_prob(self.levels(z)[0], *parameters) + self.lower_prior_log_prob(z)
+
+    def draw_upper_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
+        """z2 ~ p(z2), differentiable in what the prior has learned: (n_samples, n_upper)."""
+        shape = n_samples, self.n_upper
+        return torch.randn(shape, dtype=torch.float32, device=self.device, generator=generator)
+
+    def draw_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
+        """z ~ p(z), differentiable: (n_samples, k)."""
+        z2 = self.draw_upper_prior(n_samples, generator, *parameters)
+        if not self.two_levels:
+            return z2
+        mean, log_variance = self._gaussian(self.lower_prior(z2))
+        z1 = _distributions.sample_gaussian(mean, log_variance, normal_like(mean, generator))
+        return torch.cat([z2, z1], dim=1)
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x | z): (n, d), (n, k) -> (n,)."""
+        return self.head.log_prob(x, self.raw_output(z))
+
+    # -- what AutoencoderModule asks for -------------------------------------
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The posterior's means, of the lower level at the mean of the upper: (n, d) -> (n, k)."""
+        z, _ = self.posterior(x)
+        if self.two_levels:
+            z1, _ = self.lower_posterior(x, z)
+            z = torch.cat([z, z1], dim=1)
+        return z
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.head.mean(self.raw_output(z))
+
+    @torch.no_grad()
+    def sample_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        return self.draw_prior(n_samples, generator)
+
+    def before_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    @property
+    def capturable(self) -> bool:
+        return True
+
+    @property
+    def objective_is_final(self) -> bool:
+        return self.epoch >= self.warmup
+
+    # -- helpers -------------------------------------------------------------
+
+    def warmth(self) -> float:
+        """How much of its weight the prior has: it rises to 1 in training, and is 1 otherwise."""
+        if not self.training or self.objective_is_final:
+            return 1.0
+        return (self.epoch + 1) / (self.warmup + 1)
+
+    def raw_output(self, z: Tensor) -> Tensor:
+        """Return the decoder's output before its activation: (n, k) -> (n, d)."""
+        if not self.two_levels:
+            return self.decoder(z)
+        z2, z1 = self.levels(z)
+        return self.decoder(z1, z2)
+
+    def levels(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """(z2, z1) of a code; z1 has no columns with one level."""
+        return z[:, : self.n_upper], z[:, self.n_upper :]
+
+    def _gaussian(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        mean, free = h.chunk(2, dim=1)
+        return mean, _distributions.bounded_log_variance(free, self.posterior_scale_floor, self.least_ceiling)
+
+    def importance_log_likelihood(self, x: Tensor, n_samples: int, generator: torch.Generator) -> Tensor:
+        """log of 1/S sum_s p(x, z_s) / q(z_s | x) with z_s ~ q(z | x), of each row: (n, d) -> (n,).
+
+        It never falls in expectation as S grows, from the ELBO at S = 1 to log p(x).
+
+        References
+        ----------
+        Y. Burda, R. Grosse, R. Salakhutdinov. Importance Weighted Autoencoders. ICLR 2016.
+        """
+        found = x.new_full((len(x),), -torch.inf)
+        upper, prior = self.posterior(x), self.upper_prior_parameters()
+        # numbers a draw: of the decoded row, and of the differences from a mixture's means
+        width = max([x.shape[1], *(parameter.numel() for parameter in prior)])
+        at_once = max(1, _NUMBERS // (width * len(x)))
+        for start in range(0, n_samples, at_once):
+            size = min(at_once, n_samples - start)
+            repeated = x.repeat_interleave(size, dim=0)  # (n size, d)
+            mean, log_variance = (part.repeat_interleave(size, dim=0) for part in upper)
+            z, log_q = self.draw_posterior(repeated, generator, (mean, log_variance))
+            log_weight = self.log_likelihood(repeated, z) + self.prior_log_prob(z, *prior) - log_q
+            found = torch.logaddexp(found, log_weight.reshape(len(x), size).logsumexp(dim=1))
+        return found - math.log(n_samples)
+
+
+class MixtureOfPosteriorsModule(LatentVariableModule):
+    """p(z2) = 1/K sum_k q(z2 | u_k) over learned pseudo-inputs u_k (Tomczak & Welling 2018, equation 9).
+
+    Parameters
+    ----------
+    build : NetworkBuilder
+    n_pseudo_inputs : int
+        K; they start as that many training rows.
+    **parameters
+        As :class:`LatentVariableModule`, without ``n_upper``.
+
+    Attributes
+    ----------
+    pseudo_inputs : PseudoInputs
+    """
+
+    def __init__(self, build: NetworkBuilder, *, n_pseudo_inputs: int, **parameters: Any):
+        super().__init__(build, n_upper=max(1, build.n_components // 2), **parameters)
+        self.pseudo_inputs = PseudoInputs(n_pseudo_inputs, build.n_features)
+
+    @torch.no_grad()
+    def initialize(self, data: TrainingRows, seed: int) -> None:
+        super().initialize(data, seed)
+        chosen = data.choose(len(self.pseudo_inputs.rows), named_seed(seed, "pseudo_inputs"))
+        self.pseudo_inputs.initialize(chosen)
+
+    def upper_prior_parameters(self) -> tuple[Tensor, ...]:
+        return self.posterior(self.pseudo_inputs.rows)
+
+    def upper_prior_log_prob(self, z2: Tensor, *parameters: Tensor) -> Tensor:
+        return _distributions.mixture_log_prob(z2, *(parameters or self.upper_prior_parameters()))
+
+    def draw_upper_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
+        mean, log_variance = parameters or self.upper_prior_parameters()
+        chosen = torch.randint(len(mean), (n_samples,), device=mean.device, generator=generator)
+        mean, log_variance = mean[chosen], log_variance[chosen]
+        return _distributions.sample_gaussian(mean, log_variance, normal_like(mean, generator))
+
+    def before_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:
+        self.pseudo_inputs.widen(batches)
+
+    def after_step(self) -> None:
+        self.pseudo_inputs.project()
+
+
+def negative_elbo(log_likelihood: Tensor, kl: Tensor, kl_weight: float) -> Terms:
+    """Minus the evidence lower bound on a batch: 1/N sum_n -log p(x_n | z_n) + w KL_n.
+
+    Parameters
+    ----------
+    log_likelihood : Tensor of shape (n,)
+        log p(x_n | z_n) with z_n ~ q(z | x_n).
+    kl : Tensor of shape (n,)
+        KL(q(z | x_n) || p(z)), or its estimate log q(z_n | x_n) - log p(z_n).
+    kl_weight : float of at least 0
+        1 is the bound; others make a beta-VAE.
+
+    Returns
+    -------
+    terms : dict of 0-d tensors
+        "loss", and its terms unweighted: "reconstruction_loss" and "kl_divergence".
+    """
+    reconstruction_loss, divergence = -log_likelihood.mean(), kl.mean()
+    return {
+        "loss": reconstruction_loss + kl_weight * divergence,
+        "reconstruction_loss": reconstruction_loss,
+        "kl_divergence": divergence,
+    }

@@ -1,0 +1,115 @@
+"""Pseudo-inputs and the reconstruction's cost, of every model that has them."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist
+
+from skswae import AETransformer, MIMTransformer, SWAETransformer, VampPriorTransformer, WAETransformer
+
+from ..estimators import cheap
+from .tools import refused
+
+each = pytest.mark.parametrize("Estimator", [SWAETransformer, VampPriorTransformer, MIMTransformer])
+STILL = {"max_iter": 1, "learning_rate_init": 1e-12}
+
+
+@each
+def test_pseudo_inputs_start_as_different_training_rows(Estimator, digits, iris):
+    """They are given in the units of the data; another seed chooses others."""
+    X = digits[0]
+    model = cheap(Estimator, n_pseudo_inputs=40, **STILL).fit(X)
+    distance = cdist(model.pseudo_inputs_, X)
+    assert distance.min(axis=1).max() < 1e-5
+    assert len(np.unique(distance.argmin(axis=1))) == 40
+    other = cheap(Estimator, n_pseudo_inputs=40, random_state=1, **STILL).fit(X)
+    assert not np.array_equal(model.pseudo_inputs_, other.pseudo_inputs_)
+    for X in (iris + 1e7, 1e-6 * iris):
+        model = cheap(Estimator, n_pseudo_inputs=10, **STILL).fit(X)
+        assert model.scale_ != 1
+        assert model.pseudo_inputs_.dtype == np.float64
+        assert cdist(model.pseudo_inputs_, X).min(axis=1).max() < 1e-5 * np.ptp(X) + 1e-15 * np.abs(X).max()
+
+
+@each
+def test_number_of_pseudo_inputs(Estimator, iris):
+    few = cheap(Estimator, n_pseudo_inputs=7, warm_start=True).fit(iris)
+    assert few.n_pseudo_inputs_ == few.n_pseudo_inputs == 7
+    assert few.pseudo_inputs_.shape == (7, 4)
+    with pytest.raises(ValueError, match="'n_pseudo_inputs' parameter must stay 7"):
+        few.set_params(n_pseudo_inputs=8).fit(iris)
+    assert few.n_iter_ == 3
+    every = cheap(Estimator, n_pseudo_inputs=10**6, **STILL).fit(iris)  # all rows, each once
+    np.testing.assert_allclose(np.sort(every.pseudo_inputs_, axis=0), np.sort(iris, axis=0), atol=1e-5)
+    every.set_params(early_stopping=True, validation_fraction=0.2)
+    assert every.fit(iris).n_pseudo_inputs_ == 120
+    one = cheap(Estimator, n_pseudo_inputs=1).fit(iris)
+    assert one.sample(3, random_state=0).shape == (3, 4)
+
+
+def test_the_default_number_of_pseudo_inputs(iris, digits):
+    assert cheap(SWAETransformer).fit(iris).n_pseudo_inputs_ == 150 // 6
+    assert cheap(SWAETransformer).fit(iris[:2]).n_pseudo_inputs_ == 1
+    assert cheap(VampPriorTransformer).fit(iris[:20]).n_pseudo_inputs_ == 20
+    wide = np.tile(digits[0][:, 20:24], (11, 1))
+    assert cheap(SWAETransformer, max_iter=1).fit(wide).n_pseudo_inputs_ == 500
+    assert cheap(VampPriorTransformer, max_iter=1).fit(wide[:600]).n_pseudo_inputs_ == 500
+
+
+@each
+def test_pseudo_inputs_at_the_ends_of_the_range_move(Estimator, digits):
+    """They are projected after each step, not squashed within it: many numbers lie at the ends."""
+    X = digits[0]
+    options = {"n_pseudo_inputs": 20, "learning_rate_init": 1e-2}
+    start = cheap(Estimator, **{**options, **STILL}).fit(X).pseudo_inputs_
+    model = cheap(Estimator, max_iter=20, **options).fit(X)
+    end, low, high = model.pseudo_inputs_, X.min(axis=0), X.max(axis=0)
+    used = np.full(20, True)
+    if Estimator is SWAETransformer:  # whose others get no gradient
+        used = model.pseudo_input_weights_ > 0
+    varies = high > low
+    for value in (0.0, 1.0):
+        at_end = (np.abs(start - value) < 1e-4) & varies & used[:, None]
+        assert at_end.sum() > 20
+        assert np.mean(np.abs(end - value)[at_end] > 1e-2) > 0.3
+    assert np.all(end >= low - 1e-5)
+    assert np.all(end <= high + 1e-5)
+
+
+@each
+def test_pseudo_inputs_keep_to_the_range_of_all_rows_seen(Estimator, rng):
+    """The range is that of all training rows, not of those that they start as; partial_fit widens it."""
+    narrow, wide = rng.uniform(-1, 1, (60, 3)), rng.uniform(-4, 4, (60, 3))
+    model = cheap(Estimator, n_pseudo_inputs=2)
+    for rows, seen in ((narrow, narrow), (wide, wide), (narrow, wide)):
+        module = model.partial_fit(rows).module_
+        with torch.no_grad():
+            for sign, limit in ((-1e9, seen.min(axis=0)), (1e9, seen.max(axis=0))):
+                module.pseudo_inputs.rows.fill_(sign)
+                module.after_step()
+                np.testing.assert_allclose(model.pseudo_inputs_, [limit, limit], rtol=1e-5)
+
+
+@pytest.mark.parametrize("Estimator", [AETransformer, SWAETransformer, WAETransformer])
+@pytest.mark.parametrize("reconstruction", ["squared_error", "binary_cross_entropy"])
+def test_the_reconstruction_loss_is_the_cost_of_a_row_and_its_decoding(Estimator, reconstruction, digits):
+    X = digits[0]
+    model = cheap(Estimator, reconstruction=reconstruction).fit(X)
+    D = model.reconstruct(X)
+    if reconstruction == "squared_error":
+        expected = np.square(X - D).sum(axis=1).mean()
+    else:
+        expected = -(X * np.log(D) + (1 - X) * np.log1p(-D)).sum(axis=1).mean()
+    ((player, terms),) = model.module_.double().eval().losses(torch.tensor(X), torch.Generator())
+    assert player == "autoencoder"
+    assert terms["reconstruction_loss"].item() == pytest.approx(expected, rel=1e-9)
+    if Estimator is AETransformer:
+        assert terms["loss"] == terms["reconstruction_loss"]
+
+
+@pytest.mark.parametrize("Estimator", [AETransformer, SWAETransformer, WAETransformer])
+def test_the_cross_entropy_is_for_the_unit_interval(Estimator, iris):
+    model = cheap(Estimator, reconstruction="binary_cross_entropy")
+    refused(model, iris, r"\[0, 1\]")
+    model.set_params(output_activation="identity")
+    refused(model, iris, "'output_activation' parameter must be 'sigmoid' or 'auto'")
