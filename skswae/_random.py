@@ -1,0 +1,74 @@
+"""Random numbers: one private generator a call; torch's global streams never move."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+
+def draw_seed(random_state) -> int:
+    """Draw a seed from scikit-learn's ``random_state``; None draws it from NumPy's global stream."""
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def derive_seed(seed: int, *keys: int) -> int:
+    """Derive a seed for one part of a run: equal keys give equal seeds, different keys unrelated ones."""
+    sequence = np.random.SeedSequence(seed, spawn_key=keys)
+    # manual_seed takes 63 bits on every device
+    return int(sequence.generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def named_seed(seed: int, name: str) -> int:
+    """Derive the seed of the part of a run that has this name."""
+    return derive_seed(seed, *name.encode())
+
+
+def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a private generator on ``device``, seeded with ``seed``."""
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+_initial_generator: contextvars.ContextVar[torch.Generator | None] = contextvars.ContextVar(
+    "skswae_initial_generator", default=None
+)
+
+
+def initial_generator() -> torch.Generator | None:
+    """Return what this package's layers draw their first weights from; None is torch's global stream."""
+    return _initial_generator.get()
+
+
+@contextlib.contextmanager
+def initialized_from(generator: torch.Generator) -> Iterator[None]:
+    """Let this package's layers draw their first weights from ``generator`` within the block."""
+    token = _initial_generator.set(generator)
+    try:
+        yield
+    finally:
+        _initial_generator.reset(token)
+
+
+_global_stream_lock = threading.RLock()
+
+
+@contextlib.contextmanager
+def forked_rng(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Seed torch's global streams within the block and put them back after it.
+
+    Code that is not ours draws from the global streams: layers of a user's own network, dropout. The lock
+    keeps fits in other threads out, so that each gets its own numbers.
+    """
+    device = torch.device(device)
+    cuda = [device] if device.type == "cuda" else []
+    with _global_stream_lock, torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
