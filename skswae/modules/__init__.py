@@ -1,0 +1,1 @@
+"""Torch modules of the models, and the mathematics that they share."""

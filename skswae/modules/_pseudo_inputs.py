@@ -1,0 +1,60 @@
+"""Pseudo-inputs: learned rows in the space of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class PseudoInputs(nn.Module):
+    """Learned rows u_1, ..., u_K, kept within the range of the training rows.
+
+    Parameters
+    ----------
+    n_pseudo_inputs, n_features : int
+        K and d.
+
+    Attributes
+    ----------
+    rows : nn.Parameter of shape (K, d)
+    lowest, highest : Tensor of shape (d,)
+        The range.
+    """
+
+    lowest: Tensor
+    highest: Tensor
+
+    def __init__(self, n_pseudo_inputs: int, n_features: int):
+        super().__init__()
+        self.rows = nn.Parameter(torch.zeros((n_pseudo_inputs, n_features), dtype=torch.float32))
+        self.register_buffer("lowest", torch.zeros(n_features, dtype=torch.float32))
+        self.register_buffer("highest", torch.zeros(n_features, dtype=torch.float32))
+
+    @torch.no_grad()
+    def initialize(self, rows: Tensor) -> None:
+        """Start at these rows, (K, d), with their range."""
+        self.rows.copy_(rows)
+        self.lowest.copy_(rows.amin(dim=0))
+        self.highest.copy_(rows.amax(dim=0))
+
+    @torch.no_grad()
+    def widen(self, batches: Iterable[Tensor]) -> None:
+        """Take the rows of the batches into the range."""
+        for x in batches:
+            self.lowest.copy_(torch.minimum(self.lowest, x.amin(dim=0)))
+            self.highest.copy_(torch.maximum(self.highest, x.amax(dim=0)))
+
+    def select(self, index: Tensor) -> Tensor:
+        """Return u_k of each index, differentiable: (n,) -> (n, d)."""
+        return nn.functional.embedding(index, self.rows)
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Move the pseudo-inputs into the range, after a step of the optimiser.
+
+        A projection, not a hard tanh inside the model: that has no gradient at the ends of the range, where
+        most pixels of an image lie.
+        """
+        self.rows.clamp_(self.lowest, self.highest)

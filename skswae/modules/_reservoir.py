@@ -1,0 +1,72 @@
+"""Rows kept from a pass over the data: drawn at random, and stored in a module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Reservoir:
+    """Draw rows at random, without replacement, from all that are added.
+
+    Each row gets a random key; those with the smallest keys stay.
+
+    Parameters
+    ----------
+    n_rows : int
+        How many to draw at most.
+    generator : torch.Generator
+        On the device of the rows.
+    """
+
+    def __init__(self, n_rows: int, generator: torch.Generator):
+        self.n_rows = n_rows
+        self.generator = generator
+        self._rows: list[Tensor] = []
+        self._keys: list[Tensor] = []
+
+    def add(self, rows: Tensor) -> None:
+        """Add rows to draw from: (n, k)."""
+        key = torch.rand(len(rows), dtype=torch.float64, device=rows.device, generator=self.generator)
+        self._rows.append(rows)
+        self._keys.append(key)
+        if sum(map(len, self._keys)) > 2 * self.n_rows:
+            self.rows()
+
+    def rows(self) -> Tensor:
+        """Return the rows drawn so far: (at most n_rows, k)."""
+        rows, keys = torch.cat(self._rows), torch.cat(self._keys)
+        order = keys.argsort()[: self.n_rows]
+        self._rows, self._keys = [rows[order]], [keys[order]]
+        return self._rows[0]
+
+
+class StoredRows(nn.Module):
+    """A buffer ``rows`` of shape (m, k) that loading a state dict resizes to any m.
+
+    Parameters
+    ----------
+    n_columns : int
+        k; there are no rows at first.
+    """
+
+    rows: Tensor
+
+    def __init__(self, n_columns: int):
+        super().__init__()
+        self.register_buffer("rows", torch.zeros((0, n_columns), dtype=torch.float32))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def store(self, rows: Tensor) -> None:
+        """Replace the rows: (m, k)."""
+        self.rows = rows.to(self.rows)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        saved = state_dict.get(f"{prefix}rows")
+        if isinstance(saved, Tensor) and saved.shape[1:] == self.rows.shape[1:]:
+            self.rows = self.rows.new_zeros(saved.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
