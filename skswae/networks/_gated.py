@@ -1,0 +1,192 @@
+"""Gated networks: the blocks of VampPrior, fully connected and convolutional."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+
+from sklearn.base import BaseEstimator
+from torch import nn
+
+from skswae.networks._layers import (
+    Conv2d,
+    GatedConv2d,
+    GatedLinear,
+    Joined,
+    Linear,
+    check_image_shape,
+    check_sizes,
+    gated_layers,
+    joined_gated_layers,
+)
+
+
+class GatedMLP(BaseEstimator):
+    """Fully connected gated layers; the default network.
+
+    The decoder mirrors the encoder: its hidden layers have the same sizes in reverse. Each hidden layer
+    is ``h * sigmoid(g)`` with two linear maps of its input, the last map is linear. A part with two inputs
+    has a first hidden layer for each of them; the second hidden layer takes both together.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int of shape (n_layers,) or int, default=(300, 300)
+        Units of each hidden layer of the encoder. ``()`` makes every part linear.
+
+    References
+    ----------
+    J. Tomczak, M. Welling. VAE with a VampPrior. AISTATS 2018 (two layers of 300 units).
+
+    Examples
+    --------
+    >>> from skswae.networks import GatedMLP
+    >>> encoder = GatedMLP((100,)).build_encoder(n_features=64, n_outputs=2)
+    >>> sum(parameter.numel() for parameter in encoder.parameters())
+    13202
+    """
+
+    def __init__(self, hidden_layer_sizes=(300, 300)):
+        self.hidden_layer_sizes = hidden_layer_sizes
+
+    def _sizes(self) -> list[int]:
+        sizes = self.hidden_layer_sizes
+        return check_sizes("hidden_layer_sizes", (sizes,) if isinstance(sizes, Integral) else sizes)
+
+    def build_encoder(self, n_features: int, n_outputs: int) -> nn.Module:
+        """Build an encoder: (n, n_features) -> (n, n_outputs)."""
+        return gated_layers([n_features, *self._sizes(), n_outputs])
+
+    def build_decoder(self, n_components: int, n_features: int) -> nn.Module:
+        """Build a decoder, before the output activation: (n, n_components) -> (n, n_features)."""
+        return gated_layers([n_components, *self._sizes()[::-1], n_features])
+
+    def build_joint_encoder(self, n_features: int, n_upper: int, n_outputs: int) -> nn.Module:
+        """Build an encoder of the lower level: (n, n_features), (n, n_upper) -> (n, n_outputs)."""
+        return joined_gated_layers(n_features, n_upper, self._sizes(), n_outputs)
+
+    def build_conditional_prior(self, n_upper: int, n_outputs: int) -> nn.Module:
+        """Build a prior of the lower level: (n, n_upper) -> (n, n_outputs)."""
+        return gated_layers([n_upper, *self._sizes(), n_outputs])
+
+    def build_joint_decoder(self, n_lower: int, n_upper: int, n_features: int) -> nn.Module:
+        """Build a decoder of both levels: (n, n_lower), (n, n_upper) -> (n, n_features)."""
+        return joined_gated_layers(n_lower, n_upper, self._sizes()[::-1], n_features)
+
+
+class GatedConvNet(BaseEstimator):
+    """Gated convolutions for images: the blocks of VampPrior, with one or two levels of codes.
+
+    Encoder: gated convolutions with kernels 7, 3, 5, 3, 3 and strides 1, 2, 1, 2, 1, then a linear map.
+    Decoder: a gated layer of ``hidden_size`` units, a gated layer onto the image, gated 3x3 convolutions
+    and a 1x1 convolution. Any number of channels, any height and width from 8 up, odd ones too.
+
+    With two levels, the joint encoder has the same convolutions, all with kernels 3, on the image, and a
+    gated layer from the upper code to as many numbers; then, on both, a gated layer of ``hidden_size``
+    units and a linear map. The conditional prior has two gated layers of ``hidden_size`` units. The joint
+    decoder has a first gated layer for each level.
+
+    Parameters
+    ----------
+    image_shape : tuple of int (channels, height, width)
+        A row of the data is such an image, flattened channel first; the product is ``n_features``.
+    encoder_filters : array-like of int of shape (5,), default=(32, 32, 64, 64, 6)
+        Filters of the encoder's convolutions.
+    decoder_filters : array-like of int of shape (n_layers,), default=(64, 64, 64, 64)
+        Filters of the decoder's 3x3 convolutions.
+    hidden_size : int, default=300
+        Units of the fully connected gated layers.
+
+    References
+    ----------
+    J. Tomczak, M. Welling. VAE with a VampPrior. AISTATS 2018, and its public code.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skswae import SWAETransformer
+    >>> from skswae.networks import GatedConvNet
+    >>> X = load_digits().data[:100] / 16
+    >>> network = GatedConvNet(image_shape=(1, 8, 8), encoder_filters=(8, 8, 8, 8, 6),
+    ...                        decoder_filters=(8,), hidden_size=32)
+    >>> swae = SWAETransformer(2, network=network, max_iter=2, random_state=0).fit(X)
+    >>> swae.sample(3, random_state=0).shape
+    (3, 64)
+    """
+
+    def __init__(
+        self,
+        image_shape,
+        *,
+        encoder_filters=(32, 32, 64, 64, 6),
+        decoder_filters=(64, 64, 64, 64),
+        hidden_size=300,
+    ):
+        self.image_shape = image_shape
+        self.encoder_filters = encoder_filters
+        self.decoder_filters = decoder_filters
+        self.hidden_size = hidden_size
+
+    def build_encoder(self, n_features: int, n_outputs: int) -> nn.Module:
+        """Build an encoder: (n, n_features) -> (n, n_outputs)."""
+        convolutions, flat = self._convolve(n_features, kernels=(7, 3, 5, 3, 3))
+        return nn.Sequential(*convolutions, Linear(flat, n_outputs))
+
+    def build_decoder(self, n_components: int, n_features: int) -> nn.Module:
+        """Build a decoder, before the output activation: (n, n_components) -> (n, n_features)."""
+        hidden_size = self._hidden_size()
+        return nn.Sequential(
+            GatedLinear(n_components, hidden_size),
+            GatedLinear(hidden_size, n_features),
+            *self._paint(n_features),
+        )
+
+    def build_joint_encoder(self, n_features: int, n_upper: int, n_outputs: int) -> nn.Module:
+        """Build an encoder of the lower level: (n, n_features), (n, n_upper) -> (n, n_outputs)."""
+        convolutions, flat = self._convolve(n_features, kernels=(3, 3, 3, 3, 3))
+        return Joined(
+            nn.Sequential(*convolutions),
+            GatedLinear(n_upper, flat),
+            gated_layers([2 * flat, self._hidden_size(), n_outputs]),
+        )
+
+    def build_conditional_prior(self, n_upper: int, n_outputs: int) -> nn.Module:
+        """Build a prior of the lower level: (n, n_upper) -> (n, n_outputs)."""
+        return gated_layers([n_upper, self._hidden_size(), self._hidden_size(), n_outputs])
+
+    def build_joint_decoder(self, n_lower: int, n_upper: int, n_features: int) -> nn.Module:
+        """Build a decoder of both levels: (n, n_lower), (n, n_upper) -> (n, n_features)."""
+        hidden_size = self._hidden_size()
+        return Joined(
+            GatedLinear(n_lower, hidden_size),
+            GatedLinear(n_upper, hidden_size),
+            nn.Sequential(GatedLinear(2 * hidden_size, n_features), *self._paint(n_features)),
+        )
+
+    def _hidden_size(self) -> int:
+        (hidden_size,) = check_sizes("hidden_size", (self.hidden_size,))
+        return hidden_size
+
+    def _convolve(self, n_features: int, kernels: tuple[int, ...]) -> tuple[list[nn.Module], int]:
+        """The encoder's convolutions: (n, n_features) -> (n, flat), and that number."""
+        channels, height, width = check_image_shape(self, n_features)
+        filters = check_sizes("encoder_filters", self.encoder_filters)
+        if len(filters) != 5:
+            raise ValueError(
+                "The 'encoder_filters' parameter of GatedConvNet must hold 5 numbers. "
+                f"Got {self.encoder_filters!r} instead."
+            )
+        layers: list[nn.Module] = [nn.Unflatten(1, (channels, height, width))]
+        inputs = [channels, *filters[:-1]]
+        for n_in, n_out, kernel, stride in zip(inputs, filters, kernels, (1, 2, 1, 2, 1)):
+            layers.append(GatedConv2d(n_in, n_out, kernel, stride))
+        return [*layers, nn.Flatten()], filters[-1] * math.ceil(height / 4) * math.ceil(width / 4)
+
+    def _paint(self, n_features: int) -> list[nn.Module]:
+        """The decoder's convolutions: (n, n_features) -> (n, n_features)."""
+        channels, height, width = check_image_shape(self, n_features)
+        filters = check_sizes("decoder_filters", self.decoder_filters)
+        layers: list[nn.Module] = [nn.Unflatten(1, (channels, height, width))]
+        for n_in, n_out in zip([channels, *filters], filters):
+            layers.append(GatedConv2d(n_in, n_out, kernel_size=3))
+        last = Conv2d(filters[-1] if filters else channels, channels, kernel_size=1)
+        return [*layers, last, nn.Flatten()]

@@ -1,0 +1,119 @@
+"""Layers that the networks share, and checks of their sizes.
+
+First weights come from the generator in force (see ``skswae._random.initialized_from``), or from torch's
+global stream, as those of torch's own layers do, if a layer is built by hand.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from skswae._random import initial_generator
+
+
+class Linear(nn.Linear):
+    """A linear map with He's initialisation (normal, standard deviation sqrt(2 / inputs)) and zero bias."""
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=math.sqrt(2.0 / self.in_features), generator=initial_generator())
+        nn.init.zeros_(self.bias)
+
+
+class GatedLinear(nn.Module):
+    """h * sigmoid(g), both linear in the input and computed as one product."""
+
+    def __init__(self, n_inputs: int, n_outputs: int):
+        super().__init__()
+        self.linear = Linear(n_inputs, 2 * n_outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.glu(self.linear(x), dim=1)
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution with torch's initialisation, from the generator in force."""
+
+    def reset_parameters(self) -> None:
+        generator = initial_generator()
+        bound = 1.0 / math.sqrt(self.in_channels * self.kernel_size[0] * self.kernel_size[1])
+        nn.init.uniform_(self.weight, -bound, bound, generator=generator)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound, generator=generator)
+
+
+class GatedConv2d(nn.Module):
+    """h * sigmoid(g) for images; padding keeps the size, up to the stride."""
+
+    def __init__(self, n_inputs: int, n_outputs: int, kernel_size: int, stride: int = 1):
+        super().__init__()
+        self.conv = Conv2d(n_inputs, 2 * n_outputs, kernel_size, stride, padding=kernel_size // 2)
+
+    def forward(self, x: Tensor) -> Tensor:  # (n, c, h, w)
+        return nn.functional.glu(self.conv(x), dim=1)
+
+
+class Joined(nn.Module):
+    """rest(first(a) beside second(b)), for parts with two inputs."""
+
+    def __init__(self, first: nn.Module, second: nn.Module, rest: nn.Module):
+        super().__init__()
+        self.first = first
+        self.second = second
+        self.rest = rest
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.rest(torch.cat((self.first(a), self.second(b)), dim=1))
+
+
+def gated_layers(sizes: list[int]) -> nn.Sequential:
+    """Build gated layers and a last linear one: (n, sizes[0]) -> (n, sizes[-1])."""
+    hidden = [GatedLinear(n_in, n_out) for n_in, n_out in itertools.pairwise(sizes[:-1])]
+    return nn.Sequential(*hidden, Linear(sizes[-2], sizes[-1]))
+
+
+def joined_gated_layers(n_first: int, n_second: int, sizes: list[int], n_outputs: int) -> Joined:
+    """Build gated layers, the first of them one for each of two inputs: (n, n_first), (n, n_second)."""
+    if not sizes:
+        return Joined(nn.Identity(), nn.Identity(), Linear(n_first + n_second, n_outputs))
+    return Joined(
+        GatedLinear(n_first, sizes[0]),
+        GatedLinear(n_second, sizes[0]),
+        gated_layers([2 * sizes[0], *sizes[1:], n_outputs]),
+    )
+
+
+def check_sizes(name: str, sizes: Any) -> list[int]:
+    """Return the positive integers, maybe none, or raise an error that names the parameter."""
+    is_list = not isinstance(sizes, str | bytes) and (isinstance(sizes, Sequence) or np.ndim(sizes) == 1)
+    numbers: list[Any] = list(sizes) if is_list else []
+    if not is_list or not all(
+        isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 1 for n in numbers
+    ):
+        raise ValueError(f"The '{name}' parameter must hold integers of at least 1. Got {sizes!r} instead.")
+    return [int(n) for n in numbers]
+
+
+def check_image_shape(network: Any, n_features: int) -> tuple[int, int, int]:
+    """Return channels, height and width, or raise an error if they are not those of the rows."""
+    name = type(network).__name__
+    shape = check_sizes("image_shape", network.image_shape)
+    if len(shape) != 3 or min(shape[1:]) < 8:
+        raise ValueError(
+            f"The 'image_shape' parameter of {name} must be (channels, height, width), such as "
+            f"(1, 28, 28) for grey images, with height and width at least 8. Got {network.image_shape!r} "
+            "instead."
+        )
+    if math.prod(shape) != n_features:
+        raise ValueError(
+            f"The 'image_shape' parameter of {name} must multiply to the data's n_features={n_features}. "
+            f"Got {network.image_shape!r}, which multiplies to {math.prod(shape)}, instead."
+        )
+    return shape[0], shape[1], shape[2]
