@@ -1,6 +1,6 @@
 """Divergences between a sample of codes and a sample of the prior: latent terms of Wasserstein autoencoders.
 
-Functions of two samples, differentiable once in both. Half-precision samples are computed in float32.
+Functions of two samples, differentiable in both. Half-precision samples are computed in float32.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ _ANNEALING = 4.0  # factor between successive epsilons: halves the length that t
 
 
 def _stack(x: Tensor, y: Tensor) -> Tensor:
-    """The rows of both samples, about their mean, at least in float32: (n, k), (m, k) -> (n + m, k)."""
+    """Return the rows of both samples about their mean, at least in float32: (n, k), (m, k) -> (n + m, k)."""
     z = torch.cat([x, y])
     z = z.to(torch.promote_types(z.dtype, torch.float32))
     # distances do not know of the origin, but their rounding does: large numbers lose digits
     return z - z.detach().mean(dim=0)
 
 
-def _squared_distances(z: Tensor) -> Tensor:
-    """||z_i - z_j||_2^2 by one matrix product: (n, k) -> (n, n).
+def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Return ||a_i - b_j||_2^2 by one matrix product: (n, k), (m, k) -> (n, m).
 
     No square root, hence no infinite gradient at equal rows. The rounding error of an entry is that of
-    ||z_i||^2 + ||z_j||^2, which the kernels' and the plan's length scales exceed by far.
+    ||a_i||^2 + ||b_j||^2, which the kernels' and the plan's length scales exceed by far.
     """
-    norm = z.square().sum(dim=1)
-    return (norm[:, None] + torch.addmm(norm, z, z.T, alpha=-2.0)).clamp_min(0.0)
+    norms = b.square().sum(dim=1)
+    product = torch.addmm(norms, a, b.T, alpha=-2.0)
+    return (a.square().sum(dim=1, keepdim=True) + product).clamp_min(0.0)
 
 
 # ---------------------------------------------------------------------------
@@ -43,7 +44,7 @@ def mmd(
     kernel: str = "imq",
     scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
 ) -> Tensor:
-    """Squared maximum mean discrepancy, estimated without bias.
+    """Estimate the squared maximum mean discrepancy without bias.
 
     1/(n(n-1)) sum_{i!=j} k(x_i, x_j) + 1/(m(m-1)) sum_{i!=j} k(y_i, y_j) - 2/(nm) sum_ij k(x_i, y_j)
 
@@ -76,19 +77,29 @@ def mmd(
     if kernel not in ("imq", "rbf"):
         raise ValueError(f"kernel must be 'imq' or 'rbf'. Got {kernel!r} instead.")
     n, n_components = x.shape
-    m = len(y)
-    distances = _squared_distances(_stack(x, y))  # (n + m, n + m)
-    weights = torch.full_like(distances, -1.0 / (n * m), requires_grad=False)
-    weights[:n, :n] = 1.0 / (n * max(n - 1, 1))
-    weights[n:, n:] = 1.0 / (m * max(m - 1, 1))
-    weights.fill_diagonal_(0.0)
+    z = _stack(x, y)
     constants = [2.0 * n_components * scale for scale in scales]
-    divergence = distances.new_zeros(())
-    for constant in constants:
-        scaled = distances / constant
-        values = 1.0 / (1.0 + scaled) if kernel == "imq" else torch.exp(-scaled)  # (n + m, n + m)
-        divergence = divergence + (weights * values).sum()
-    return divergence + float(len(constants) * ((n == 1) + (m == 1)))
+
+    def within(a: Tensor) -> Tensor:
+        n = len(a)
+        if n == 1:
+            return z.new_tensor(float(len(constants)))
+        kernels = _kernel_sum(_squared_distances(a, a).fill_diagonal_(0.0), kernel, constants)
+        return (kernels.sum() - n * len(constants)) / (n * (n - 1))
+
+    across = _kernel_sum(_squared_distances(z[:n], z[n:]), kernel, constants)
+    return within(z[:n]) + within(z[n:]) - 2.0 * across.mean()
+
+
+def _kernel_sum(distances: Tensor, kernel: str, constants: Sequence[float]) -> Tensor:
+    """Return the sum of the kernels of all scales, of the shape of the squared distances."""
+    total = torch.zeros_like(distances)
+    for constant in constants:  # in place: fewer large matrices to allocate
+        if kernel == "imq":
+            total.add_((distances + constant).reciprocal_(), alpha=constant)
+        else:
+            total.add_((distances / -constant).exp_())
+    return total
 
 
 # ---------------------------------------------------------------------------
@@ -103,7 +114,7 @@ def random_directions(
     dtype: torch.dtype,
     device: torch.device | str,
 ) -> Tensor:
-    """Unit vectors, uniform on the sphere.
+    """Draw unit vectors, uniform on the sphere.
 
     Parameters
     ----------
@@ -123,7 +134,7 @@ def random_directions(
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor) -> Tensor:
-    """Squared 2-Wasserstein distance of one-dimensional projections, mean over the directions.
+    """Return the squared 2-Wasserstein distance of projections on lines, mean over the directions.
 
     1/L sum_l 1/n sum_i (<t_l, x>_(i) - <t_l, y>_(i))^2, with a_(i) the i-th smallest of a_1, ..., a_n: on a
     line the optimal plan pairs equal ranks. About ||mean(x) - mean(y)||^2 / k for distant samples: each
@@ -161,12 +172,12 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor) -> Tensor:
 
 
 def _across(potentials: Tensor) -> Tensor:
-    """Of each problem, the potential of its other sample, along the last axis: (2, n, 2) -> (2, 1, 2, n)."""
+    """Move the potential of each problem's other sample to the last axis: (2, n, 2) -> (2, 1, 2, n)."""
     return potentials.permute(2, 0, 1)[:, None]
 
 
 def _exponent_floor(dtype: torch.dtype) -> float:
-    """What is left out of a sum of exponentials of at most 0, as e^-78 in float32.
+    """Return the exponent below which a sum of exponentials of at most 0 leaves terms out, -78 in float32.
 
     Where exp underflows it takes 10 to 30 times as long, and small epsilons are mostly underflow.
     """
@@ -174,7 +185,7 @@ def _exponent_floor(dtype: torch.dtype) -> float:
 
 
 def _log_sum_exp_(a: Tensor) -> Tensor:
-    """torch.logsumexp over the last axis, which overwrites its argument and does not underflow."""
+    """Return torch.logsumexp over the last axis without underflow, overwriting the argument."""
     largest = a.amax(dim=-1, keepdim=True)
     a.sub_(largest).clamp_(min=_exponent_floor(a.dtype)).exp_()
     return a.sum(dim=-1).log_().add_(largest.squeeze(-1))
@@ -182,14 +193,14 @@ def _log_sum_exp_(a: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _potentials(cost: Tensor, log_weights: Tensor, epsilon: float, max_iter: int, tol: float) -> Tensor:
-    """Dual potentials of the four transport problems between two samples.
+    """Return dual potentials of the four transport problems between two samples.
 
     Parameters
     ----------
     cost : Tensor of shape (2, n, 2, n)
         [s, i, t, j]: from row i of sample s to row j of sample t.
     log_weights : Tensor of shape (2, n)
-        [t, j]: minus infinity for a row that is none.
+        [t, j]: minus infinity for a row of padding.
     epsilon, max_iter, tol
         As in :func:`sinkhorn_divergence`.
 
@@ -229,7 +240,7 @@ def _potentials(cost: Tensor, log_weights: Tensor, epsilon: float, max_iter: int
 def sinkhorn_divergence(
     x: Tensor, y: Tensor, epsilon: float, max_iter: int = 100, tol: float = 1e-3
 ) -> Tensor:
-    """Entropic optimal transport cost between two samples, debiased.
+    """Return the entropic optimal transport cost between two samples, debiased.
 
     S = OT(x, y) - OT(x, x) / 2 - OT(y, y) / 2, with OT(x, y) = min_P <P, C> + epsilon KL(P | a b^T) over the
     plans P of uniform marginals a and b, and C_ij = ||x_i - y_j||_2^2.
@@ -276,7 +287,7 @@ def sinkhorn_divergence(
     log_weights[1, :m] = -math.log(m)
     if n != m:  # rows of weight zero fill the smaller sample up
         z = torch.cat([nn.functional.pad(part, (0, 0, 0, size - len(part))) for part in (z[:n], z[n:])])
-    cost = _squared_distances(z).view(2, size, 2, size)
+    cost = _squared_distances(z, z).view(2, size, 2, size)
     h = _potentials(cost.detach(), log_weights, epsilon, max_iter, tol)
     exponents = (_across(h) - cost) / epsilon + log_weights  # (2, size, 2, size)
     floor = exponents.detach().amax(dim=-1, keepdim=True) + _exponent_floor(z.dtype)

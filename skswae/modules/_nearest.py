@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from skswae._device import arithmetic
 
-_MAX_SIMILARITIES = 2**21  # held at a time
+_BLOCK = 512  # keys at a time: bounds memory, and stays in the caches
 
 
 def closest(queries: Tensor, keys: Tensor, metric: str) -> Tensor:
@@ -30,21 +30,21 @@ def closest(queries: Tensor, keys: Tensor, metric: str) -> Tensor:
     """
     queries, keys = queries.detach(), keys.detach().to(queries.dtype)
     if metric == "euclidean":
-        # a product about a distant origin loses digits
+        # about a distant origin a product loses digits
         origin = keys.mean(dim=0)
-        queries, keys = queries - origin, keys - origin
-        # ||q - u||^2 = ||q||^2 - 2 (q.u - ||u||^2 / 2)
-        offset = -0.5 * keys.square().sum(dim=1)  # (K,)
-    else:
-        keys = nn.functional.normalize(keys, dim=1)
-        offset = keys.new_zeros(len(keys))
-    block = max(256, _MAX_SIMILARITIES // max(1, len(queries)))  # of keys
+        queries = queries - origin
     best = queries.new_full((len(queries),), -torch.inf)
     index = torch.zeros(len(queries), dtype=torch.int64, device=queries.device)
     with arithmetic(queries.device), torch.autocast(queries.device.type, enabled=False):
-        for start in range(0, len(keys), block):
-            part = slice(start, start + block)
-            similarity = torch.addmm(offset[part], queries, keys[part].T)  # (n, block)
+        for start in range(0, len(keys), _BLOCK):
+            part = keys[start : start + _BLOCK]
+            if metric == "euclidean":
+                # ||q - u||^2 = ||q||^2 - 2 (q.u - ||u||^2 / 2)
+                part = part - origin
+                offset = torch.linalg.vector_norm(part, dim=1).square().mul_(-0.5)
+                similarity = torch.addmm(offset, queries, part.T)  # (n, block)
+            else:
+                similarity = queries @ nn.functional.normalize(part, dim=1).T
             found = _argmax(similarity)
             value = similarity.gather(1, found[:, None]).squeeze(1)
             index = torch.where(value > best, found + start, index)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from skswae._divergences import mmd, random_directions, sinkhorn_divergence, sliced_wasserstein
+from skswae.modules._divergences import mmd, random_directions, sinkhorn_divergence, sliced_wasserstein
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 EXACT = {"max_iter": 5000, "tol": 1e-11}  # float64
@@ -36,14 +36,6 @@ DIVERGENCES = {
     "sinkhorn": lambda x, y: sinkhorn_divergence(x, y, 0.5, **(EXACT if x.dtype == torch.float64 else {})),
 }
 every = pytest.mark.parametrize("divergence", DIVERGENCES.values(), ids=DIVERGENCES.keys())
-# sizes of x and y; the sliced distance takes equal ones only
-every_sizes = pytest.mark.parametrize(
-    ("divergence", "n", "m"),
-    [(f, n, m) for key, f in DIVERGENCES.items() for n, m in ((5, 5), (6, 4)) if n == m or key != "sliced"],
-    ids=[
-        f"{key}-{s}" for key in DIVERGENCES for s in ("equal", "unequal") if (key, s) != ("sliced", "unequal")
-    ],
-)
 
 
 # ---------------------------------------------------------------------------
@@ -51,21 +43,16 @@ every_sizes = pytest.mark.parametrize(
 # ---------------------------------------------------------------------------
 
 
-@every_sizes
-def test_gradient_is_the_numerical_gradient(divergence, n, m):
-    x, y = draw(n, m, 3)
+@pytest.mark.parametrize(("n", "m"), [(5, 5), (6, 4)])
+@pytest.mark.parametrize("key", DIVERGENCES)
+def test_gradient_is_the_numerical_gradient(key, n, m):
+    divergence = DIVERGENCES[key]
+    x, y = draw(n, n if key == "sliced" else m, 3)
     assert torch.autograd.gradcheck(divergence, (x.requires_grad_(), y.requires_grad_()))
 
 
 @every
 def test_shift_invariance(divergence):
-    x, y = draw(8, 8, 3)
-    shift = torch.tensor([3.0, -20.0, 100.0], dtype=torch.float64)
-    torch.testing.assert_close(divergence(x + shift, y + shift), divergence(x, y), rtol=1e-9, atol=0)
-
-
-@every
-def test_shift_invariance_in_float32(divergence):
     """Far from the origin squared norms are 1e6, whose rounding would drown the distances."""
     x, y = (torch.round(z * 256) / 256 for z in draw(8, 8, 3, torch.float32))
     moved = divergence(x + 1024.0, y + 1024.0)  # exact: eighteen bits
@@ -75,17 +62,12 @@ def test_shift_invariance_in_float32(divergence):
 
 @pytest.mark.parametrize("key", DIVERGENCES)
 def test_rotation_invariance(key):
-    x, y = draw(8, 8, 3)
+    (x, y), divergence = draw(8, 8, 3), DIVERGENCES[key]
     rotation = torch.linalg.qr(torch.randn((3, 3), dtype=torch.float64, generator=generator())).Q
+    turned = divergence(x @ rotation, y @ rotation)
     if key == "sliced":  # for given directions it is invariant only if they turn too
-        d = directions(20, 3)
-        turned, straight = (
-            sliced_wasserstein(x @ rotation, y @ rotation, d @ rotation),
-            DIVERGENCES[key](x, y),
-        )
-    else:
-        turned, straight = DIVERGENCES[key](x @ rotation, y @ rotation), DIVERGENCES[key](x, y)
-    torch.testing.assert_close(turned, straight, rtol=1e-9, atol=0)
+        turned = sliced_wasserstein(x @ rotation, y @ rotation, directions(20, 3) @ rotation)
+    torch.testing.assert_close(turned, divergence(x, y), rtol=1e-9, atol=0)
 
 
 @every
@@ -104,13 +86,21 @@ def test_half_precision_is_computed_in_float32(divergence, dtype):
     torch.testing.assert_close(value, divergence(x.double(), y.double()).float(), rtol=1e-4, atol=0)
 
 
+@every
+def test_equal_rows_have_finite_gradients(divergence):
+    """A distance has none where it is 0; its square has."""
+    x, y = draw(4, 8, 3)
+    x = x.repeat(2, 1).requires_grad_()
+    for other in (y, x.detach()):
+        (gradient,) = torch.autograd.grad(divergence(x, other), x)
+        assert torch.isfinite(gradient).all()
+
+
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 6), (6, 1)])
 @pytest.mark.parametrize("key", DIVERGENCES)
 def test_a_batch_of_one_row_trains(key, n, m):
     divergence = DIVERGENCES[key]
-    if key == "sliced":  # takes equal sizes only
-        m = n
-    x, y = draw(n, m, 3)
+    x, y = draw(n, n if key == "sliced" else m, 3)
     x.requires_grad_()
     value = divergence(x, y)
     value.backward()
@@ -154,13 +144,13 @@ def test_mmd_against_a_double_loop(kernel, n, m):
 def test_mmd_is_unbiased(kernel):
     g = generator()
     same, other = [], []
-    for _ in range(1000):
+    for _ in range(600):
         x, y = (torch.randn((size, 2), generator=g) for size in (10, 15))
         same.append(mmd(x, y, kernel).item())
         other.append(mmd(x + 1.0, y, kernel).item())
     standard_error = np.std(same) / math.sqrt(len(same))
     assert abs(np.mean(same)) < 4 * standard_error
-    assert standard_error < 0.01 * np.mean(other)
+    assert standard_error < 0.02 * np.mean(other)
 
 
 @pytest.mark.parametrize("kernel", ["imq", "rbf"])
@@ -178,12 +168,10 @@ def test_mmd_of_equal_rows():
     assert abs(mmd(x, x, "rbf", scales=(1e-9,))) <= 2.0
 
 
-def test_mmd_refuses_a_second_derivative():
-    """Its backward is written by hand: without a guard it would pass for a constant."""
-    x, y = draw(4, 4, 2)
-    x.requires_grad_()
-    with pytest.raises(RuntimeError, match="differentiable once"):
-        torch.autograd.grad(mmd(x, y), x, create_graph=True)
+@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+def test_mmd_has_a_second_derivative(kernel):
+    x, y = draw(3, 4, 2)
+    assert torch.autograd.gradgradcheck(lambda x: mmd(x, y, kernel), (x.requires_grad_(),))
 
 
 def test_mmd_refuses_an_unknown_kernel():
@@ -198,9 +186,9 @@ def test_mmd_refuses_an_unknown_kernel():
 
 
 def test_random_directions_are_uniform_on_the_sphere():
-    state = torch.get_rng_state()
     d = directions(20_000, 3, torch.float32)
-    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(d, directions(20_000, 3, torch.float32))
+    assert not torch.equal(d, directions(20_000, 3, torch.float32, seed=2))
     assert d.shape == (20_000, 3)
     assert d.dtype == torch.float32
     torch.testing.assert_close(d.norm(dim=1), torch.ones(20_000))
@@ -208,13 +196,6 @@ def test_random_directions_are_uniform_on_the_sphere():
     diagonal = torch.ones(3) / math.sqrt(3.0)
     for coordinate in (d[:, 0], d[:, 2], d @ diagonal):
         assert stats.kstest(coordinate.numpy(), stats.uniform(-1, 2).cdf).pvalue > 1e-3
-
-
-def test_random_directions_follow_their_generator():
-    g = generator(1)
-    first, second = (random_directions(5, 4, g, torch.float64, "cpu") for _ in range(2))
-    assert torch.equal(first, directions(5, 4, seed=1))
-    assert not torch.equal(first, second)
 
 
 def test_sliced_wasserstein_against_pot():
@@ -310,7 +291,7 @@ def test_equal_samples_are_a_minimum_at_zero(epsilon, dtype):
         assert z.grad.abs().max() < rounding * max(1.0, 1.0 / epsilon)
 
 
-@pytest.mark.parametrize("epsilon", [0.01, 0.1, 1.0, 10.0])
+@pytest.mark.parametrize("epsilon", [0.03, 0.3, 10.0])
 def test_sinkhorn_is_not_negative(epsilon):
     for seed in range(5):
         g = generator(seed)

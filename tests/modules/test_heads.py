@@ -1,0 +1,307 @@
+"""Heads against torch.distributions, SciPy and numerical gradients."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+from torch.distributions import Bernoulli as TorchBernoulli
+from torch.distributions import Normal
+
+from skswae.modules._heads import (
+    Bernoulli,
+    BinaryCrossEntropy,
+    DiscretizedLogistic,
+    Gaussian,
+    SquaredError,
+    likelihood_head,
+    reconstruction_head,
+)
+
+SMALLEST = 1e-3  # scale, for features of variance 1
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def uniform(*shape, seed=0):
+    return torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def with_scales(head, log_scale):
+    """Return the head in float64, its parameter filled with numbers."""
+    head.double()
+    with torch.no_grad():
+        head.log_scale.copy_(torch.as_tensor(log_scale, dtype=torch.float64))
+    return head
+
+
+def expected_scale(head):
+    """Return the documented scale, sqrt(exp(2 r t) + 1e-6) with r = 10."""
+    return np.sqrt(np.exp(20.0 * head.log_scale.detach().numpy()) + SMALLEST**2)
+
+
+# ---------------------------------------------------------------------------
+# Means and costs
+# ---------------------------------------------------------------------------
+
+EVERY = [
+    lambda: SquaredError(),
+    lambda: SquaredError("sigmoid"),
+    lambda: BinaryCrossEntropy(),
+    lambda: Bernoulli(),
+    lambda: Gaussian(3, False, "identity"),
+    lambda: Gaussian(3, True, "sigmoid"),
+    lambda: DiscretizedLogistic(3, False, 17),
+    lambda: DiscretizedLogistic(3, True, 2),
+    lambda: DiscretizedLogistic(3, True, 256),
+]
+every = pytest.mark.parametrize("make", EVERY)
+
+
+@every
+def test_mean_and_its_inverse(make):
+    head, output = make(), random(5, 3)
+    x = torch.cat([uniform(50, 3), torch.tensor([[0.0, 1.0, 1e-9]], dtype=torch.float64)])
+    if head.out_activation == "identity":
+        assert torch.equal(head.mean(output), output)
+        assert torch.equal(head.inverse(x), x)
+    else:
+        assert torch.equal(head.mean(output), torch.sigmoid(output))
+        torch.testing.assert_close(head.mean(head.inverse(x)), x.clamp(0.05, 0.95))
+
+
+def test_squared_error_is_torch_s():
+    x, output = uniform(6, 4), 3 * random(6, 4)
+    for activation, decoded in [("identity", output), ("sigmoid", torch.sigmoid(output))]:
+        expected = nn.functional.mse_loss(decoded, x, reduction="none").sum(dim=1)
+        head = reconstruction_head("squared_error", activation)
+        torch.testing.assert_close(head.cost(x, output), expected)
+
+
+def test_cross_entropy_is_torch_s_and_minus_the_bernoulli_s_log_probability():
+    x, output = (uniform(50, 4) > 0.5).double(), 5 * random(50, 4)
+    expected = TorchBernoulli(logits=output).log_prob(x).sum(dim=1)
+    torch.testing.assert_close(Bernoulli().log_prob(x, output), expected)
+    x, p = uniform(50, 4), torch.sigmoid(output)  # values between
+    expected = -(x * p.log() + (1 - x) * (1 - p).log()).sum(dim=1)
+    torch.testing.assert_close(
+        reconstruction_head("binary_cross_entropy", "sigmoid").cost(x, output), expected
+    )
+    torch.testing.assert_close(Bernoulli().cost(x, output), expected)
+
+
+def test_values_that_rounding_moved_out_of_the_unit_interval():
+    """Their cross-entropy is finite, and linear in them as inside."""
+    x = torch.tensor([[-1e-6, 1 + 1e-6]], dtype=torch.float64)
+    output = torch.tensor([[-50.0, 1000.0]], dtype=torch.float64)
+    expected = nn.functional.softplus(output) - x * output
+    torch.testing.assert_close(BinaryCrossEntropy().cost(x, output), expected.sum(dim=1))
+
+
+@pytest.mark.parametrize("log_scale", [[0.1], [-0.3], [-0.2, 0.0, 0.1, 0.05]])
+@pytest.mark.parametrize("activation", ["identity", "sigmoid"])
+def test_gaussian_is_torch_s(activation, log_scale):
+    x, output = random(50, 4), random(50, 4, seed=1)
+    head = with_scales(Gaussian(4, len(log_scale) == 4, activation), log_scale)
+    decoded = torch.sigmoid(output) if activation == "sigmoid" else output
+    scale = torch.from_numpy(expected_scale(head)).expand(4)
+    expected = Normal(decoded, scale).log_prob(x).sum(dim=1)
+    torch.testing.assert_close(head.log_prob(x, output), expected, rtol=1e-12, atol=1e-12)
+    assert torch.equal(head.cost(x, output), -head.log_prob(x, output))
+
+
+def test_only_the_gaussian_is_a_density():
+    assert [make().is_density for make in EVERY] == [False] * 4 + [True] * 2 + [False] * 3
+
+
+def test_likelihood_head():
+    sizes = {"n_features": 3, "out_activation": "identity", "n_bins": 17}
+    gaussian = likelihood_head("gaussian", likelihood_scale="per_feature", **sizes)
+    assert (type(gaussian), gaussian.log_scale.shape, gaussian.out_activation) == (Gaussian, (3,), "identity")
+    logistic = likelihood_head("discretized_logistic", likelihood_scale="shared", **sizes)
+    assert (type(logistic), logistic.log_scale.shape, logistic.n_bins) == (DiscretizedLogistic, (1,), 17)
+    assert type(likelihood_head("bernoulli", likelihood_scale="shared", **sizes)) is Bernoulli
+
+
+# ---------------------------------------------------------------------------
+# Discretised logistic
+# ---------------------------------------------------------------------------
+
+
+def cells(n_bins, centre, scale):
+    """Return the logarithms of the cells' probabilities, from SciPy: (n_bins,)."""
+    edges = np.arange(1, n_bins) / n_bins
+    logistic = stats.logistic(centre, scale)
+    # differences of whichever of the two is small: no cancellation next to 1
+    below = np.diff(np.concatenate([[0.0], logistic.cdf(edges), [1.0]]))
+    above = -np.diff(np.concatenate([[1.0], logistic.sf(edges), [0.0]]))
+    with np.errstate(divide="ignore"):
+        return np.log(np.where(np.arange(n_bins) + 0.5 < n_bins * centre, below, above))
+
+
+LOG_SCALES = [-5.0, -0.6, -0.3, -0.1, 0.0, 0.2]  # scales 1e-3 (the bound), 0.0027, 0.05, 0.37, 1, 7.4
+
+
+@pytest.mark.parametrize("log_scale", LOG_SCALES)
+@pytest.mark.parametrize("n_bins", [2, 3, 17, 256])
+def test_discretized_logistic_is_scipy_s(n_bins, log_scale):
+    head = with_scales(DiscretizedLogistic(1, False, n_bins), [log_scale])
+    (scale,) = expected_scale(head)
+    x = (torch.arange(n_bins, dtype=torch.float64)[:, None] + 0.5) / n_bins
+    for logit in (-30.0, -2.0, 0.0, 0.7, 4.0):
+        found = head.log_prob(x, torch.full_like(x, logit)).detach().numpy()
+        expected = cells(n_bins, 1 / (1 + np.exp(-logit)), scale)
+        seen = expected > -600  # SciPy's numbers underflow beyond
+        np.testing.assert_allclose(found[seen], expected[seen], rtol=1e-9, atol=1e-12)
+        assert np.all(np.isfinite(found))
+        assert np.all(found[~seen] < -599)
+        assert np.exp(found).sum() == pytest.approx(1.0, abs=1e-11)
+
+
+def test_scales_and_centres_of_each_feature():
+    """A row's log-probability is the sum over its features, each with its own centre and scale."""
+    head = with_scales(DiscretizedLogistic(3, True, 17), [-0.3, -0.1, 0.0])
+    j, output = torch.tensor([[0, 5, 16], [9, 0, 3]]), random(2, 3)
+    scales, centres = expected_scale(head), torch.sigmoid(output).numpy()
+    expected = [sum(cells(17, centres[i, f], scales[f])[j[i, f]] for f in range(3)) for i in range(2)]
+    for dtype, rtol in ((torch.float32, 1e-6), (torch.float64, 1e-12)):
+        found = head.log_prob((j.to(dtype) + 0.5) / 17, output)
+        np.testing.assert_allclose(found.detach(), expected, rtol=rtol)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_bins", [2, 17, 256])
+@pytest.mark.parametrize("logit", [-60.0, 60.0])
+def test_both_kinds_of_grid_fall_into_their_cell(logit, n_bins, dtype):
+    """j / (L - 1) and (j + 1/2) / L, whether divided in float64 or in the dtype itself."""
+    head = with_scales(DiscretizedLogistic(1, False, n_bins), [math.log(3.0 / n_bins) / 10])
+    # around a centre of 0 or 1 every cell has a probability of its own
+    expected = cells(n_bins, 1 / (1 + np.exp(-logit)), *expected_scale(head))
+    apart = np.abs(np.diff(expected)).min()
+    assert apart > 0.01
+    head.to(torch.from_numpy(np.zeros(0, dtype)).dtype)
+    j = np.arange(n_bins)
+    for values in (
+        j / (n_bins - 1), (j + 0.5) / n_bins,
+        j.astype(dtype) / dtype(n_bins - 1), (j.astype(dtype) + dtype(0.5)) / dtype(n_bins),
+    ):  # fmt: skip
+        x = torch.from_numpy(values.astype(dtype))[:, None]
+        found = head.log_prob(x, torch.full_like(x, logit)).detach()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=apart / 3)
+
+
+@pytest.mark.parametrize("log_scale", [-0.3, 0.0, 0.2])
+@pytest.mark.parametrize("n_bins", [256, 65536])
+def test_float32_is_accurate_for_fine_grids(n_bins, log_scale):
+    """A cell is narrow beside its distance from the centre: a difference of its edges would lose it."""
+    head = with_scales(DiscretizedLogistic(1, False, n_bins), [log_scale])
+    x = (torch.arange(0, n_bins, n_bins // 256, dtype=torch.float64)[:, None] + 0.5) / n_bins
+    exact = head.log_prob(x, torch.full_like(x, 0.3)).detach()
+    assert n_bins == 256 or exact[1:].max() < -5
+    single = head.float().log_prob(x.float(), torch.full_like(x, 0.3).float()).detach()
+    torch.testing.assert_close(single.double(), exact, rtol=2e-6, atol=2e-6)
+
+
+# ---------------------------------------------------------------------------
+# Gradients and extremes
+# ---------------------------------------------------------------------------
+
+
+class Cost(nn.Module):
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+
+    def forward(self, x, output):
+        return self.head.cost(x, output)
+
+
+@every
+def test_numerical_gradients(make):
+    head = make().double()
+    x, output = uniform(7, 3), random(7, 3).requires_grad_()
+    # off 0, and not all alike
+    values = [(0.05 * random(*p.shape) - 0.1).requires_grad_() for p in head.parameters()]
+
+    def cost(output, *values):
+        return torch.func.functional_call(Cost(head), dict(zip(["head.log_scale"], values)), (x, output))
+
+    assert torch.autograd.gradcheck(cost, (output, *values))
+    gradients = torch.autograd.grad(cost(output, *values).sum(), (output, *values))
+    assert all((g != 0).all() for g in gradients)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("log_scale", [-1000.0, 0.0, 0.5])
+@every
+def test_extreme_outputs(make, log_scale, dtype):
+    """Numbers and gradients stay finite far off, at the smallest scale and at large ones."""
+    head = make().to(dtype)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.fill_(log_scale)
+    x = torch.tensor([0.0, 0.5, 1.0], dtype=dtype).repeat_interleave(4)[:, None].expand(-1, 3)
+    output = torch.tensor([-1e4, -100.0, 100.0, 1e4], dtype=dtype).repeat(3)[:, None].repeat(1, 3)
+    output.requires_grad_()
+    cost = head.cost(x, output)
+    gradients = torch.autograd.grad(cost.sum(), [output, *head.parameters()])
+    for value in (cost, *gradients):
+        assert torch.isfinite(value).all()
+    if head.out_activation == "sigmoid":  # those next to the row are better than those on the other side
+        assert torch.all(cost[:2] < cost[2:4])
+        assert torch.all(cost[10:] < cost[8:10])
+
+
+# ---------------------------------------------------------------------------
+# Learned scales
+# ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("per_feature", [False, True])
+def test_a_perfect_reconstruction_stays_finite(per_feature):
+    """The scale has a bound: the log-density ends there, however long the training."""
+    x = uniform(20, 3)
+    head = Gaussian(3, per_feature, "identity").double()
+    optimizer = torch.optim.Adam(head.parameters(), 0.1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = head.cost(x, x).mean()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() == pytest.approx(3 * (0.5 * math.log(2 * math.pi) + math.log(SMALLEST)), abs=1e-6)
+    discrete = with_scales(DiscretizedLogistic(3, per_feature, 4), [-1000.0] * (3 if per_feature else 1))
+    centres = torch.tensor([[0.125, 0.375, 0.875]], dtype=torch.float64)
+    assert discrete.log_prob(centres, torch.logit(centres)).item() == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("per_feature", [False, True])
+@pytest.mark.parametrize("make", [Gaussian, DiscretizedLogistic])
+def test_the_initial_scale_has_the_errors_variance(make, per_feature):
+    errors = torch.tensor([0.01, 0.25, 4.0, 0.0])
+    head = make(4, per_feature, "identity" if make is Gaussian else 256)
+    head.initialize(errors, torch.ones(4))
+    kind = stats.norm if make is Gaussian else stats.logistic
+    found = np.array([kind(scale=s).var() for s in head.scale().tolist()])
+    expected = errors.numpy() if per_feature else errors.mean().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=5e-6)  # up to the bound of the scale
+    assert head.log_scale.requires_grad
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_the_smallest_scale_follows_the_data(unit):
+    head = Gaussian(2, False, "identity")
+    head.initialize(torch.zeros(2), unit**2 * torch.tensor([1.0, 7.0]))
+    assert head.smallest.item() == pytest.approx(unit * 2e-3, rel=1e-6)
+    assert head.scale().item() == pytest.approx(math.sqrt(2) * unit * 2e-3, rel=1e-5)
+    head.initialize(torch.zeros(2), torch.zeros(2))  # constant data
+    assert head.smallest.item() == 1e-3
+
+
+def test_a_head_without_scales_has_nothing_to_initialize():
+    for head in (SquaredError(), BinaryCrossEntropy(), Bernoulli()):
+        head.initialize(torch.ones(3), torch.ones(3))
+        assert head.state_dict() == {}
