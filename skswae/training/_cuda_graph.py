@@ -91,6 +91,8 @@ class GraphedStep(TrainingStep):
                 super().update(static, generator)
         except Exception as error:  # whatever torch refuses to record
             self._capturable = False
+            # a failed capture may leave the generator waiting for its end: the same numbers from a fresh state
+            generator.graphsafe_set_state(generator.clone_state())
             warnings.warn(
                 f"The training step of {type(self.module).__name__} cannot be captured as a CUDA graph, and "
                 f"runs without one, more slowly: {error.__context__ or error}",

@@ -37,7 +37,6 @@ class Preparation:
         self.rows = rows
         self.augment = augment
         self.module = module
-        self.is_random = augment is not None
         self._checked = False  # once: the check of the range waits for the device
 
     def __call__(self, raw: Tensor, generator: torch.Generator) -> Tensor:

@@ -45,9 +45,7 @@ class TrainableModule(Protocol):
 
 
 class Preprocess(Protocol):
-    """What is done to a batch first; ``is_random`` if it may draw numbers, or look at the batch."""
-
-    is_random: bool
+    """What is done to a batch first."""
 
     def __call__(self, raw: Tensor, generator: torch.Generator) -> Tensor: ...
 
@@ -170,6 +168,10 @@ class TrainingStep:
             own = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
             # a copy: load_state_dict keeps the tensors, which the other step may still need
             optimizer.load_state_dict(copy.deepcopy(saved))
+            for parameter, moments in optimizer.state.items():
+                for key, value in moments.items():  # the fused Adam takes the parameters' layout for granted
+                    if value.shape == parameter.shape and value.stride() != parameter.stride():
+                        moments[key] = torch.empty_like(parameter).copy_(value)
             for group, options in zip(optimizer.param_groups, own):
                 group.update(options)
 

@@ -34,7 +34,7 @@ def test_the_start_is_pca(network, Estimator, rng):
 def test_the_start_under_a_sigmoid_reconstructs(digits):
     X = digits[0]
     module, x = make_module(
-        AETransformer, torch.from_numpy(X).float(), "sigmoid", n_components=8, init="pca"
+        AETransformer, torch.tensor(X).float(), "sigmoid", n_components=8, init="pca"
     )
     with torch.no_grad():
         error = (x - module.decode(module.encode(x))).square().sum(dim=1).mean().item()

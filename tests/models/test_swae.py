@@ -1,0 +1,257 @@
+"""The mathematics of SWAE: equations (8) and (10), Algorithm 1, against something independent."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
+
+from skswae import SWAETransformer
+from skswae.models._swae import swae_loss
+from skswae.networks import GatedMLP
+
+from ..estimators import cheap
+from ..own_networks import NormNet
+from .tools import (
+    assert_moments,
+    assert_terms,
+    check_gradients,
+    gated_mlp,
+    gaussian_of,
+    generator,
+    loss_of,
+    make_module,
+    normal,
+)
+
+
+def small(activation="identity", floor=0.05, K=4, **parameters):
+    own = {"n_pseudo_inputs": K, "prior_scale_floor": floor}
+    return make_module(SWAETransformer, None, activation, **{**own, **parameters})
+
+
+# ---------------------------------------------------------------------------
+# The loss
+# ---------------------------------------------------------------------------
+
+
+def test_loss_of_two_samples_by_hand():
+    x_cost, reconstruction_cost = torch.tensor([1.0, 4.0]), torch.tensor([1.0, 0.0])
+    z_e, z_d = torch.tensor([[1.0], [2.0]]), torch.tensor([[0.0], [4.0]])  # z-cost: 1 and 4
+    terms = swae_loss(x_cost, reconstruction_cost, z_e, z_d, beta=0.25, alpha=2.0)
+    expected = {"x_loss": 2.5, "reconstruction_loss": 0.5, "z_loss": 2.5}
+    assert_terms(terms, {**expected, "loss": 0.25 * 2.5 + 0.75 * 0.5 + 2.0 * 2.5})
+
+
+@pytest.mark.parametrize("cost", ["squared_error", "binary_cross_entropy"])
+@pytest.mark.parametrize("space", ["data", "latent"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("beta", [0.3, 1.0])
+def test_losses_equal_equation_10_in_numpy(cost, space, metric, beta):
+    module, x = small(
+        "sigmoid", 0.1, reconstruction=cost, assignment_space=space, metric=metric, beta=beta, alpha=0.7
+    )
+    X, U = x.numpy(), module.pseudo_inputs.rows.detach().numpy()
+
+    def encode(rows):
+        return gated_mlp(module.encoder, rows)
+
+    def decode(z):
+        return 1 / (1 + np.exp(-gated_mlp(module.decoder, z)))
+
+    def c(a, b):
+        if cost == "squared_error":
+            return ((a - b) ** 2).sum(axis=1)
+        return -(a * np.log(b) + (1 - a) * np.log(1 - b)).sum(axis=1)
+
+    queries, keys = (X, U) if space == "data" else (encode(X), encode(U))
+    u = U[pairwise_distances(queries, keys, metric=metric).argmin(axis=1)]
+    mean, log_variance = gaussian_of(gated_mlp(module.prior, u), 0.1)
+    z_d, z_e = mean + np.exp(0.5 * log_variance) * normal(20, 3).numpy(), encode(X)
+    expected = {
+        "x_loss": c(X, decode(z_d)).mean(),
+        "reconstruction_loss": c(X, decode(z_e)).mean(),
+        "z_loss": ((z_e - z_d) ** 2).sum(axis=1).mean(),
+    }
+    expected["loss"] = (
+        beta * expected["x_loss"] + (1 - beta) * expected["reconstruction_loss"] + 0.7 * expected["z_loss"]
+    )
+    assert_terms(loss_of(module, x), expected)
+
+
+@pytest.mark.parametrize("cost", ["squared_error", "binary_cross_entropy"])
+@pytest.mark.parametrize("init", ["random", "pca"])
+def test_numerical_gradients(cost, init):
+    """Of the loss to every parameter, the pseudo-inputs and both halves of the conditional prior included."""
+    module, x = small("sigmoid", init=init, reconstruction=cost, beta=0.3)
+    assigned = torch.arange(20) % 4
+    module.assign = lambda *_: assigned  # the argmin has no gradient
+    check_gradients(module, x)
+
+
+def gradient(module, x, parameters):
+    return torch.autograd.grad(loss_of(module, x)["loss"], parameters, allow_unused=True)
+
+
+@pytest.mark.parametrize("network", [GatedMLP((6,)), NormNet()])
+def test_beta_0_leaves_the_decoder_free_of_the_prior(network):
+    """Also where a layer of the decoder mixes the rows of a batch."""
+    module, x = small(beta=0.0, network=network)
+    parameters = list(module.decoder.parameters())
+    before = gradient(module, x, parameters)
+    with torch.no_grad():
+        for parameter in module.prior.parameters():
+            parameter.mul_(-3.0)
+        module.pseudo_inputs.rows.mul_(0.3)
+    for a, b in zip(before, gradient(module, x, parameters)):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+    assert (before[-1] != 0).any()
+
+
+def test_beta_1_leaves_the_reconstruction_out():
+    """Equation (8): the encoder is moved by the z-loss alone."""
+    module, x = small(beta=1.0, alpha=1.0)
+    parameters = list(module.encoder.parameters())
+    z_loss = loss_of(module, x)["z_loss"]
+    for a, b in zip(gradient(module, x, parameters), torch.autograd.grad(z_loss, parameters)):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_only_alpha_times_the_floor_squared_is_identifiable():
+    """(E, D, m, s) -> (c E, D(. / c), c m, c s) with alpha -> alpha / c^2 leaves equation (10) unchanged."""
+    c = 3.0
+    module, x = small(alpha=0.8, floor=0.05)
+    scaled, _ = small(alpha=0.8 / c**2, floor=0.05 * c)
+    with torch.no_grad():
+        for layer, outputs in ((scaled.encoder.network[-1], slice(3)), (scaled.prior.network[-1], slice(3))):
+            layer.weight[outputs] *= c
+            layer.bias[outputs] *= c
+        scaled.decoder.network[0].linear.weight.div_(c)
+    before, after = loss_of(module, x), loss_of(scaled, x)
+    for name in ("loss", "x_loss", "reconstruction_loss"):
+        torch.testing.assert_close(before[name], after[name], rtol=1e-12, atol=0)
+    torch.testing.assert_close(c**2 * before["z_loss"], after["z_loss"], rtol=1e-12, atol=0)
+
+
+# ---------------------------------------------------------------------------
+# Step 2
+# ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offset", [1.0, 1e4])
+def test_cosine_uses_the_user_s_origin(offset, rng):
+    """Scaling subtracts the mean inside; angles are those of the rows as given."""
+    X = rng.normal(size=(60, 4)) + np.array([5.0, 1.0, 0.0, 1.0]) * offset
+    swae = cheap(SWAETransformer, metric="cosine").fit(X)
+    assert swae.scale_ != 1.0
+    chosen = swae.module_.double().assign(swae.module_.scaler.standardize(torch.from_numpy(X)))
+    expected = pairwise_distances_argmin(X, swae.pseudo_inputs_, metric="cosine")
+    np.testing.assert_array_equal(chosen, expected)
+
+
+@pytest.mark.parametrize("space", ["data", "latent"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("beta", [0, 1])
+def test_every_search_and_both_ends_of_beta_train(space, metric, beta, digits):
+    swae = cheap(SWAETransformer, assignment_space=space, metric=metric, beta=beta, max_iter=5)
+    loss = swae.fit(digits[0]).history_["loss"]
+    assert loss[-1] < loss[0]
+
+
+def test_gradient_reaches_the_closest_pseudo_inputs_only():
+    module, x = small(K=6)
+    (g,) = gradient(module, x[:5], [module.pseudo_inputs.rows])
+    used = torch.zeros(6, dtype=torch.bool)
+    used[module.assign(x[:5])] = True
+    assert torch.equal((g != 0).any(dim=1), used)
+    assert not used.all()
+
+
+# ---------------------------------------------------------------------------
+# The conditional prior and the weights of pseudo-inputs
+# ---------------------------------------------------------------------------
+
+
+def test_the_floor_bounds_the_prior_s_scale(digits):
+    module, x = small(floor=0.2)
+    with torch.no_grad():
+        module.prior.network[-1].weight.mul_(100)
+        scale = torch.exp(0.5 * module.conditional_prior(x)[1])
+    assert scale.min() >= 0.2 * (1 - 1e-12)
+    assert 1 < scale.max() <= 0.2 * np.exp(4) * (1 + 1e-12)
+    # training narrows the prior to its floor: nothing in the objective keeps it up
+    swae = cheap(SWAETransformer, prior_scale_floor=0.1, max_iter=60, learning_rate_init=1e-2)
+    module = swae.fit(digits[0]).module_
+    with torch.no_grad():
+        _, log_variance = module.conditional_prior(module.pseudo_inputs.rows)
+    assert 0.1 <= torch.exp(0.5 * log_variance).median() < 0.15
+
+
+def test_usage_counts_the_rows_of_each_pseudo_input(digits):
+    X = digits[0]
+    swae = cheap(SWAETransformer, n_pseudo_inputs=20).fit(X)
+    counts = np.bincount(pairwise_distances_argmin(X, swae.pseudo_inputs_), minlength=20)
+    np.testing.assert_allclose(swae.pseudo_input_weights_, counts / 300)
+    swae.set_params(pseudo_input_weights="uniform")
+    np.testing.assert_allclose(swae.pseudo_input_weights_, 1 / 20)
+
+
+def test_partial_fit_counts_while_earlier_rows_fade(digits):
+    """Rows are counted once a call, as they are trained on; those of earlier calls count nine tenths."""
+    swae = cheap(SWAETransformer, n_pseudo_inputs=20, learning_rate_init=1e-12, batch_size=32)
+    expected, residual = np.zeros(20), np.zeros(2)
+    for X in (digits[0][:90], digits[0][90:200], digits[0][200:]):
+        module = swae.partial_fit(X).module_
+        cell = pairwise_distances_argmin(X, swae.pseudo_inputs_)
+        expected = 0.9 * expected + np.bincount(cell, minlength=20)
+        with torch.no_grad():
+            mean, _ = module.conditional_prior(module.pseudo_inputs.rows)
+        residual = 0.9 * residual + np.square(swae.transform(X) - mean.numpy()[cell]).sum(axis=0)
+        np.testing.assert_allclose(swae.pseudo_input_weights_, expected / expected.sum(), rtol=1e-12)
+        np.testing.assert_allclose(module.residual, residual, rtol=1e-4)
+
+
+def test_samples_have_the_mixture_s_moments(digits):
+    """With each choice of weights and widths, set on the fitted model, of which "matched" is the wider."""
+    X = digits[0]
+    swae = cheap(SWAETransformer, prior_scale_floor=0.02, max_iter=30, n_pseudo_inputs=20).fit(X)
+    module = swae.module_
+    with torch.no_grad():
+        learned = module.conditional_prior(module.pseudo_inputs.rows)
+    mean, log_variance = (t.double().numpy() for t in learned)
+    within = np.square(swae.transform(X) - mean[pairwise_distances_argmin(X, swae.pseudo_inputs_)]).mean(0)
+    matched = np.maximum(np.exp(log_variance), within)
+    assert (matched == within).any()
+    for weights in ("usage", "uniform"):
+        spread = []
+        for scale, variance in (("learned", np.exp(log_variance)), ("matched", matched)):
+            z = module.sample_prior(200_000, generator(), pseudo_input_weights=weights, prior_scale=scale)
+            swae.set_params(pseudo_input_weights=weights, prior_scale=scale)
+            w = swae.pseudo_input_weights_
+            centred = mean - w @ mean
+            covariance = (w[:, None] * centred).T @ centred + np.diag(w @ variance)
+            assert_moments(z.double().numpy(), w @ mean, covariance)
+            spread.append(swae.sample(2000, random_state=0).var(axis=0).sum())
+        assert spread[0] < spread[1]
+    for name in ("prior_scale", "pseudo_input_weights"):
+        with pytest.raises(ValueError, match=f"'{name}' parameter"):
+            swae.set_params(prior_scale="matched", pseudo_input_weights="usage", **{name: "Matched"}).sample()
+
+
+# ---------------------------------------------------------------------------
+# A limit with a known answer
+# ---------------------------------------------------------------------------
+
+
+def test_linear_networks_find_the_principal_subspace(rng):
+    """A linear-Gaussian model, linear networks, the paper's start: the decoder spans PCA's subspace."""
+    W = np.linalg.qr(rng.normal(size=(10, 3)))[0] * [3.0, 2.5, 2.0]
+    X = rng.normal(size=(2000, 3)) @ W.T + 0.3 * rng.normal(size=(2000, 10))
+    swae = cheap(
+        SWAETransformer, n_components=3, beta=0, alpha=0.01, init="random", network=GatedMLP(()),
+        n_pseudo_inputs="auto", max_iter=100, learning_rate_init=3e-2,
+    ).fit(X)  # fmt: skip
+    eye = np.eye(3)
+    ours = np.linalg.qr((swae.inverse_transform(eye) - swae.inverse_transform(0 * eye)).T)[0]  # (10, 3)
+    cosines = np.linalg.svd(PCA(3).fit(X).components_ @ ours, compute_uv=False)
+    assert np.degrees(np.arccos(np.clip(cosines.min(), -1, 1))) < 1

@@ -1,0 +1,147 @@
+"""Devices and tensors, and settings of torch's arithmetic that are put back."""
+
+import functools
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from skswae._device import (
+    arithmetic,
+    as_array,
+    as_tensor,
+    available_threads,
+    fits_on,
+    limited_threads,
+    resolve_device,
+)
+from skswae._random import forked_rng
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def test_resolve_device():
+    assert resolve_device("cpu") == resolve_device(CPU) == CPU
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for device in ("gpu", "meta", "cuda:1000"):
+        with pytest.raises(ValueError, match=f"'device' parameter must be .* Got '{device}' instead"):
+            resolve_device(device)
+
+
+@pytest.mark.gpu
+def test_half_of_a_card_s_memory_is_left():
+    assert resolve_device("cuda") == torch.device("cuda", torch.cuda.current_device())
+    free, _ = torch.cuda.mem_get_info()
+    assert (fits_on(CUDA, free // 4), fits_on(CUDA, 2 * free), fits_on(CPU, 2**60)) == (True, False, True)
+
+
+def test_tensors_share_what_they_can():
+    X = np.arange(6.0).reshape(2, 3)
+    assert as_tensor(X).data_ptr() == X.ctypes.data
+    readonly = X.copy()
+    readonly.flags.writeable = False
+    for array in (readonly, X[::-1], X[:, ::-1], np.asfortranarray(X), X[:, ::2]):
+        np.testing.assert_array_equal(as_array(as_tensor(array).requires_grad_()), array)
+    as_tensor(readonly)[0, 0] = 5.0
+    assert readonly[0, 0] == 0.0
+
+
+MATMUL, CUDNN = torch.backends.cuda.matmul, torch.backends.cudnn
+NEW = hasattr(MATMUL, "fp32_precision")  # from torch 2.9 on: once it is set, the older flags cannot be read
+
+
+def rounds_to_tf32():
+    """Of products and of convolutions."""
+    if NEW:
+        return MATMUL.fp32_precision == "tf32", CUDNN.conv.fp32_precision == "tf32"
+    return MATMUL.allow_tf32, CUDNN.allow_tf32
+
+
+@pytest.mark.parametrize(
+    "newer_flags", [False, pytest.param(True, marks=pytest.mark.skipif(not NEW, reason="old"))]
+)
+@pytest.mark.parametrize(("precision", "inside"), [("float32", False), ("tf32", True), ("bf16", False)])
+def test_arithmetic_sets_the_flags_and_puts_them_back(precision, inside, newer_flags):
+    owners = [(MATMUL, "allow_tf32"), (CUDNN, "allow_tf32")]
+    if newer_flags:
+        owners = [(MATMUL, "fp32_precision"), (CUDNN.conv, "fp32_precision")]
+    before = [getattr(owner, name) for owner, name in owners]
+    try:
+        for (owner, name), value in zip(owners, ["tf32", "ieee"] if newer_flags else [True, False]):
+            setattr(owner, name, value)  # as a user may have set them
+        with arithmetic(CUDA, precision):
+            assert rounds_to_tf32() == (inside, inside)
+            with arithmetic(torch.device("cuda", 1)):
+                assert rounds_to_tf32() == (False, False)
+            assert rounds_to_tf32() == (inside, inside)
+        assert rounds_to_tf32() == (True, False)
+        with arithmetic(CPU, precision):
+            assert rounds_to_tf32() == (True, False)
+        with pytest.raises(ZeroDivisionError), arithmetic(CUDA, precision):
+            raise ZeroDivisionError
+        assert rounds_to_tf32() == (True, False)
+    finally:
+        for (owner, name), value in zip(owners, before):
+            setattr(owner, name, value)
+
+
+@pytest.mark.parametrize(
+    "block", [functools.partial(arithmetic, CUDA, "tf32"), functools.partial(forked_rng, 0)]
+)
+def test_other_threads_wait(block):
+    inside = threading.Event()
+
+    def other():
+        with block():
+            inside.set()
+
+    thread = threading.Thread(target=other)
+    with block():
+        thread.start()
+        assert not inside.wait(0.1)
+    assert inside.wait(10)
+    thread.join()
+
+
+def test_threads_are_limited_and_put_back():
+    before = torch.get_num_threads()
+    with limited_threads(3):
+        with limited_threads(None):
+            assert torch.get_num_threads() == 3
+        with limited_threads(2):
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 3
+    with pytest.raises(ZeroDivisionError), limited_threads(2):
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == before
+
+
+def test_limits_of_several_threads_do_not_leak():
+    """Whoever leaves first, and also into threads that come later."""
+    before = torch.get_num_threads()
+    entered, left, seen = threading.Event(), threading.Event(), []
+
+    def other():
+        with limited_threads(1):
+            entered.set()
+            assert left.wait(10)
+            seen.append(torch.get_num_threads())
+        seen.append(torch.get_num_threads())
+
+    try:
+        torch.set_num_threads(2)
+        thread = threading.Thread(target=other)
+        with limited_threads(1):
+            thread.start()
+            assert entered.wait(10)
+            assert available_threads() == 2
+        left.set()
+        thread.join()
+        later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+        later.start()
+        later.join()
+        assert seen == [1, 2, 2]
+        assert torch.get_num_threads() == available_threads() == 2
+    finally:
+        torch.set_num_threads(before)

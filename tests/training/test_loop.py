@@ -1,0 +1,162 @@
+"""The loop, on toys that are no autoencoders: epochs, early stopping, interrupts, divergence."""
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skswae.data import ArrayData
+from skswae.data._loader import Loader
+from skswae.training._callbacks import Callback, EarlyStopping
+from skswae.training._loop import train
+
+from .test_step import CPU, Toy, new_step
+
+
+def loader(n=25):
+    return Loader(ArrayData(np.arange(float(n))[:, None]), CPU)
+
+
+def run(module, epochs, *callbacks, step=None):
+    """Two batches an epoch, of 13 and 12 rows."""
+    step = step or new_step(module)
+    return train(step, loader(), epochs=epochs, batch_size=10, seed=0, callbacks=[*callbacks])
+
+
+class Line(Toy):
+    """Fits a number to the rows; the user presses Ctrl-C after a given step."""
+
+    def __init__(self, interrupted_after=None):
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros((), dtype=torch.float64))
+        self.interrupted_after = interrupted_after
+        self.n_steps = 0
+
+    def losses(self, x, generator):
+        loss = (x - self.value).square().mean()
+        yield "all", {"loss": loss, "noise": torch.rand((), generator=generator), "size": 0 * loss + len(x)}
+
+    def after_step(self):
+        self.n_steps += 1
+        if self.n_steps == self.interrupted_after:
+            raise KeyboardInterrupt
+
+
+def test_epochs_go_on_where_they_stopped():
+    """Random numbers and batches follow from the seed and the number of the epoch; terms are means."""
+    whole, parts = Line(), Line()
+    expected = run(whole, range(5)).history
+    step = new_step(parts)
+    found = run(parts, range(2), step=step).history + run(parts, range(2, 5), step=step).history
+    assert found == expected
+    assert torch.equal(whole.value, parts.value)
+    assert len({record["noise"] for record in expected}) == 5
+    assert {record["size"] for record in expected} == {(13 * 13 + 12 * 12) / 25}
+    assert whole.n_steps == 10
+
+
+class Scripted(Toy):
+    """Has given losses on held-out rows, and a buffer that tells the epochs apart."""
+
+    def __init__(self, losses, final_from):
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros((), dtype=torch.float64))
+        self.register_buffer("epoch", torch.tensor(-1))
+        self.script, self.final_from = losses, final_from
+
+    @property
+    def objective_is_final(self):
+        return int(self.epoch) >= self.final_from
+
+    def before_epoch(self, epoch):
+        self.epoch.fill_(epoch)
+
+    def losses(self, x, generator):
+        yield "all", {"loss": 0 * self.value + (0.0 if self.training else self.script[int(self.epoch)])}
+
+
+LOSSES = [10.0, 5.0, 4.0, 3.9, 3.8, 3.9, 3.8, 3.85, 3.7]
+
+
+@pytest.mark.parametrize(
+    ("losses", "tol", "patience", "final_from", "n_epochs"),
+    [
+        (LOSSES, 0.0, 2, 0, 7),
+        (LOSSES, 0.1, 2, 0, 5),
+        (LOSSES, 0.0, np.inf, 0, 9),
+        ([0.98**epoch for epoch in range(50)], 0.05, 3, 0, 50),  # small gains add up to one of tol
+        ([1.0, 2.0, 3.0, 4.0, 9.0, 9.0, 9.0, 9.0], 0.0, 3, 4, 7),  # patience waits for the final objective
+    ],
+)
+def test_early_stopping(losses, tol, patience, final_from, n_epochs):
+    module = Scripted(losses, final_from)
+    result = run(module, range(len(losses)), EarlyStopping(loader(5), None, patience, tol))
+    assert [r["validation_loss"] for r in result.history] == pytest.approx(losses[:n_epochs])
+    assert int(module.epoch) == int(np.argmin(losses[:n_epochs]))  # the best epoch is put back
+    assert result.restored
+
+
+def test_held_out_noise_is_fixed_and_evaluation_leaves_no_trace():
+    """The loss is a mean over prepared rows, though the last batch is a short one: 12 rows are 10 and 2."""
+
+    class Noisy(Line):
+        def losses(self, x, generator):
+            noise = torch.randn(x.shape, generator=generator)
+            yield (
+                "all",
+                {"loss": (noise - self.value).square().mean() if self.training else (noise + x).mean()},
+            )
+
+    stopping = EarlyStopping(loader(12), lambda raw, generator: 100 * raw, np.inf, 0.0)
+    result, expected = run(Noisy(), range(4), stopping), run(Noisy(), range(4))
+    assert [r["loss"] for r in result.history] == [r["loss"] for r in expected.history]
+    assert len({r["loss"] for r in result.history}) == 4
+    (found,) = {r["validation_loss"] for r in result.history}
+    assert found == pytest.approx(550, abs=2)
+    assert found != pytest.approx(550, abs=1e-6)
+
+
+class InterruptAtTheEnd(Callback):
+    def on_epoch_end(self, run):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("interrupted_after", "callbacks", "n_kept"), [(6, [], 2), (None, [InterruptAtTheEnd()], 1)]
+)
+def test_an_interrupt_keeps_the_complete_epochs(interrupted_after, callbacks, n_kept):
+    """Right after an epoch too, even before early stopping has seen its loss."""
+    module, whole = Line(interrupted_after), Line()
+    stopping = [EarlyStopping(loader(5), None, np.inf, 0.0)] if callbacks else []
+    result = run(module, range(4), *callbacks, *stopping)
+    assert result.interrupted
+    assert result.history == run(whole, range(n_kept)).history
+    assert torch.equal(module.value, whole.value)
+    assert not module.training
+
+
+def test_an_interrupt_before_the_first_epoch_ends_is_raised():
+    with pytest.raises(KeyboardInterrupt):
+        run(Line(interrupted_after=2), range(2))
+
+
+def test_divergence_is_an_error_that_names_the_term():
+    class Diverging(Line):
+        def losses(self, x, generator):
+            yield "all", {"loss": self.value + torch.inf, "fit": self.value.detach(), "kl": self.value / 0}
+
+    with pytest.raises(ValueError, match=r"the term 'kl' \(nan\) is not finite after epoch 1\. Lower"):
+        run(Diverging(), range(2))
+
+
+@pytest.mark.parametrize(("start", "fails"), [(0.0, True), (torch.inf, False)])
+def test_numbers_are_finite_after_the_last_epoch(start, fails):
+    """But for those that were infinite before it, such as a mask in a buffer."""
+    module = Line()
+    module.register_buffer("total", torch.tensor(start))
+    module.after_step = lambda: module.total.add_(torch.inf)
+    error = pytest.raises(ValueError, match="tensor 'total' is not finite after epoch 2")
+    with error if fails else contextlib.nullcontext():
+        run(module, range(2))
