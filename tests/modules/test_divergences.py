@@ -12,6 +12,15 @@ from skswae.modules._divergences import mmd, random_directions, sinkhorn_diverge
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 EXACT = {"max_iter": 5000, "tol": 1e-11}  # float64
+DIVERGENCES = {
+    "mmd-imq": lambda x, y: mmd(x, y),
+    "mmd-rbf": lambda x, y: mmd(x, y, "rbf"),
+    "sliced": lambda x, y: sliced_wasserstein(x, y, directions(20, x.shape[1])),
+    "sinkhorn": lambda x, y: sinkhorn_divergence(x, y, 0.5, **(EXACT if x.dtype == torch.float64 else {})),
+}
+every = pytest.mark.parametrize("divergence", DIVERGENCES.values(), ids=DIVERGENCES.keys())
+every_key = pytest.mark.parametrize("key", DIVERGENCES)
+every_kernel = pytest.mark.parametrize("kernel", ["imq", "rbf"])
 
 
 def generator(seed=0):
@@ -19,7 +28,7 @@ def generator(seed=0):
 
 
 def draw(n, m, k, dtype=torch.float64, seed=0):
-    """Samples of two distributions: N(0.5, 0.7^2) and N(0, 1)."""
+    """Draw samples of two distributions: N(0.5, 0.7^2) and N(0, 1)."""
     g = generator(seed)
     x = 0.5 + 0.7 * torch.randn((n, k), dtype=dtype, generator=g)
     return x, torch.randn((m, k), dtype=dtype, generator=g)
@@ -29,26 +38,11 @@ def directions(n_projections, k, dtype=torch.float64, seed=1):
     return random_directions(n_projections, k, generator(seed), dtype, "cpu")
 
 
-DIVERGENCES = {
-    "mmd-imq": lambda x, y: mmd(x, y),
-    "mmd-rbf": lambda x, y: mmd(x, y, "rbf"),
-    "sliced": lambda x, y: sliced_wasserstein(x, y, directions(20, x.shape[1])),
-    "sinkhorn": lambda x, y: sinkhorn_divergence(x, y, 0.5, **(EXACT if x.dtype == torch.float64 else {})),
-}
-every = pytest.mark.parametrize("divergence", DIVERGENCES.values(), ids=DIVERGENCES.keys())
-
-
-# ---------------------------------------------------------------------------
-# All of them
-# ---------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("n", "m"), [(5, 5), (6, 4)])
-@pytest.mark.parametrize("key", DIVERGENCES)
+@every_key
 def test_gradient_is_the_numerical_gradient(key, n, m):
-    divergence = DIVERGENCES[key]
     x, y = draw(n, n if key == "sliced" else m, 3)
-    assert torch.autograd.gradcheck(divergence, (x.requires_grad_(), y.requires_grad_()))
+    assert torch.autograd.gradcheck(DIVERGENCES[key], (x.requires_grad_(), y.requires_grad_()))
 
 
 @every
@@ -60,21 +54,15 @@ def test_shift_invariance(divergence):
     torch.testing.assert_close(moved, divergence(x, y), rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("key", DIVERGENCES)
-def test_rotation_invariance(key):
+@every_key
+def test_rotation_symmetry_and_order(key):
     (x, y), divergence = draw(8, 8, 3), DIVERGENCES[key]
     rotation = torch.linalg.qr(torch.randn((3, 3), dtype=torch.float64, generator=generator())).Q
     turned = divergence(x @ rotation, y @ rotation)
     if key == "sliced":  # for given directions it is invariant only if they turn too
         turned = sliced_wasserstein(x @ rotation, y @ rotation, directions(20, 3) @ rotation)
-    torch.testing.assert_close(turned, divergence(x, y), rtol=1e-9, atol=0)
-
-
-@every
-def test_symmetry_and_order(divergence):
-    x, y = draw(8, 8, 3)
-    torch.testing.assert_close(divergence(y, x), divergence(x, y), rtol=1e-9, atol=0)
-    torch.testing.assert_close(divergence(x.flip(0), y), divergence(x, y), rtol=1e-9, atol=0)
+    for value in (turned, divergence(y, x), divergence(x.flip(0), y)):
+        torch.testing.assert_close(value, divergence(x, y), rtol=1e-9, atol=0)
 
 
 @every
@@ -97,12 +85,11 @@ def test_equal_rows_have_finite_gradients(divergence):
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 6), (6, 1)])
-@pytest.mark.parametrize("key", DIVERGENCES)
+@every_key
 def test_a_batch_of_one_row_trains(key, n, m):
     divergence = DIVERGENCES[key]
     x, y = draw(n, n if key == "sliced" else m, 3)
-    x.requires_grad_()
-    value = divergence(x, y)
+    value = divergence(x.requires_grad_(), y)
     value.backward()
     assert torch.isfinite(value)
     assert torch.isfinite(x.grad).all()
@@ -110,20 +97,12 @@ def test_a_batch_of_one_row_trains(key, n, m):
     assert divergence(x.detach() - 0.01 * x.grad, y) < value
 
 
-# ---------------------------------------------------------------------------
-# Maximum mean discrepancy
-# ---------------------------------------------------------------------------
-
-
 def kernel_by_hand(a, b, kernel):
-    total = 0.0
-    for s in SCALES:
-        c, d = 2 * len(a) * s, sum((a - b) ** 2)
-        total += c / (c + d) if kernel == "imq" else math.exp(-d / c)
-    return total
+    constants, d = [2 * len(a) * s for s in SCALES], sum((a - b) ** 2)
+    return sum(c / (c + d) if kernel == "imq" else math.exp(-d / c) for c in constants)
 
 
-@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+@every_kernel
 @pytest.mark.parametrize(("n", "m"), [(7, 7), (5, 9)])
 def test_mmd_against_a_double_loop(kernel, n, m):
     x, y = draw(n, m, 4)
@@ -135,15 +114,13 @@ def test_mmd_against_a_double_loop(kernel, n, m):
     np.testing.assert_allclose(mmd(x, y, kernel), expected, rtol=1e-12)
     # float32: 7 kernels of at most 1, each to 1e-7
     np.testing.assert_allclose(mmd(x.float(), y.float(), kernel), expected, atol=2e-6, rtol=0)
-    # one scale
     alone = sum(mmd(x, y, kernel, scales=(s,)) for s in SCALES)
     np.testing.assert_allclose(alone, expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+@every_kernel
 def test_mmd_is_unbiased(kernel):
-    g = generator()
-    same, other = [], []
+    g, same, other = generator(), [], []
     for _ in range(600):
         x, y = (torch.randn((size, 2), generator=g) for size in (10, 15))
         same.append(mmd(x, y, kernel).item())
@@ -153,7 +130,7 @@ def test_mmd_is_unbiased(kernel):
     assert standard_error < 0.02 * np.mean(other)
 
 
-@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+@every_kernel
 def test_mmd_of_one_row_is_the_biased_estimator(kernel):
     x, y = draw(1, 1, 3)
     k = kernel_by_hand(x[0].numpy(), y[0].numpy(), kernel)
@@ -163,38 +140,28 @@ def test_mmd_of_one_row_is_the_biased_estimator(kernel):
 
 def test_mmd_of_equal_rows():
     """Rounding must not make a squared distance negative: no kernel exceeds 1, however small its scale."""
-    x, _ = draw(20, 20, 8, torch.float32)
-    x = x.repeat(2, 1)
+    x = draw(20, 20, 8, torch.float32)[0].repeat(2, 1)
     assert abs(mmd(x, x, "rbf", scales=(1e-9,))) <= 2.0
 
 
-@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+@every_kernel
 def test_mmd_has_a_second_derivative(kernel):
     x, y = draw(3, 4, 2)
     assert torch.autograd.gradgradcheck(lambda x: mmd(x, y, kernel), (x.requires_grad_(),))
 
 
 def test_mmd_refuses_an_unknown_kernel():
-    x, y = draw(3, 3, 2)
     with pytest.raises(ValueError, match=r"kernel must be 'imq' or 'rbf'\. Got 'gaussian'"):
-        mmd(x, y, kernel="gaussian")
-
-
-# ---------------------------------------------------------------------------
-# Sliced Wasserstein distance
-# ---------------------------------------------------------------------------
+        mmd(*draw(3, 3, 2), kernel="gaussian")
 
 
 def test_random_directions_are_uniform_on_the_sphere():
     d = directions(20_000, 3, torch.float32)
     assert torch.equal(d, directions(20_000, 3, torch.float32))
     assert not torch.equal(d, directions(20_000, 3, torch.float32, seed=2))
-    assert d.shape == (20_000, 3)
-    assert d.dtype == torch.float32
     torch.testing.assert_close(d.norm(dim=1), torch.ones(20_000))
     # Archimedes: every coordinate, along any axis, is uniform in [-1, 1]
-    diagonal = torch.ones(3) / math.sqrt(3.0)
-    for coordinate in (d[:, 0], d[:, 2], d @ diagonal):
+    for coordinate in (d[:, 0], d[:, 2], d @ (torch.ones(3) / math.sqrt(3.0))):
         assert stats.kstest(coordinate.numpy(), stats.uniform(-1, 2).cdf).pvalue > 1e-3
 
 
@@ -218,27 +185,20 @@ def test_sliced_wasserstein_of_a_translation():
 
 @pytest.mark.parametrize("size", [1, 4, 7])
 def test_sliced_wasserstein_refuses_unequal_sizes(size):
-    x, y = draw(5, size, 2)
     with pytest.raises(ValueError, match=rf"same shape.*Got \(5, 2\) and \({size}, 2\)"):
-        sliced_wasserstein(x, y, directions(3, 2))
-
-
-# ---------------------------------------------------------------------------
-# Sinkhorn divergence
-# ---------------------------------------------------------------------------
+        sliced_wasserstein(*draw(5, size, 2), directions(3, 2))
 
 
 def divergence_by_pot(x, y, epsilon):
     def cost(a, b):
-        solution = ot.solve(ot.dist(a, b), reg=epsilon, reg_type="KL", max_iter=50_000, tol=1e-8)
-        return solution.value
+        return ot.solve(ot.dist(a, b), reg=epsilon, reg_type="KL", max_iter=50_000, tol=1e-8).value
 
-    x, y = x.double().numpy(), y.double().numpy()
+    x, y = x.numpy(), y.numpy()
     return cost(x, y) - cost(x, x) / 2 - cost(y, y) / 2
 
 
 @pytest.mark.parametrize("epsilon", [0.5, 2.0, 10.0])
-@pytest.mark.parametrize(("n", "m", "k"), [(12, 12, 2), (6, 9, 2), (8, 6, 3), (1, 9, 3)])
+@pytest.mark.parametrize(("n", "m", "k"), [(12, 12, 2), (8, 6, 3), (1, 9, 3)])
 def test_sinkhorn_against_pot(n, m, k, epsilon):
     x, y = draw(n, m, k)
     expected = divergence_by_pot(x, y, epsilon)
@@ -267,13 +227,14 @@ def test_momentum_is_dropped_where_it_overshoots():
     assert (few.grad - many.grad).norm() < 1e-8 * many.grad.norm()
 
 
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
 def test_sinkhorn_in_other_units(scale):
     x, y = draw(12, 12, 3)
-    expected = scale**2 * sinkhorn_divergence(x, y, 0.5)
-    torch.testing.assert_close(
-        sinkhorn_divergence(scale * x, scale * y, 0.5 * scale**2), expected, rtol=1e-6, atol=0
+    found, expected = (
+        sinkhorn_divergence(scale * x, scale * y, 0.5 * scale**2),
+        sinkhorn_divergence(x, y, 0.5),
     )
+    torch.testing.assert_close(found, scale**2 * expected, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -291,18 +252,9 @@ def test_equal_samples_are_a_minimum_at_zero(epsilon, dtype):
         assert z.grad.abs().max() < rounding * max(1.0, 1.0 / epsilon)
 
 
-@pytest.mark.parametrize("epsilon", [0.03, 0.3, 10.0])
-def test_sinkhorn_is_not_negative(epsilon):
-    for seed in range(5):
-        g = generator(seed)
-        x, y = (torch.randn((16, 2), dtype=torch.float64, generator=g) for _ in range(2))
-        assert sinkhorn_divergence(x, y, epsilon, max_iter=2000, tol=1e-8) > 0
-
-
 def test_sinkhorn_of_a_small_epsilon_is_optimal_transport():
     x, y = draw(16, 16, 2)
-    a, b = x.numpy(), y.numpy()
-    expected = ot.emd2([], [], ot.dist(a, b))
+    expected = ot.emd2([], [], ot.dist(x.numpy(), y.numpy()))
     errors = [abs(sinkhorn_divergence(x, y, e, **EXACT).item() - expected) for e in (1.0, 0.1, 0.01)]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-3 * expected
@@ -313,25 +265,23 @@ def test_sinkhorn_of_a_small_epsilon_is_optimal_transport():
 def test_a_small_epsilon_in_float32(relative, n, m):
     """Exponents of 1e4 to 1e6: finite in log space only. 100 updates do not converge; the value is near."""
     x, y = draw(n, m, 8, torch.float32)
-    x.requires_grad_()
-    cost = ot.dist(x.detach().double().numpy(), y.double().numpy())
-    value = sinkhorn_divergence(x, y, relative * cost.max())
+    cost = ot.dist(x.double().numpy(), y.double().numpy())
+    value = sinkhorn_divergence(x.requires_grad_(), y, relative * cost.max())
     value.backward()
     assert torch.isfinite(x.grad).all()
     np.testing.assert_allclose(value.item(), ot.emd2([], [], cost), rtol=0.05)
 
 
-@pytest.mark.parametrize(("n", "m"), [(12, 12), (9, 14)])
-def test_sinkhorn_of_a_large_epsilon_is_the_distance_of_the_means(n, m):
+def test_sinkhorn_of_a_large_epsilon_is_the_distance_of_the_means():
     """P = a b^T: E||x - y||^2 - E||x - x'||^2 / 2 - E||y - y'||^2 / 2 = ||E x - E y||^2."""
-    x, y = draw(n, m, 3)
+    x, y = draw(9, 14, 3)
     expected = (x.mean(dim=0) - y.mean(dim=0)).square().sum()
     torch.testing.assert_close(sinkhorn_divergence(x, y, 1e5), expected, rtol=1e-3, atol=0)
 
 
-def test_sinkhorn_reports_what_is_not_finite():
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e30, 1.5e19])
+def test_sinkhorn_reports_what_is_not_finite(bad):
     """A diverged encoder gives NaN or infinity, not an error or a loop without end."""
-    for bad in (math.nan, math.inf, 1e30, 1.5e19):  # the last: finite squared norms, infinite distance
-        x, y = draw(4, 4, 2, torch.float32)
-        x[1, 0], y[0, 0] = bad, -bad
-        assert not math.isfinite(sinkhorn_divergence(x, y, 0.5))
+    x, y = draw(4, 4, 2, torch.float32)
+    x[1, 0], y[0, 0] = bad, -bad  # 1.5e19: finite squared norms, infinite distance
+    assert not math.isfinite(sinkhorn_divergence(x, y, 0.5))

@@ -15,16 +15,15 @@ ROLES = {
 }
 
 
-def small_conv(shape, **parameters):
-    parameters = {
-        "encoder_filters": (4, 4, 4, 4, 2), "decoder_filters": (4,), "hidden_size": 8, **parameters
-    }  # fmt: skip
-    return GatedConvNet(shape, **parameters)
+def small_conv(shape, encoder_filters=(4, 4, 4, 4, 2), decoder_filters=(4,), hidden_size=8):
+    return GatedConvNet(
+        shape, encoder_filters=encoder_filters, decoder_filters=decoder_filters, hidden_size=hidden_size
+    )
 
 
-def drawn(*widths, n=4, dtype=torch.float32):
+def drawn(*widths, dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(n, width, generator=generator, dtype=dtype) for width in widths]
+    return [torch.randn(4, width, generator=generator, dtype=dtype) for width in widths]
 
 
 def linear_shapes(module):
@@ -33,6 +32,5 @@ def linear_shapes(module):
 
 def convolutions(module):
     """Return filters before and after, kernel and stride of each."""
-    kinds = nn.Conv2d | nn.ConvTranspose2d
-    layers = [m for m in module.modules() if isinstance(m, kinds)]
+    layers = [m for m in module.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     return [(m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0]) for m in layers]

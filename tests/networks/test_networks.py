@@ -18,7 +18,7 @@ every_role = pytest.mark.parametrize("role", ROLES)
 
 
 @every_role
-@pytest.mark.parametrize("sizes", [(), (5,), [5, 7], np.array([4, 4]), 6, np.int64(3), (5, 4, 3)])
+@pytest.mark.parametrize("sizes", [(5,), [5, 7], np.array([4, 4]), 6, np.int64(3), (5, 4, 3)])
 def test_mlp_sizes(sizes, role):
     inputs, n_outputs = ROLES[role]
     part = getattr(clone(GatedMLP(sizes)), f"build_{role}")(*inputs, n_outputs)
@@ -50,19 +50,18 @@ def test_two_level_mlp_is_vampprior_s():
 
 
 @every_role
-@pytest.mark.parametrize("Network", [small_conv, DCGANNet])
+@pytest.mark.parametrize("Network", [small_conv, lambda shape: DCGANNet(shape, filters=(4, 3, 5))])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 9, 11), (1, 15, 8), (4, 10, 33)])
 def test_image_networks_take_any_image(Network, shape, role):
-    network = Network(shape) if Network is small_conv else DCGANNet(shape, filters=(4, 3, 5))
-    d = math.prod(shape)
-    (*inputs, n_outputs) = (d if n == 64 else n for n in (*ROLES[role][0], ROLES[role][1]))
-    part = build(network, role, tuple(inputs), n_outputs, 0)
+    inputs, n_outputs = ROLES[role]
+    *inputs, n_outputs = (math.prod(shape) if n == 64 else n for n in (*inputs, n_outputs))
+    part = build(Network(shape), role, tuple(inputs), n_outputs, 0)
     assert part(*drawn(*inputs)).shape == (4, n_outputs)
 
 
 @pytest.mark.parametrize(("size", "flat"), [(28, 294), (32, 384)])
 def test_convolutional_network_is_vampprior_s(size, flat):
-    """convHVAE: before the linear map 294 numbers at 28 x 28; with two levels, kernels 3 beside a gated layer."""
+    """convHVAE; with two levels, all kernels are 3, beside a gated layer of the upper code."""
     network, d = GatedConvNet((1, size, size)), size * size
     encoder, joint = network.build_encoder(d, 40), network.build_joint_encoder(d, 40, 80)
     widths = [(1, 64), (32, 64), (32, 128), (64, 128), (64, 12)]
@@ -128,6 +127,8 @@ def test_dcgan_filters(filters):
         (DCGANNet((1, 8, 8), filters=(4,)), r"'filters' .* of DCGANNet .*at least 2.*Got \(4,\) instead"),
         (DCGANNet((1, 8, 8), filters=()), r"'filters' parameter of DCGANNet .*Got \(\) instead"),
         (DCGANNet((1, 8, 8), filters=(4, 0)), r"'filters' parameter .*at least 1. Got \(4, 0\) instead"),
+        (DCGANNet((1, 8, 8), filters=8), "'filters' parameter .*Got 8 instead"),
+        (DCGANNet((1, 8, 8), filters="48"), "'filters' parameter .*Got '48' instead"),
         (DCGANNet((1, 4, 16), filters=(4, 4)), "'image_shape' parameter of DCGANNet .*at least 8. Got"),
         (DCGANNet((8, 8), filters=(4, 4)), "'image_shape' parameter of DCGANNet .*channels, height, width"),
         (GatedConvNet((1, 8, 9)), "'image_shape' parameter of GatedConvNet .*multiplies to 72"),
@@ -142,10 +143,24 @@ def test_parameters_out_of_range(network, message, role):
         build(network, role, *ROLES[role], 0)
 
 
-@pytest.mark.parametrize(
-    "network", [GatedMLP(5), GatedConvNet((1, 8, 8)), DCGANNet((1, 8, 8), filters=[4, 5])]
-)
+@pytest.mark.parametrize("network", [GatedMLP(5), small_conv((1, 8, 8)), DCGANNet((1, 8, 8), filters=[4, 5])])
 def test_networks_are_cloned_and_pickled(network):
     for copy in (clone(network), pickle.loads(pickle.dumps(network))):
         assert copy.get_params() == network.get_params()
         assert repr(copy) == repr(network)
+
+
+LEARNING = [small_conv((1, 8, 8), (8, 8, 8, 8, 6), (), 100), DCGANNet((1, 8, 8), filters=(8, 16, 16))]
+
+
+@pytest.mark.parametrize("network", LEARNING)
+def test_an_image_network_learns(network, digits):
+    X = torch.tensor(digits[0], dtype=torch.float32)
+    encoder, decoder = build(network, "encoder", (64,), 4, 0), build(network, "decoder", (4,), 64, 1)
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 0.01)
+    for x in [*X.split(25)] * 15:
+        optimizer.zero_grad()
+        nn.functional.mse_loss(decoder(encoder(x)), x).backward()
+        optimizer.step()
+    error = (decoder.eval()(encoder.eval()(X)) - X).square().mean()
+    assert error < 0.7 * X.var(dim=0).mean()
