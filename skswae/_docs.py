@@ -10,14 +10,14 @@ import textwrap
 
 SHARED_PARAMETERS = """\
 network : object or None, default=None
-    What the networks are built from: an instance from :mod:`skswae.networks`, or one of your own with its
-    two methods. None is ``GatedMLP()``.
+    Description of the networks: an instance from :mod:`skswae.networks`, or one of your own with its two
+    methods. None is ``GatedMLP()``.
 init : {"pca", "random"}, default="pca"
     "pca" puts a trainable linear map beside each network and starts at PCA's solution, with the
     networks' last layers at zero. "random" is the papers' start, the networks alone.
 output_activation : {"auto", "identity", "sigmoid"}, default="auto"
-    Of the decoder. "auto" is a sigmoid for a cost or likelihood of data in [0, 1], and for data whose
-    minimum is 0 and maximum 1 (to 1 %), else the identity.
+    Activation of the decoder's output. "auto" is a sigmoid for a cost or likelihood of data in [0, 1], and
+    for data whose minimum is 0 and maximum 1 (to 1 %), else the identity.
 scaling : "auto" or None, default="auto"
     "auto": with an identity output the networks see the data less their mean, divided by one number
     that makes the mean variance 1, so that results do not depend on the unit or the origin. None: the
@@ -27,20 +27,20 @@ augment : callable or None, default=None
     training device, before everything else: input and target alike. It is applied to held-out rows
     with fixed noise, never in :meth:`transform`. It must be picklable if the estimator is to be.
 max_iter : int or "auto", default="auto"
-    Epochs: passes over the training rows. "auto" is 40 up to 12,000 rows, and fewer from there on, so that
-    480,000 rows are seen in all: 8 passes over 60,000 rows; at least 4.
+    Number of epochs, passes over the training rows. "auto" is 40 up to 12,000 rows, and fewer from there on,
+    so that 480,000 rows are seen in all: 8 passes over 60,000 rows; at least 4.
 batch_size : int or "auto", default="auto"
-    Rows a step, or somewhat more: an epoch is cut into as many batches of at least this size as it has
+    Number of rows in a step, or somewhat more: an epoch is cut into as many batches of at least this size as it has
     rows for, all nearly equal. Fewer than two batches' worth of rows are one batch. "auto" is 64 up to
     12,800 rows, a 200th of the rows from there on, and at most 256.
 solver : {"adam", "normalized_adam"}, default="adam"
     "normalized_adam" divides the gradient of each tensor of weights by its norm (plus 1e-7) before Adam sees
     it: the optimiser of the public code of VampPrior, MIM and SWAE, at the rate 5e-4.
 learning_rate : {"one_cycle", "constant"}, default="one_cycle"
-    Course of Adam's rate. "one_cycle" rises to ``learning_rate_init`` over the first 30 % of the steps
+    Course of the learning rate. "one_cycle" rises to ``learning_rate_init`` over the first 30 % of the steps
     and falls to nearly 0; "constant" is the papers'.
 learning_rate_init : float or "auto", default="auto"
-    Adam's rate, or the highest of the cycle; above 0. "auto" is 1.25e-3 for batches of 64, and grows with
+    Constant rate, or the highest of the cycle; above 0. "auto" is 1.25e-3 for batches of 64, and grows with
     them: 5e-3 for 256 or more, 1.25e-3 at the least.
 early_stopping : bool, default=False
     Whether to hold out rows, stop when their loss stops falling, and keep the best epoch.
@@ -57,7 +57,7 @@ warm_start : bool, default=False
 device : str or torch.device, default="auto"
     "auto" is "cuda" where there is one, else "cpu". Setting it on a fitted model moves the model.
 precision : {"float32", "tf32", "bf16"}, default="float32"
-    Of the arithmetic in training. "tf32" rounds the factors of products and convolutions on a CUDA device
+    Precision of the arithmetic in training. "tf32" rounds the factors of products and convolutions on a CUDA device
     to 10 bits, but for the search of pseudo-inputs, and is float32 elsewhere; "bf16" computes the networks
     in bfloat16, 8 bits, and nothing else. The weights and everything after the fit are float32 or finer.
 random_state : int, RandomState instance or None, default=None
@@ -74,15 +74,15 @@ loss_curve_ : ndarray of shape (n_iter_,)
 n_iter_ : int
     Epochs trained.
 batch_size_ : int
-    What ``batch_size`` came to in the last call of ``fit`` or ``partial_fit``.
+    Resolved ``batch_size`` of the last call of ``fit`` or ``partial_fit``.
 learning_rate_init_ : float
-    What ``learning_rate_init`` came to there.
+    Resolved ``learning_rate_init`` of that call.
 out_activation_ : {"identity", "sigmoid"}
-    What ``output_activation`` came to.
+    Resolved ``output_activation``.
 location_ : ndarray of shape (n_features,)
-    What is subtracted before the networks; zeros without scaling.
+    Row that is subtracted before the networks; zeros without scaling.
 scale_ : float
-    What is divided by after that; 1.0 without scaling.
+    Number that is divided by after that; 1.0 without scaling.
 n_features_in_ : int
     Features seen in ``fit``.
 feature_names_in_ : ndarray of shape (n_features_in_,)

@@ -29,7 +29,7 @@ from skswae.modules._builder import NetworkBuilder
 class BaseAutoencoder(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, metaclass=abc.ABCMeta
 ):
-    """A generative autoencoder as a scikit-learn transformer.
+    """Base class of generative autoencoders as scikit-learn transformers.
 
     A subclass says how its module is built (:meth:`_build_module`); everything else is here.
     """
@@ -125,7 +125,7 @@ class BaseAutoencoder(
             cls.__doc__ = _docs.fill_in(cls.__doc__)
 
     # ------------------------------------------------------------------
-    # What a subclass writes
+    # For subclasses to write
     # ------------------------------------------------------------------
 
     @abc.abstractmethod
@@ -146,7 +146,7 @@ class BaseAutoencoder(
         """Check parameters against each other; the data are not known yet."""
 
     def _needs_unit_interval(self) -> bool:
-        """Whether the objective is defined for data in [0, 1] alone."""
+        """Return whether the objective is defined for data in [0, 1] alone."""
         return False
 
     def _resolve(self, data: DataSource, n_rows: int) -> None:
@@ -270,7 +270,7 @@ class BaseAutoencoder(
         Returns
         -------
         Z : ndarray of shape (n_samples, n_components)
-            Computed in, and of, float32 if X is of it, else float64.
+            In float32 if X is, else in float64; computed in the same.
         """
         return self._apply(
             self._validate_rows(X), lambda module, rows: module.encode(module.scaler.standardize(rows))
@@ -287,7 +287,7 @@ class BaseAutoencoder(
         Returns
         -------
         X_original : ndarray of shape (n_samples, n_features)
-            Computed in, and of, float32 if the codes are of it, else float64.
+            In float32 if the codes are, else in float64; computed in the same.
 
         Raises
         ------
@@ -313,7 +313,7 @@ class BaseAutoencoder(
         Returns
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
-            Computed in, and of, float32 if X is of it, else float64.
+            In float32 if X is, else in float64; computed in the same.
         """
         return self._apply(self._validate_rows(X), _inference.reconstruct)
 
@@ -376,7 +376,7 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If ``n_samples`` is not an integer of at least 1, or the prior is none of the two.
+            If ``n_samples`` is not an integer of at least 1, or ``prior`` is neither of the two.
 
         References
         ----------
@@ -440,12 +440,12 @@ class BaseAutoencoder(
 
     @property
     def location_(self) -> np.ndarray:
-        """What is subtracted from each feature before the networks; zeros unless the scaling is on."""
+        """The row that is subtracted before the networks; zeros unless the scaling is on."""
         return as_array(self.module_.scaler.location).copy()
 
     @property
     def scale_(self) -> float:
-        """The one number by which the data are divided before the networks; 1 unless the scaling is on."""
+        """The number that the rows are divided by before the networks; 1 unless the scaling is on."""
         return float(self.module_.scaler.scale)
 
     @property

@@ -39,7 +39,7 @@ from skswae.training._preparation import Preparation
 
 @dataclass(frozen=True)
 class Plan:
-    """What one call of ``fit`` or ``partial_fit`` is to do.
+    """The settings of one call of ``fit`` or ``partial_fit``.
 
     Attributes
     ----------

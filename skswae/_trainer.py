@@ -1,4 +1,4 @@
-"""What a further fit goes on with: the module in training, its optimisers, and the parameters of both."""
+"""The module in training and its optimisers, which a further fit goes on with."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Trainer:
         return self._published
 
     def is_in_step_with(self, module: AutoencoderModule) -> bool:
-        """Whether the module is the copy that was published last, and nobody has changed it."""
+        """Return whether the module is the copy that was published last, and nobody has changed it."""
         return module is self._published and versions(module) == self._versions is not None
 
     def save(self) -> None:
@@ -77,7 +77,7 @@ class Trainer:
 
 
 def make_builder(estimator: Any, n_features: int, seed: int) -> NetworkBuilder:
-    """Return what the module of a fitted estimator, or of one about to be fitted, is built by."""
+    """Return the builder of the module of an estimator that is fitted, or about to be fitted."""
     return NetworkBuilder(
         check_network(estimator.network),
         n_features=n_features,

@@ -1,4 +1,4 @@
-"""Training rows: checked as scikit-learn does, and what is resolved from them."""
+"""Checks of the rows, as scikit-learn makes them, and the parameters that are resolved from them."""
 
 from __future__ import annotations
 

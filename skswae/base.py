@@ -1,4 +1,4 @@
-"""What a new objective or a new data source is made of: see CONTRIBUTING.md.
+"""The parts of a new objective or a new data source: see CONTRIBUTING.md.
 
 :class:`AutoencoderModule` is the mathematics, a torch module with an encoder, a decoder and a loss;
 :class:`BaseAutoencoder` makes a scikit-learn transformer of it; :class:`NetworkBuilder` builds networks of

@@ -30,7 +30,7 @@ from skswae.modules._reservoir import Reservoir
 def encoder_half(
     log_px_z: Tensor, log_pz1_z2: Tensor, log_pz2: Tensor, log_qz_x: Tensor, warmth: float
 ) -> Tensor:
-    """The cross-entropy at (x, z) ~ q(z | x) with the model's marginal as q(x), of each row: (n,).
+    """Return the cross-entropy at (x, z) ~ q(z | x) with the model's marginal as q(x), of each row: (n,).
 
     -1/2 [log p(x|z) + log p(z) + b (log q(z|x) + log q(x))], log p(z) = log p(z1|z2) + b log p(z2), and
     log q(x) := log p(x|z) + log p(z) - log q(z|x). log q(z|x) cancels: what is left is
@@ -48,7 +48,7 @@ def encoder_half(
 
 
 def decoder_half(log_px_z: Tensor, log_pz: Tensor, log_qz_x: Tensor) -> Tensor:
-    """The cross-entropy at z ~ p(z) and x, the decoder's output, of each draw: (n,).
+    """Return the cross-entropy at z ~ p(z) and x, the decoder's output, of each draw: (n,).
 
     -1/2 [log p(x|z) + log p(z) + log q(z|x) + log q(x)] with log q(x) := log p(x|z).
 
@@ -60,7 +60,7 @@ def decoder_half(log_px_z: Tensor, log_pz: Tensor, log_qz_x: Tensor) -> Tensor:
 
 
 def with_score_function(cost: Tensor, log_prob: Tensor) -> Tensor:
-    """The cost, with the gradient of its expectation over discrete draws of that log-probability.
+    """Return the cost, with the gradient of its expectation over discrete draws of that log-probability.
 
     REINFORCE: grad E[c] = E[grad c + c grad log p]. Value: the cost's. (n,), (n,) -> (n,).
     """
@@ -180,8 +180,8 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         Dimension of the code: its first ``n_components // 2`` columns are the upper level z2, the rest is the
         lower level z1. With 1 there is a single level.
     sampling : {"symmetric", "encoder"}, default="symmetric"
-        What the expectation is over: rows and their posterior on the one hand, the prior and its decodings
-        on the other; or the former alone (A-MIM), which is cheaper.
+        Samples that the expectation is taken over: rows and their posterior as well as the prior and its
+        decodings; or the former alone (A-MIM), which is cheaper.
     n_pseudo_inputs : int, default=500
         K, the number of pseudo-inputs; never more than the training rows. They start as training rows, and
         each step encodes all of them. On small tables take fewer, such as 20: with as many as rows the
@@ -212,7 +212,7 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
     n_pseudo_inputs_ : int
         K.
     likelihood_ : {"bernoulli", "gaussian", "discretized_logistic"}
-        What ``likelihood`` came to.
+        Resolved ``likelihood``.
     {shared attributes}
 
     Warns

@@ -33,7 +33,7 @@ class ReconstructionMixin:
 
 
 class PseudoInputMixin:
-    """What an estimator whose module has ``pseudo_inputs`` shows of them."""
+    """The pseudo-inputs of an estimator whose module has them: their number, and where they are."""
 
     module_: Any
     n_pseudo_inputs: int | str

@@ -30,7 +30,7 @@ from skswae.modules._pseudo_inputs import PseudoInputs
 def swae_loss(
     x_cost: Tensor, reconstruction_cost: Tensor, z_e: Tensor, z_d: Tensor, beta: float, alpha: float
 ) -> Terms:
-    """Equation (10) on a batch, with p = 2: the cost function of Algorithm 1, step 4.
+    """Return equation (10) on a batch, with p = 2: the cost function of Algorithm 1, step 4.
 
     1/N sum_n  beta c(x_n, D(z_d,n)) + (1 - beta) c(x_n, D(E(x_n))) + alpha ||E(x_n) - z_d,n||_2^2
 
@@ -237,10 +237,10 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         least 1 and at most 500. They start as training rows, and those that no row is closest to stay so:
         a fitted model may hold copies of training rows.
     assignment_space : {"data", "latent"}, default="data"
-        Where the closest pseudo-input is looked for: among the u_k, or among their codes E(u_k), which
-        costs an encoding of all of them in each step.
+        Space in which the closest pseudo-input is looked for: among the u_k, or among their codes E(u_k),
+        which costs an encoding of all of them in each step.
     metric : {"euclidean", "cosine"}, default="euclidean"
-        What closest means.
+        Distance by which the closest pseudo-input is found.
     reconstruction : {"squared_error", "binary_cross_entropy"}, default="squared_error"
         The cost in the data space, in both its terms. The cross-entropy is for data in [0, 1].
     prior_scale_floor : float, default=0.1

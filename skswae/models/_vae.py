@@ -78,7 +78,7 @@ class VAETransformer(BaseELBOModel):
     module_ : VAEModule
         The torch module: ``encode``, ``posterior``, ``decode``, ``sample_prior``, ``losses``.
     likelihood_ : {"bernoulli", "gaussian", "discretized_logistic"}
-        What ``likelihood`` came to.
+        Resolved ``likelihood``.
     {shared attributes}
 
     See Also

@@ -87,7 +87,7 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
     n_pseudo_inputs_ : int
         K.
     likelihood_ : {"bernoulli", "gaussian", "discretized_logistic"}
-        What ``likelihood`` came to.
+        Resolved ``likelihood``.
     {shared attributes}
 
     See Also

@@ -26,7 +26,7 @@ from skswae.networks._layers import check_sizes
 
 
 def wae_loss(cost: Tensor, divergence: Tensor, weight: Tensor | float) -> Terms:
-    """Equation (4) on a batch: 1/N sum_n c(x_n, D(E(x_n))) + lambda D_Z(q_Z, p_Z).
+    """Return equation (4) on a batch: 1/N sum_n c(x_n, D(E(x_n))) + lambda D_Z(q_Z, p_Z).
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def adversarial_loss(code_logits: Tensor) -> Tensor:
 
 
 def gradient_penalty(critic: nn.Module, z_prior: Tensor) -> Tensor:
-    """1/n sum ||grad f(z_p)||_2^2 of a critic f at draws from the prior: (n, k) -> ().
+    """Return 1/n sum ||grad f(z_p)||_2^2 of a critic f at draws from the prior: (n, k) -> ().
 
     Half of it, times a weight, keeps two-player training from oscillating: R1 of Mescheder, Geiger & Nowozin,
     "Which Training Methods for GANs do actually Converge?", ICML 2018, equation (9).
@@ -184,14 +184,14 @@ class WAEModule(AutoencoderModule):
             yield "critic", terms
 
     def with_noise(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """What the encoder sees of a batch in training: (n, d) -> (n, d)."""
+        """Return a batch as the encoder sees it in training: (n, d) -> (n, d)."""
         if not self.training or self.input_noise == 0.0:
             return x
         scale = self.input_noise * (self.total_variance / x.shape[1]).sqrt()
         return x + scale.to(x.dtype) * normal_like(x, generator)
 
     def divergence_between(self, z: Tensor, z_prior: Tensor, generator: torch.Generator) -> Tensor:
-        """D_Z between codes and draws from the prior: (n, k), (n, k) -> ()."""
+        """Return D_Z between codes and draws from the prior: (n, k), (n, k) -> ()."""
         if self.divergence == "mmd":
             return _divergences.mmd(z, z_prior, self.kernel, self.kernel_scales)
         if self.divergence == "sliced":
@@ -231,7 +231,7 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
     n_components : int, default=8
         Dimension of the code.
     divergence : {"mmd", "gan", "sliced", "sinkhorn"}, default="mmd"
-        What codes and prior are compared by. With "gan" early stopping watches a loss under a critic that
+        Divergence between codes and prior. With "gan" early stopping watches a loss under a critic that
         changes.
     divergence_weight : float or "auto", default="auto"
         lambda, at least 0, against squared errors summed over features, in the units of the networks. The 10
@@ -239,21 +239,21 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         of the data's total variance; for "sinkhorn", which sums over components, divided by
         ``n_components``.
     kernel : {"imq", "rbf"}, default="imq"
-        Of "mmd": inverse multiquadratic or Gaussian, summed over ``kernel_scales``.
+        Kernel of "mmd": inverse multiquadratic or Gaussian, summed over ``kernel_scales``.
     kernel_scales : array-like of float, default=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-        Widths of the kernels, above 0: 1 is the mean squared distance of two draws from the prior.
+        Widths of the kernels of "mmd", above 0: 1 is the mean squared distance of two draws from the prior.
     n_projections : int, default=50
-        Of "sliced": random directions drawn anew in each step.
+        Number of random directions of "sliced", which are drawn anew in each step.
     sinkhorn_epsilon : float, default=0.1
-        Of "sinkhorn": the entropic regularisation, above 0; 1 is the mean squared distance of two draws from
+        Entropic regularisation of "sinkhorn", above 0; 1 is the mean squared distance of two draws from
         the prior. Small values are closer to optimal transport, and slower.
     critic_layer_sizes : array-like of int, default=(256, 256)
-        Of "gan": units of the critic's hidden layers, with ReLU; the paper's is (512, 512, 512, 512).
+        Units of the hidden layers of the critic of "gan", with ReLU; the paper's is (512, 512, 512, 512).
     critic_learning_rate_init : float or None, default=None
-        Of "gan": the critic's rate, above 0, which takes the course of ``learning_rate``; None is
+        Rate of the critic of "gan", above 0, which takes the course of ``learning_rate``; None is
         ``learning_rate_init``. The paper's code has half the autoencoder's.
     critic_penalty : float, default=3.0
-        Of "gan": weight of the critic's squared gradient (R1 [4]_), at least 0, which keeps the two players
+        Weight of the squared gradient of the critic of "gan" (R1 [4]_), at least 0, which keeps the two players
         from oscillating. The paper has none.
     input_noise : float, default=0.3
         Standard deviation of normal noise added to the encoder's input in training, at least 0; 1 is the root
@@ -273,7 +273,7 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
     module_ : WAEModule
         The torch module: ``encode``, ``decode``, ``sample_prior``, ``losses``.
     divergence_weight_ : float
-        What ``divergence_weight`` came to.
+        Resolved ``divergence_weight``, in the units of the networks.
     {shared attributes}
 
     See Also

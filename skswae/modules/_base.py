@@ -1,4 +1,4 @@
-"""What every module shares: encoder, decoder, head, units, and codes of training rows."""
+"""The base class of all modules: encoder, decoder, head, units, and codes of training rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Latent-variable models: what VAE, VampPrior and MIM share.
+"""The modules of latent-variable models, of which VAE, VampPrior and MIM are kinds.
 
 A model is p(x, z) = p(x | z) p(z) with an approximate posterior q(z | x), on one level z, or on two,
 
@@ -98,17 +98,17 @@ class LatentVariableModule(AutoencoderModule):
     # -- distributions -----------------------------------------------------
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z2 | x), or of q(z | x) with one level: (n, n_upper) each."""
+        """Return mean and log-variance of q(z2 | x), or of q(z | x) with one level: (n, n_upper) each."""
         return self._gaussian(self.encoder(x))
 
     def lower_posterior(self, x: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z1 | x, z2): (n, n_lower) each."""
+        """Return mean and log-variance of q(z1 | x, z2): (n, n_lower) each."""
         return self._gaussian(self.lower_encoder(x, z2))
 
     def draw_posterior(
         self, x: Tensor, generator: torch.Generator, upper: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """z ~ q(z | x), differentiable, and log q(z | x): (n, k), (n,).
+        """Draw z ~ q(z | x), differentiable; return it and log q(z | x): (n, k), (n,).
 
         ``upper`` is :meth:`posterior` of x where it is known.
         """
@@ -123,7 +123,7 @@ class LatentVariableModule(AutoencoderModule):
         return z, log_q
 
     def posterior_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
-        """log q(z | x) at given codes: (n, d), (n, k) -> (n,)."""
+        """Return log q(z | x) at given codes: (n, d), (n, k) -> (n,)."""
         z2, z1 = self.levels(z)
         log_q = _distributions.gaussian_log_prob(z2, *self.posterior(x))
         if self.two_levels:
@@ -131,31 +131,31 @@ class LatentVariableModule(AutoencoderModule):
         return log_q
 
     def upper_prior_parameters(self) -> tuple[Tensor, ...]:
-        """What log p(z2) needs beside z2, to be computed once for many codes."""
+        """Return what :meth:`upper_prior_log_prob` can be given, to compute it once for many codes."""
         return ()
 
     def upper_prior_log_prob(self, z2: Tensor, *parameters: Tensor) -> Tensor:
-        """log p(z2), given :meth:`upper_prior_parameters` or nothing: (n, n_upper) -> (n,)."""
+        """Return log p(z2), given :meth:`upper_prior_parameters` or nothing: (n, n_upper) -> (n,)."""
         return _distributions.standard_normal_log_prob(z2)
 
     def lower_prior_log_prob(self, z: Tensor) -> Tensor:
-        """log p(z1 | z2), 0 with one level: (n, k) -> (n,)."""
+        """Return log p(z1 | z2), 0 with one level: (n, k) -> (n,)."""
         z2, z1 = self.levels(z)
         if not self.two_levels:
             return z2.new_zeros(len(z2))
         return _distributions.gaussian_log_prob(z1, *self._gaussian(self.lower_prior(z2)))
 
     def prior_log_prob(self, z: Tensor, *parameters: Tensor) -> Tensor:
-        """log p(z), as :meth:`upper_prior_log_prob`: (n, k) -> (n,)."""
+        """Return log p(z), as :meth:`upper_prior_log_prob`: (n, k) -> (n,)."""
         return self.upper_prior_log_prob(self.levels(z)[0], *parameters) + self.lower_prior_log_prob(z)
 
     def draw_upper_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
-        """z2 ~ p(z2), differentiable in what the prior has learned: (n_samples, n_upper)."""
+        """Draw z2 ~ p(z2), differentiable in what the prior has learned: (n_samples, n_upper)."""
         shape = n_samples, self.n_upper
         return torch.randn(shape, dtype=torch.float32, device=self.device, generator=generator)
 
     def draw_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
-        """z ~ p(z), differentiable: (n_samples, k)."""
+        """Draw z ~ p(z), differentiable: (n_samples, k)."""
         z2 = self.draw_upper_prior(n_samples, generator, *parameters)
         if not self.two_levels:
             return z2
@@ -164,13 +164,13 @@ class LatentVariableModule(AutoencoderModule):
         return torch.cat([z2, z1], dim=1)
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x | z): (n, d), (n, k) -> (n,)."""
+        """Return log p(x | z): (n, d), (n, k) -> (n,)."""
         return self.head.log_prob(x, self.raw_output(z))
 
     # -- what AutoencoderModule asks for -------------------------------------
 
     def encode(self, x: Tensor) -> Tensor:
-        """The posterior's means, of the lower level at the mean of the upper: (n, d) -> (n, k)."""
+        """Return the posterior's means, of the lower level at the mean of the upper: (n, d) -> (n, k)."""
         z, _ = self.posterior(x)
         if self.two_levels:
             z1, _ = self.lower_posterior(x, z)
@@ -198,7 +198,7 @@ class LatentVariableModule(AutoencoderModule):
     # -- helpers -------------------------------------------------------------
 
     def warmth(self) -> float:
-        """How much of its weight the prior has: it rises to 1 in training, and is 1 otherwise."""
+        """Return the share of its weight that the prior has: it rises to 1 in training, and is 1 otherwise."""
         if not self.training or self.objective_is_final:
             return 1.0
         return (self.epoch + 1) / (self.warmup + 1)
@@ -211,7 +211,7 @@ class LatentVariableModule(AutoencoderModule):
         return self.decoder(z1, z2)
 
     def levels(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """(z2, z1) of a code; z1 has no columns with one level."""
+        """Divide a code into (z2, z1); z1 has no columns with one level."""
         return z[:, : self.n_upper], z[:, self.n_upper :]
 
     def _gaussian(self, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,7 +219,7 @@ class LatentVariableModule(AutoencoderModule):
         return mean, _distributions.bounded_log_variance(free, self.posterior_scale_floor, self.least_ceiling)
 
     def importance_log_likelihood(self, x: Tensor, n_samples: int, generator: torch.Generator) -> Tensor:
-        """log of 1/S sum_s p(x, z_s) / q(z_s | x) with z_s ~ q(z | x), of each row: (n, d) -> (n,).
+        """Return log 1/S sum_s p(x, z_s) / q(z_s | x) with z_s ~ q(z | x), of each row: (n, d) -> (n,).
 
         It never falls in expectation as S grows, from the ELBO at S = 1 to log p(x).
 
@@ -288,7 +288,7 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
 
 
 def negative_elbo(log_likelihood: Tensor, kl: Tensor, kl_weight: float) -> Terms:
-    """Minus the evidence lower bound on a batch: 1/N sum_n -log p(x_n | z_n) + w KL_n.
+    """Return minus the evidence lower bound on a batch: 1/N sum_n -log p(x_n | z_n) + w KL_n.
 
     Parameters
     ----------

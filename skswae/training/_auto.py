@@ -1,4 +1,4 @@
-"""What "auto" means for a number of rows: epochs, batches, rates and threads."""
+"""Settings that follow the number of rows: epochs, batches, rates and threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens at the beginning and end of a fit and of its epochs: events, and what listens to them.
+"""Events at the beginning and end of a fit and of its epochs, and the callbacks that listen to them.
 
 The events have the shape of ``sklearn.callback`` in scikit-learn 1.9: a hook at the beginning and at the end
 of the fit and of each task, which is an epoch here, and a hook at the end that returns True to stop.
@@ -75,7 +75,7 @@ class Callback:
         """After the last epoch, also of a training that was interrupted or stopped."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what epochs have changed, for a checkpoint."""
+        """Return the state that epochs have changed, for a checkpoint."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ _FORMAT = 2  # to be raised when a training changes, so that none goes on as ano
 class Checkpoint(Callback):
     """A file that a training writes its state to now and then, and starts from if it is there.
 
-    It is the last of a run's callbacks, for it saves what the others have come to.
+    It is the last of a run's callbacks, for it saves the state of the others.
 
     It is written beside itself and put in place at once, so that a process killed at any moment leaves a
     whole file or none. Reading it executes no code (``weights_only`` of torch 2.6 or newer).
@@ -27,7 +27,7 @@ class Checkpoint(Callback):
     path : path-like
         In a folder that exists.
     fingerprint : str
-        What tells this fit from others: class, parameters, rows, versions.
+        Hash that tells this fit from others: class, parameters, rows, versions.
     seed : int
         Seed of the fit.
     every : float
@@ -43,7 +43,7 @@ class Checkpoint(Callback):
 
     @staticmethod
     def read(path: str | os.PathLike) -> dict[str, Any] | None:
-        """What is in the file, on the CPU; None if there is none.
+        """Read the file, to the CPU; None if there is none.
 
         Raises
         ------

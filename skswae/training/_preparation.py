@@ -1,4 +1,4 @@
-"""What is done to a batch before the objective sees it."""
+"""Preparation of a batch for the objective: units, rounding, augmentation."""
 
 from __future__ import annotations
 

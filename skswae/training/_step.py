@@ -13,7 +13,7 @@ from skswae.training._optimizers import make_optimizer, one_cycle, set_rate
 
 
 class TrainableModule(Protocol):
-    """What the loop and the step ask of a module; :class:`~skswae.base.AutoencoderModule` has all of it."""
+    """The methods of a module that the loop and the step call; AutoencoderModule has all of them."""
 
     learning_rates: dict[str, float]
 
@@ -45,7 +45,7 @@ class TrainableModule(Protocol):
 
 
 class Preprocess(Protocol):
-    """What is done to a batch first."""
+    """A function that is applied to each batch first."""
 
     def __call__(self, raw: Tensor, generator: torch.Generator) -> Tensor: ...
 
@@ -151,7 +151,7 @@ class TrainingStep:
     # -- state ---------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a step on another copy of the module goes on from."""
+        """Return the state that a step on another copy of the module can go on from."""
         return {
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "steps": {name: scheduler.last_epoch for name, scheduler in self.schedulers.items()},

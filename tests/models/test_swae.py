@@ -233,9 +233,10 @@ def test_samples_have_the_mixture_s_moments(digits):
             assert_moments(z.double().numpy(), w @ mean, covariance)
             spread.append(swae.sample(2000, random_state=0).var(axis=0).sum())
         assert spread[0] < spread[1]
-    for name in ("prior_scale", "pseudo_input_weights"):
+    for name, last in (("prior_scale", "matched"), ("pseudo_input_weights", "usage")):
         with pytest.raises(ValueError, match=f"'{name}' parameter"):
-            swae.set_params(prior_scale="matched", pseudo_input_weights="usage", **{name: "Matched"}).sample()
+            swae.set_params(**{name: last.title()}).sample()
+        swae.set_params(**{name: last})
 
 
 # ---------------------------------------------------------------------------

@@ -1,0 +1,188 @@
+"""Mutual Information Machine: its loss term by term, its limits, and the collapse of its codes."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+
+from skswae import MIMTransformer
+from skswae.models._mim import decoder_half, encoder_half, with_score_function
+from skswae.networks import GatedMLP
+
+from ..estimators import cheap
+from .test_latent_variable import small
+from .tools import check_gradients, generator, loss_of, normal
+
+
+def numbers():
+    return [normal(7, seed=i) for i in range(4)]
+
+
+# ---------------------------------------------------------------------------
+# The mathematics
+# ---------------------------------------------------------------------------
+
+
+def test_the_encoder_s_half_at_full_weight_is_free_of_the_posterior():
+    px, pz1, pz2, q = (t.requires_grad_() for t in numbers())
+    loss = encoder_half(px, pz1, pz2, q, 1.0)
+    torch.testing.assert_close(loss, -(px + pz1 + pz2), rtol=1e-13, atol=1e-13)
+    gradients = torch.autograd.grad(loss.sum(), [px, pz1, pz2, q])
+    for gradient, expected in zip(gradients, (-1.0, -1.0, -1.0, 0.0)):
+        torch.testing.assert_close(gradient, torch.full_like(gradient, expected), rtol=0, atol=1e-13)
+
+
+def test_the_score_function_s_gradient():
+    """grad E_p[c] over a discrete distribution, against the sum over all its values."""
+    logits = torch.tensor([0.3, -0.7, 0.1], dtype=torch.float64, requires_grad=True)
+    cost = torch.tensor([1.0, 4.0, -2.0], dtype=torch.float64)
+    p = torch.softmax(logits, dim=0)
+    (exact,) = torch.autograd.grad((p * cost).sum(), logits)
+    surrogate = with_score_function(cost, torch.log_softmax(logits, dim=0))
+    torch.testing.assert_close(surrogate, cost)
+    (estimate,) = torch.autograd.grad((p.detach() * surrogate).sum(), logits)
+    torch.testing.assert_close(estimate, exact)
+
+
+def test_the_decoder_s_half_by_hand():
+    px, pz, q, _ = numbers()
+    torch.testing.assert_close(decoder_half(px, pz, q), -px - 0.5 * pz - 0.5 * q)
+
+
+@pytest.mark.parametrize("n_components", [1, 3])
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+@pytest.mark.parametrize("sampling", ["symmetric", "encoder"])
+def test_the_module_s_loss_is_the_formula_on_its_densities(sampling, likelihood, n_components):
+    module, x = small(MIMTransformer, likelihood, n_components=n_components, sampling=sampling)
+    g = generator()
+    z, _ = module.draw_posterior(x, g)
+    log_px, log_pz = module.log_likelihood(x, z), module.prior_log_prob(z)
+    expected = {
+        "encoder_loss": -(log_px + log_pz).mean(),
+        "reconstruction_loss": -log_px.mean(),
+        "prior_loss": -log_pz.mean(),
+    }
+    expected["loss"] = expected["encoder_loss"]
+    if sampling == "symmetric":
+        z = module.draw_prior(20, g)
+        x_p = module.decode(z)
+        log_p = 2 * module.log_likelihood(x_p, z) + module.prior_log_prob(z)
+        expected["decoder_loss"] = -0.5 * (log_p + module.posterior_log_prob(x_p, z)).mean()
+        expected["loss"] = expected["loss"] + expected["decoder_loss"]
+    terms = loss_of(module, x)
+    assert terms.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value)
+
+
+def test_while_the_prior_warms_up_nothing_is_drawn_from_it():
+    """And the weight b of log p(z2) and of the encoder's terms rises: -(1 + b)/2 [log p(x|z) + log p(z)]."""
+    module, x = small(MIMTransformer, warmup=4)
+    z, _ = module.draw_posterior(x, generator())
+    log_px, lower = module.log_likelihood(x, z), module.lower_prior_log_prob(z)
+    upper = module.upper_prior_log_prob(module.levels(z)[0])
+    for epoch, b in enumerate([0.2, 0.4, 0.6, 0.8, 1.0]):
+        module.before_epoch(epoch)
+        terms = loss_of(module, x)
+        expected = -0.5 * (1 + b) * (log_px + lower + b * upper).mean()
+        torch.testing.assert_close(terms["encoder_loss"], expected)
+        assert (terms["decoder_loss"] != 0) == (b == 1.0)
+    module.before_epoch(0)
+    assert loss_of(module.eval(), x)["decoder_loss"] != 0  # held-out rows: the objective that it will be
+
+
+@pytest.mark.parametrize("init", ["random", "pca"])
+@pytest.mark.parametrize(("sampling", "n_components"), [("encoder", 3), ("symmetric", 3), ("symmetric", 1)])
+def test_numerical_gradients(sampling, n_components, init):
+    """Of the continuous likelihood: the discrete one's estimator is no derivative of its value."""
+    module, x = small(MIMTransformer, n_components=n_components, sampling=sampling, init=init)
+    check_gradients(module, x)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "discretized_logistic"])
+def test_gradients_of_discrete_draws(likelihood):
+    """Binary draws carry the score's gradient alone: that with x held fixed, plus cost times grad log p(x|z).
+
+    Grey levels count as continuous: x is the decoder's output, with its gradient and without a score.
+    """
+    binary = likelihood == "bernoulli"
+    module, x = small(MIMTransformer, likelihood)
+    parameters = list(module.decoder.parameters())
+    found = torch.autograd.grad(loss_of(module, x)["decoder_loss"], parameters)
+    g = generator()
+    with torch.no_grad():
+        module.draw_posterior(x, g)
+    z = module.draw_prior(20, g)
+    x = module.decode(z).detach() if binary else module.decode(z)
+    log_px = module.log_likelihood(x, z)
+    cost = decoder_half(log_px, module.prior_log_prob(z), module.posterior_log_prob(x, z))
+    score = cost.detach() * log_px if binary else torch.zeros_like(cost)
+    for a, b in zip(found, torch.autograd.grad((cost + score).mean(), parameters)):
+        torch.testing.assert_close(a, b)
+
+
+# ---------------------------------------------------------------------------
+# The estimator
+# ---------------------------------------------------------------------------
+
+
+def test_grey_levels_are_learned(digits):
+    """With a score's gradient instead the scale stays at the data's, and the error at the mean's."""
+    options = {"likelihood": "discretized_logistic", "n_bins": 17, "n_pseudo_inputs": 20, "max_iter": 15}
+    mim = cheap(MIMTransformer, n_components=8, network=GatedMLP((64,)), **options).fit(digits[0])
+    assert -mim.score(digits[0]) < 0.5 * digits[0].var(axis=0).sum()
+
+
+def test_posteriors_narrow_to_their_floor(digits):
+    mim = cheap(MIMTransformer, sampling="encoder", max_iter=80, learning_rate_init=1e-2).fit(digits[0])
+    with torch.no_grad():
+        _, log_variance = mim.module_.posterior(torch.tensor(digits[0]).float())
+    assert 0.05 <= torch.exp(0.5 * log_variance).median() < 0.08
+
+
+def test_warm_up_in_the_history(iris):
+    mim = cheap(MIMTransformer, warmup=2, max_iter=4, early_stopping=True).fit(iris)
+    np.testing.assert_array_equal(mim.history_["decoder_loss"] != 0, [False, False, True, True])
+    assert np.isfinite(mim.history_["validation_loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "collapses"),
+    [
+        ({}, True),
+        ({"likelihood": "gaussian"}, False),
+        ({"init": "pca"}, False),
+        pytest.param({"posterior_scale_floor": 0.003}, True, marks=pytest.mark.slow),  # no cures
+        pytest.param({"posterior_scale_floor": 0.005, "sampling": "encoder"}, True, marks=pytest.mark.slow),
+    ],
+)
+def test_a_collapse_is_warned_about_with_the_cure(parameters, collapses):
+    """Few binary pixels, in the paper's sampling and start; each cure that the warning names is one."""
+    X = load_digits().data[:600] / 16
+    mim = MIMTransformer(
+        4, likelihood="bernoulli", init="random", n_pseudo_inputs=50, network=GatedMLP((64,)), max_iter=40,
+        learning_rate_init=5e-3, random_state=0,
+    )  # fmt: skip
+    mim = clone(mim).set_params(**parameters)
+    if not collapses:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            mim.fit(X)
+        return
+    message = r"codes of MIMTransformer have collapsed.*explain \d% .*likelihood='gaussian' or init='pca' or"
+    with pytest.warns(ConvergenceWarning, match=message) as caught:
+        mim.fit(X)
+    assert caught[0].filename == __file__
+
+
+def test_few_new_rows_and_constant_rows_are_no_collapse(digits):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mim = cheap(MIMTransformer, max_iter=5).fit(digits[0])
+        mim.partial_fit(digits[0][:1]).partial_fit(digits[0][:9])
+        mim = cheap(MIMTransformer).fit(np.full((20, 3), 0.5))
+    assert np.isfinite(mim.sample(3)).all()

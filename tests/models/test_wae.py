@@ -1,0 +1,228 @@
+"""Wasserstein autoencoders: losses by hand, the critic's game, weights and noise."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from skswae import WAETransformer
+from skswae.models._wae import adversarial_loss, critic_loss, gradient_penalty, wae_loss
+from skswae.modules._divergences import mmd, random_directions, sinkhorn_divergence, sliced_wasserstein
+from skswae.networks import GatedMLP
+
+from ..estimators import cheap
+from .tools import assert_terms, check_gradients, generator, make_module, normal
+
+DIVERGENCES = ["mmd", "gan", "sliced", "sinkhorn"]
+each = pytest.mark.parametrize("divergence", DIVERGENCES)
+
+
+def small(divergence="mmd", **parameters):
+    rows = torch.randn(40, 5, generator=generator(1))
+    own = {"divergence": divergence, "input_noise": 0.0, "critic_layer_sizes": (6, 6)}
+    module, x = make_module(WAETransformer, rows, network=GatedMLP((7,)), **{**own, **parameters})
+    return module, x[:12]
+
+
+# ---------------------------------------------------------------------------
+# The mathematics
+# ---------------------------------------------------------------------------
+
+
+def test_the_loss_by_hand():
+    terms = wae_loss(torch.tensor([1.0, 3.0]), torch.tensor(0.5), weight=4.0)
+    assert_terms(terms, {"loss": 4.0, "reconstruction_loss": 2.0, "divergence": 0.5})
+
+
+def test_the_critic_s_losses_are_cross_entropies():
+    prior, codes = (normal(9, 1, seed=i).requires_grad_() for i in (0, 1))
+    entropy = nn.functional.binary_cross_entropy_with_logits
+    expected = entropy(prior, torch.ones_like(prior)) + entropy(codes, torch.zeros_like(codes))
+    torch.testing.assert_close(critic_loss(prior, codes), expected)
+    torch.testing.assert_close(adversarial_loss(codes), entropy(codes, torch.ones_like(codes)))
+    zero = torch.zeros(4, 1)
+    assert critic_loss(zero, zero).item() == pytest.approx(2 * math.log(2))
+    assert torch.isfinite(critic_loss(torch.tensor([[-1e4]]), torch.tensor([[1e4]])))
+    # the critic raises its output on the prior and lowers it on codes; codes climb it
+    g_prior, g_codes = torch.autograd.grad(critic_loss(prior, codes), [prior, codes])
+    (climb,) = torch.autograd.grad(adversarial_loss(codes), codes)
+    assert torch.all(g_prior < 0)
+    assert torch.all(g_codes > 0)
+    assert torch.all(climb < 0)
+
+
+def test_the_penalty_is_the_mean_squared_gradient():
+    critic = nn.Linear(3, 1)
+    with torch.no_grad():
+        critic.weight.copy_(torch.tensor([[0.5, -1.0, 2.0]]))
+    penalty = gradient_penalty(critic, torch.randn(8, 3, generator=generator()))
+    torch.testing.assert_close(penalty, critic.weight.square().sum())
+    (gradient,) = torch.autograd.grad(penalty, critic.weight)
+    torch.testing.assert_close(gradient, 2 * critic.weight)
+
+
+@each
+def test_the_module_s_loss(divergence):
+    module, x = small(divergence, divergence_weight=3.0, sinkhorn_epsilon=0.5, critic_penalty=2.0)
+    yielded = dict(module.losses(x, generator(5)))
+    g = generator(5)  # the same draws, in the order of the loss
+    z, z_prior = module.encode(x), torch.randn((12, 3), dtype=torch.float64, generator=g)
+    cost = (x - module.decode(z)).square().sum(dim=1).mean()
+    if divergence == "mmd":
+        expected = mmd(z, z_prior)
+    elif divergence == "sliced":
+        expected = sliced_wasserstein(z, z_prior, random_directions(50, 3, g, torch.float64, "cpu"))
+    elif divergence == "sinkhorn":  # in units of the prior's mean squared distance
+        expected = sinkhorn_divergence(z, z_prior, 0.5 * 2 * 3)
+    else:
+        expected = nn.functional.softplus(-module.critic(z)).mean()
+    terms = yielded["autoencoder"]
+    torch.testing.assert_close(terms["reconstruction_loss"], cost)
+    torch.testing.assert_close(terms["divergence"], expected)
+    torch.testing.assert_close(terms["loss"], cost + 3.0 * expected)
+    assert list(yielded) == (["autoencoder", "critic"] if divergence == "gan" else ["autoencoder"])
+    if divergence == "gan":
+        game = critic_loss(module.critic(z_prior), module.critic(z))
+        penalty = gradient_penalty(module.critic, z_prior)
+        torch.testing.assert_close(yielded["critic"]["penalty"], penalty)
+        torch.testing.assert_close(yielded["critic"]["loss"], game + penalty)
+
+
+@pytest.mark.parametrize(
+    ("divergence", "player"), [*((d, "autoencoder") for d in DIVERGENCES), ("gan", "critic")]
+)
+def test_numerical_gradients(divergence, player):
+    module, x = small(divergence, divergence_weight=2.0, sinkhorn_epsilon=2.0, critic_penalty=2.0)
+    # Sinkhorn's potentials are converged to a tolerance, which the envelope theorem's gradient inherits
+    check_gradients(module, x, player, atol=2e-3 if divergence == "sinkhorn" else 1e-5)
+
+
+def test_players_share_nothing_and_leave_nothing_out():
+    """Nor does the critic's loss move the autoencoder."""
+    module, x = small("gan", critic_penalty=1.0)
+    players = {name: {id(p) for p in parameters} for name, parameters in module.players().items()}
+    assert players["critic"] == {id(p) for p in module.critic.parameters()}
+    assert not players["critic"] & players["autoencoder"]
+    assert players["critic"] | players["autoencoder"] == {id(p) for p in module.parameters()}
+    loss = dict(module.losses(x, generator()))["critic"]["loss"]
+    gradients = torch.autograd.grad(loss, module.players()["autoencoder"], allow_unused=True)
+    assert all(g is None for g in gradients)
+
+
+def test_input_noise_is_for_training_alone():
+    """It is in units of the features' root mean variance, and for the encoder's input alone."""
+    module, x = small(input_noise=0.5)
+    module.eval()
+    assert module.with_noise(x, generator()) is x
+    module.train()
+    wide = x.repeat(2000, 1)
+    noise = module.with_noise(wide, generator()) - wide
+    rms = math.sqrt(torch.randn(40, 5, generator=generator(1)).var(dim=0, correction=0).mean())
+    assert noise.std().item() == pytest.approx(0.5 * rms, rel=0.02)
+    cost = (x - module.decode(module.encode(module.with_noise(x, generator(5))))).square().sum(dim=1).mean()
+    terms = dict(module.losses(x, generator(5)))["autoencoder"]
+    torch.testing.assert_close(terms["reconstruction_loss"], cost)
+
+
+# ---------------------------------------------------------------------------
+# The estimator
+# ---------------------------------------------------------------------------
+
+
+@each
+def test_codes_approach_the_prior(divergence, rng):
+    """Two far clusters: with a weight the decoder's map from their codes is filled by them."""
+    X = np.where(rng.random((300, 1)) < 0.5, -3.0, 3.0) + 0.3 * rng.normal(size=(300, 4))
+    prior = torch.randn(300, 2, generator=generator(3))
+    distance = []
+    for weight in (0.0, 10.0):
+        options = {"divergence": divergence, "divergence_weight": weight, "max_iter": 60}
+        wae = cheap(WAETransformer, network=GatedMLP((32,)), **options).fit(X)
+        distance.append(mmd(torch.tensor(wae.transform(X.astype(np.float32))), prior).item())
+    assert distance[1] < 0.7 * distance[0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gan_trains_stably(seed, digits):
+    """No run diverges, and both players' losses are in history_."""
+    wae = cheap(WAETransformer, divergence="gan", max_iter=12, random_state=seed).fit(digits[0])
+    for name in ("loss", "critic_loss", "critic_penalty", "divergence", "reconstruction_loss"):
+        assert wae.history_[name].shape == (12,)
+        assert np.isfinite(wae.history_[name]).all()
+    assert wae.history_["reconstruction_loss"][-1] < wae.history_["reconstruction_loss"][0]
+    assert 0.5 < wae.history_["critic_loss"][-1] < 3.0  # 1.39: cannot tell
+
+
+def test_gan_has_no_other_terms_and_the_others_no_critic(iris):
+    for divergence in DIVERGENCES:
+        wae = cheap(WAETransformer, divergence=divergence).fit(iris)
+        assert any("critic" in name for name in wae.history_) == (divergence == "gan")
+        assert (wae.module_.critic is not None) == (divergence == "gan")
+    wae = cheap(WAETransformer, divergence="gan", critic_penalty=0).fit(iris)
+    assert "critic_penalty" not in wae.history_
+
+
+def test_training_of_two_players_goes_on(digits):
+    X = digits[0]
+    options = {"divergence": "gan", "learning_rate": "constant", "warm_start": True}
+    parts = cheap(WAETransformer, max_iter=2, **options).fit(X)
+    parts.set_params(max_iter=3).fit(X)
+    whole = cheap(WAETransformer, max_iter=5, **options).fit(X)
+    np.testing.assert_array_equal(parts.transform(X), whole.transform(X))
+    parts.set_params(divergence="mmd")
+    with pytest.raises(ValueError, match="'divergence' parameter must stay 'gan'"):
+        parts.fit(X)
+
+
+def test_the_critic_has_its_own_rate(digits):
+    options = {"divergence": "gan", "learning_rate": "constant", "max_iter": 1}
+
+    def critic(**more):
+        module = cheap(WAETransformer, **options, **more).fit(digits[0]).module_
+        return torch.cat([p.flatten() for p in module.critic.parameters()])
+
+    start = critic(critic_learning_rate_init=1e-12)
+    slow, usual = (critic(critic_learning_rate_init=rate) for rate in (1e-4, None))
+    assert 0 < (slow - start).abs().max() < 0.3 * (usual - start).abs().max()
+    same = critic(critic_learning_rate_init=1.25e-3)
+    assert torch.equal(usual, same)
+
+
+def test_the_automatic_weight_follows_the_data(digits, iris):
+    X = digits[0]
+    wae = cheap(WAETransformer).fit(X)
+    assert wae.divergence_weight_ == pytest.approx(0.2 * X.var(axis=0).sum(), rel=1e-5)
+    wae = cheap(WAETransformer, divergence="sinkhorn").fit(iris)  # scaled to a mean variance of 1
+    assert wae.divergence_weight_ == pytest.approx(0.2 * 4 / 2, rel=1e-5)
+    wae = cheap(WAETransformer, divergence_weight=2.0).fit(iris)
+    wae.set_params(divergence_weight=5.0).sample(3)  # which leaves a fitted model as it is
+    assert wae.divergence_weight_ == 2.0
+
+
+@pytest.mark.parametrize("divergence", ["gan", "mmd"])
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_lists_and_arrays_of_sizes(divergence, kind, iris):
+    sizes = kind([8, 8])
+    wae = cheap(WAETransformer, divergence=divergence, critic_layer_sizes=sizes).partial_fit(iris)
+    wae.partial_fit(iris)
+    wae.set_params(critic_layer_sizes=(8, 8)).partial_fit(iris)
+    sizes[0] = 9
+    with pytest.raises(ValueError, match=r"'critic_layer_sizes' parameter must stay \(8, 8\)"):
+        wae.set_params(critic_layer_sizes=sizes).partial_fit(iris)
+
+
+@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+def test_kernels(kernel):
+    module, x = small(divergence_weight=1.0, kernel=kernel, kernel_scales=np.array([0.5, 2]))
+    terms = dict(module.losses(x, generator(5)))["autoencoder"]
+    expected = mmd(module.encode(x), normal(12, 3, seed=5), kernel, (0.5, 2.0))
+    torch.testing.assert_close(terms["divergence"], expected)
+
+
+def test_a_module_is_usable_without_gradients():
+    module, x = small("gan")
+    with torch.no_grad():
+        terms = dict(module.losses(x, generator()))
+    assert torch.isfinite(terms["critic"]["loss"])
