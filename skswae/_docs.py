@@ -30,9 +30,9 @@ max_iter : int or "auto", default="auto"
     Number of epochs, passes over the training rows. "auto" is 40 up to 12,000 rows, and fewer from there on,
     so that 480,000 rows are seen in all: 8 passes over 60,000 rows; at least 4.
 batch_size : int or "auto", default="auto"
-    Number of rows in a step, or somewhat more: an epoch is cut into as many batches of at least this size as it has
-    rows for, all nearly equal. Fewer than two batches' worth of rows are one batch. "auto" is 64 up to
-    12,800 rows, a 200th of the rows from there on, and at most 256.
+    Number of rows in a step, or somewhat more: an epoch is cut into as many batches of at least this size as
+    it has rows for, all nearly equal. Fewer than two batches' worth of rows are one batch. "auto" is 64 up
+    to 12,800 rows, a 200th of the rows from there on, and at most 256.
 solver : {"adam", "normalized_adam"}, default="adam"
     "normalized_adam" divides the gradient of each tensor of weights by its norm (plus 1e-7) before Adam sees
     it: the optimiser of the public code of VampPrior, MIM and SWAE, at the rate 5e-4.
@@ -57,9 +57,10 @@ warm_start : bool, default=False
 device : str or torch.device, default="auto"
     "auto" is "cuda" where there is one, else "cpu". Setting it on a fitted model moves the model.
 precision : {"float32", "tf32", "bf16"}, default="float32"
-    Precision of the arithmetic in training. "tf32" rounds the factors of products and convolutions on a CUDA device
-    to 10 bits, but for the search of pseudo-inputs, and is float32 elsewhere; "bf16" computes the networks
-    in bfloat16, 8 bits, and nothing else. The weights and everything after the fit are float32 or finer.
+    Precision of the arithmetic in training. "tf32" rounds the factors of products and convolutions on a CUDA
+    device to 10 bits, but for the search of pseudo-inputs, and is float32 elsewhere; "bf16" computes the
+    networks in bfloat16, 8 bits, and nothing else. The weights and everything after the fit are float32 or
+    finer.
 random_state : int, RandomState instance or None, default=None
     Seed of weights, batches and noise. Equal ints give bit-equal fits on one machine with equal numbers
     of torch threads. Torch's and Python's global streams are never moved; None draws a seed from
