@@ -83,7 +83,7 @@ def mmd(
     def within(a: Tensor) -> Tensor:
         n = len(a)
         if n == 1:
-            return z.new_tensor(float(len(constants)))
+            return z.new_full((), len(constants))
         kernels = _kernel_sum(_squared_distances(a, a).fill_diagonal_(0.0), kernel, constants)
         return (kernels.sum() - n * len(constants)) / (n * (n - 1))
 

@@ -11,7 +11,7 @@ from scipy import stats
 from skswae.modules._divergences import mmd, random_directions, sinkhorn_divergence, sliced_wasserstein
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-EXACT = {"max_iter": 5000, "tol": 1e-11}  # float64
+EXACT = {"max_iter": 5000, "tol": 1e-10}  # float64
 DIVERGENCES = {
     "mmd-imq": lambda x, y: mmd(x, y),
     "mmd-rbf": lambda x, y: mmd(x, y, "rbf"),
@@ -121,13 +121,13 @@ def test_mmd_against_a_double_loop(kernel, n, m):
 @every_kernel
 def test_mmd_is_unbiased(kernel):
     g, same, other = generator(), [], []
-    for _ in range(600):
+    for _ in range(300):
         x, y = (torch.randn((size, 2), generator=g) for size in (10, 15))
         same.append(mmd(x, y, kernel).item())
         other.append(mmd(x + 1.0, y, kernel).item())
     standard_error = np.std(same) / math.sqrt(len(same))
     assert abs(np.mean(same)) < 4 * standard_error
-    assert standard_error < 0.02 * np.mean(other)
+    assert standard_error < 0.03 * np.mean(other)
 
 
 @every_kernel
@@ -255,7 +255,7 @@ def test_equal_samples_are_a_minimum_at_zero(epsilon, dtype):
 def test_sinkhorn_of_a_small_epsilon_is_optimal_transport():
     x, y = draw(16, 16, 2)
     expected = ot.emd2([], [], ot.dist(x.numpy(), y.numpy()))
-    errors = [abs(sinkhorn_divergence(x, y, e, **EXACT).item() - expected) for e in (1.0, 0.1, 0.01)]
+    errors = [abs(sinkhorn_divergence(x, y, e, 5000, 1e-6).item() - expected) for e in (1.0, 0.1, 0.01)]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 1e-3 * expected
 

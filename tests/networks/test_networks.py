@@ -158,7 +158,7 @@ def test_an_image_network_learns(network, digits):
     X = torch.tensor(digits[0], dtype=torch.float32)
     encoder, decoder = build(network, "encoder", (64,), 4, 0), build(network, "decoder", (4,), 64, 1)
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 0.01)
-    for x in [*X.split(25)] * 15:
+    for x in [*X.split(25)] * 10:
         optimizer.zero_grad()
         nn.functional.mse_loss(decoder(encoder(x)), x).backward()
         optimizer.step()

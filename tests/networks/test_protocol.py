@@ -228,7 +228,7 @@ TRAINED += [(SWAETransformer, DCGANNet((1, 8, 8), filters=(4, 8, 8)))]
 @pytest.mark.parametrize(("Estimator", "network"), TRAINED)
 def test_networks_are_trained(Estimator, network, digits):
     X = digits[0]
-    fitted = cheap(Estimator, network=network, max_iter=5).fit(X)
+    fitted = cheap(Estimator, network=network, max_iter=4).fit(X)
     assert fitted.history_["loss"][-1] < fitted.history_["loss"][0]
     np.testing.assert_array_equal(fitted.transform(X), fitted.transform(X))
     assert np.isfinite(fitted.sample(3, random_state=0)).all()
