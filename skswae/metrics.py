@@ -26,7 +26,7 @@ from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.manifold import trustworthiness
-from sklearn.metrics import pairwise_distances, pairwise_distances_argmin_min, pairwise_distances_chunked
+from sklearn.metrics import pairwise_distances, pairwise_distances_argmin, pairwise_distances_chunked
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
@@ -1033,7 +1033,7 @@ def precision_recall(X_generated, X_real, *, n_neighbors=3, random_state=None) -
     rng = _make_rng(random_state)
     # at random, for samples may come sorted
     generated, real = (A[rng.permutation(len(A))[:n_rows]] for A in (generated, real))
-    origin = real.mean(axis=0)
+    origin = np.median(real, axis=0)  # amid the rows, wherever an outlier is
     generated, real = generated - origin, real - origin
     return _share_inside(generated, real, n_neighbors), _share_inside(real, generated, n_neighbors)
 
@@ -1041,12 +1041,17 @@ def precision_recall(X_generated, X_real, *, n_neighbors=3, random_state=None) -
 def _share_inside(points: np.ndarray, rows: np.ndarray, k: int) -> float:
     """Share of the points within the distance of some row's k-th nearest other row from that row."""
     radii = NearestNeighbors(n_neighbors=k).fit(rows).kneighbors()[0][:, -1]  # a row is not its own neighbour
-    # a point at the very edge, such as a copy of a row that is there more than k times, is inside
-    slack = _ROUNDING * max(np.square(A).sum(axis=1).max() for A in (points, rows))
-    reach = np.sqrt(np.square(radii) + slack)
+    # Products of rows give a squared distance up to a share of the two rows' squares. A point at the very edge,
+    # such as a copy of a row that is there more than k times, is inside. By pair: an outlier, whose square is
+    # large, must not widen the balls of other rows.
+    squares = [np.square(A).sum(axis=1) for A in (points, rows)]
+
+    def in_any(D: np.ndarray, start: int) -> np.ndarray:
+        slack = _ROUNDING * (squares[0][start : start + len(D), None] + squares[1])
+        return (np.square(D) <= np.square(radii) + slack).any(axis=1)
+
     # in chunks: all distances at once may not fit in memory
-    inside = pairwise_distances_chunked(points, rows, reduce_func=lambda D, start: (reach >= D).any(axis=1))
-    return float(np.mean(np.concatenate(list(inside))))
+    return float(np.mean(np.concatenate(list(pairwise_distances_chunked(points, rows, reduce_func=in_any)))))
 
 
 def nearest_row_ratio(X_generated, X_train, X_held_out) -> float:
@@ -1155,7 +1160,12 @@ def _distances_to_train(X_generated: Any, X_train: Any, X_held_out: Any) -> Iter
     train = _as_rows(X_train, "X_train")
     generated = _as_rows(X_generated, "X_generated", n_features=train.shape[1])
     held_out = _as_rows(X_held_out, "X_held_out", n_features=train.shape[1])
-    return (pairwise_distances_argmin_min(A, train)[1] for A in (generated, held_out))
+    # the search compares distances by products of rows, which lose digits far from the origin: search near it
+    origin = np.median(train, axis=0)
+    for A in (generated, held_out):
+        nearest = pairwise_distances_argmin(A - origin, train - origin)
+        # from the difference: products of equal rows do not cancel to 0
+        yield np.linalg.norm(A - train[nearest], axis=1)
 
 
 # ---------------------------------------------------------------------------

@@ -866,9 +866,13 @@ def inside_by_loops(points, rows, k):
     return count / len(points)
 
 
-@pytest.mark.parametrize("k", [1, 3, 19])
-def test_precision_recall_by_loops(k, rng):
-    X, Y = rng.normal(size=(20, 2)), 0.5 + 2 * rng.normal(size=(20, 2))
+@pytest.mark.parametrize("outlier", [False, True])
+@pytest.mark.parametrize(("k", "n_features"), [(1, 2), (3, 2), (3, 30), (19, 2)])
+def test_precision_recall_by_loops(k, n_features, outlier, rng):
+    X = rng.normal(size=(20, n_features))
+    Y = 2 / np.sqrt(n_features) + 1.5 * rng.normal(size=(20, n_features))
+    if outlier:  # must not widen the balls of the other rows
+        X[0] = Y[1] = 1e7
     precision, recall = precision_recall(X, Y, n_neighbors=k)
     assert precision == pytest.approx(inside_by_loops(X, Y, k))
     assert recall == pytest.approx(inside_by_loops(Y, X, k))
@@ -947,6 +951,18 @@ def test_copies_and_further_rows(rng):
     for unit in (1e-3, 1e3):
         scaled = [unit * A for A in (some, train, held_out)]
         assert nearest_row_ratio(*scaled) == pytest.approx(nearest_row_ratio(some, train, held_out))
+
+
+@pytest.mark.parametrize("n_features", [3, 64])
+@pytest.mark.parametrize("offset", [0.0, 0.1, 1e6])
+def test_copies_are_at_no_distance_at_all(n_features, offset, rng):
+    train, held_out = offset + rng.normal(size=(2, 500, n_features))
+    train[0] = 1e9  # one outlier
+    copies = rng.permutation(train)
+    assert nearest_row_ratio(copies, train, held_out) == 0
+    assert duplicate_rate(copies, train, np.concatenate([copies[:50], held_out])) == 1
+    with pytest.raises(ValueError, match=r"'X_held_out' argument must be rows that are not in X_train"):
+        nearest_row_ratio(held_out, train, copies)
 
 
 def test_copies_with_bad_arguments(rng):
