@@ -497,6 +497,7 @@ def _check_pairs(X: Any, Z: Any, targets: Any, *, min_rows: int) -> tuple[np.nda
 
 def _neighbors(X: np.ndarray, k: int, targets: np.ndarray) -> np.ndarray:
     """Indices of the k nearest other rows of each target: (n_targets, k)."""
+    X = X - np.median(X, axis=0)  # products of rows, by which they are compared, lose digits far from the origin
     found = NearestNeighbors(n_neighbors=k + 1).fit(X).kneighbors(X[targets], return_distance=False)
     # where equal rows crowd a target out of its own neighbourhood, the last one found is left out
     own = found == targets[:, None]

@@ -326,6 +326,8 @@ def test_neighborhood_agreement_of_the_same(rng):
     rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
     assert neighborhood_agreement(X, X) == 1
     assert neighborhood_agreement(X, 3 * X @ rotation + 7) == 1
+    many = rng.normal(size=(100, 40))
+    assert neighborhood_agreement(many, many + 1e7) > 0.99
     assert neighborhood_agreement(X, rng.normal(size=(100, 5))) == pytest.approx(10 / 99, abs=0.05)
 
 
