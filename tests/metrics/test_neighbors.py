@@ -42,9 +42,11 @@ def test_tied_votes_go_to_the_lowest_class():
 
 
 @pytest.mark.parametrize("k", [0, 1.5, "5", None, 201, [3, 0], [], [[3]], [3, 201], [2.5]])
-def test_knn_accuracy_with_bad_numbers_of_neighbors(k, rng):
+def test_bad_numbers_of_neighbors(k, rng):
     with pytest.raises(ValueError, match=r"n_neighbors"):
         knn_accuracy(*codes(rng), n_neighbors=k)
+    with pytest.raises(ValueError, match=r"'n_neighbors' .* Got"):
+        neighborhood_agreement(*np.zeros((2, 10, 3)), n_neighbors=k)
 
 
 def test_knn_accuracy_with_rows_that_do_not_fit(rng):
@@ -142,10 +144,3 @@ def test_pairs_that_do_not_fit(function, rng):
             ValueError, match=r"'targets' (parameter|argument must be None or indices of rows)"
         ):
             function(X, X, targets=targets)
-
-
-@pytest.mark.parametrize("k", [0, 10])
-def test_neighborhood_agreement_with_bad_numbers_of_neighbors(k, rng):
-    X = rng.normal(size=(10, 3))
-    with pytest.raises(ValueError, match=rf"'n_neighbors' .* Got {k}"):
-        neighborhood_agreement(X, X, n_neighbors=k)
