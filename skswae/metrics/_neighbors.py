@@ -62,11 +62,6 @@ def knn_accuracy(Z_train, y_train, Z_test, y_test, *, n_neighbors=5) -> Any:
     """
     Z_train = check_rows(Z_train, "Z_train")
     Z_test = check_rows(Z_test, "Z_test", n_features=Z_train.shape[1])
-    if np.ndim(n_neighbors) > 1 or np.size(n_neighbors) == 0:
-        raise ValueError(
-            "The 'n_neighbors' argument must be an integer or a sequence of at least one. "
-            f"Got {n_neighbors!r} instead."
-        )
     accuracies = [
         KNeighborsClassifier(k).fit(Z_train, y_train).score(Z_test, y_test)
         for k in np.atleast_1d(n_neighbors).tolist()

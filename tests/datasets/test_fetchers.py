@@ -52,14 +52,11 @@ def test_classes(remote, classes, subset):
     assert set(bunch.target_names[bunch.target]) == {"bird", "ship"}
     assert bunch.image_shape == (3, 32, 32)
     assert bunch.n_missing == 0
+    assert set(fetch_cifar10_sub(data_home=remote.home).target) == {2, 3, 8}  # the paper's are the default
     if subset == "all":
         assert bunch.n_train == np.isin(remote.arrays["y_train"], [2, 8]).sum()
     else:
         assert "n_train" not in bunch
-
-
-def test_the_paper_s_classes_are_the_default(remote):
-    assert set(fetch_cifar10_sub(data_home=remote.home).target) == {2, 3, 8}
 
 
 SUB = {"X_train": (12, 12), "y_train": (12,), "X_test": (6, 12), "y_test": (6,)}
