@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import pickle
+import runpy
 import sys
 import tarfile
 import time
@@ -238,6 +239,7 @@ def test_packages_are_missing(remote, replace, monkeypatch, tmp_path):
     remote.fetch()
     for name in ("pooch", "PIL.Image"):
         monkeypatch.setitem(sys.modules, name, None)
+    runpy.run_path(_archives.__file__)  # imports none of them
     assert_is(remote.fetch(), remote.arrays)  # what is there needs none
     with pytest.raises(ImportError, match=r'needs PIL.*pip install "skswae\[datasets\]"'):
         fetch_coil20(data_home=tmp_path)

@@ -32,10 +32,6 @@ def other_number(arrays):
     arrays["X_train"][3, 4] ^= 1
 
 
-def other_dtype(arrays):
-    arrays["y_train"] = arrays["y_train"].astype(np.int64)
-
-
 def pickled_objects(path):
     np.savez_compressed(path, **dict.fromkeys([*SPLIT, "digest"], np.array([Evil(path.parent / "executed")])))
 
@@ -48,12 +44,11 @@ def flipped_bit(path):
 
 DAMAGES = [
     rewrite(other_number),
-    rewrite(other_dtype),
+    rewrite(lambda arrays: arrays.update(y_train=arrays["y_train"].astype(np.int64))),
     rewrite(lambda arrays: arrays.pop("y_test")),
     pickled_objects,
     flipped_bit,
     lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-    lambda path: path.write_bytes(b""),
     lambda path: path.write_bytes(b"<html>Sign in to this network</html>"),
     lambda path: path.write_bytes(pickle.dumps(Evil(path.parent / "executed"))),
 ]

@@ -1,6 +1,7 @@
 """Inception's features, with a network in its place, and those of a classifier."""
 
 import pickle
+import runpy
 import sys
 
 import numpy as np
@@ -9,7 +10,7 @@ import scipy.special
 import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skswae.metrics import ClassifierFeatures, InceptionFeatures, frechet_distance
+from skswae.metrics import ClassifierFeatures, InceptionFeatures, _features, frechet_distance
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
@@ -66,6 +67,7 @@ def test_images_of_bad_shapes(shape):
 
 def test_without_torch_fidelity(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    runpy.run_path(_features.__file__)  # does not import it
     with pytest.raises(ImportError, match=r'torch-fidelity and torchvision: pip install "skswae\[fid\]"'):
         InceptionFeatures((1, 2, 2))(np.zeros((2, 4)))
 
@@ -107,13 +109,6 @@ def test_features_lead_to_the_classifier_s_probabilities(fitted, digits):
     assert list(framed.transform(X).columns) == [f"classifierfeatures{i}" for i in range(10)]
     assert type(framed(X)) is np.ndarray  # for a distance
     assert fitted.score(X[200:], y[200:]) == np.mean(mlp.predict(X[200:]) == y[200:]) > 0.7
-
-
-def test_features_of_one_layer(digits):
-    X, y = digits
-    features = ClassifierFeatures(7, max_iter=2).fit(X, y)
-    mlp = features.classifier_
-    np.testing.assert_allclose(features(X), np.maximum(X @ mlp.coefs_[0] + mlp.intercepts_[0], 0), atol=1e-12)
 
 
 def test_a_missing_class_is_told(fitted, digits):

@@ -41,11 +41,10 @@ def fitted_pipeline(digits):
     return Pipeline(steps).fit(digits[0][:200])
 
 
-@pytest.mark.parametrize("k", [4, 5])
-def test_knn_scorer_leaves_one_out(k, fitted, fitted_pipeline, digits):
+def test_knn_scorer_leaves_one_out(fitted, fitted_pipeline, digits):
     X, y = (A[200:260] for A in digits)
     names = np.array(list("jihgfedcba"))[y]  # tied votes go to the lowest of these, too
-    for model in (fitted, fitted_pipeline):
+    for k, model in ((4, fitted), (5, fitted_pipeline)):
         Z = model.transform(X)
         expected = cross_val_score(KNeighborsClassifier(k), Z, names, cv=LeaveOneOut()).mean()
         assert make_knn_scorer(k)(model, X, names) == pytest.approx(expected, abs=1e-12)
