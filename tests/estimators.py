@@ -33,7 +33,8 @@ VARIANTS = [
 
 def cheap(Estimator, **parameters):
     """An estimator that fits in a fraction of a second."""
-    few = {"n_pseudo_inputs": 10} if issubclass(Estimator, skswae.models._mixins.PseudoInputMixin) else {}
+    slow = issubclass(Estimator, skswae.MIMTransformer | skswae.VampPriorTransformer)
+    few = {"n_pseudo_inputs": 10} if slow else {}
     return Estimator(
         **{
             "n_components": 2,

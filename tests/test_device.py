@@ -1,21 +1,12 @@
 """Devices and tensors, and settings of torch's arithmetic that are put back."""
 
-import functools
 import threading
 
 import numpy as np
 import pytest
 import torch
 
-from skswae._device import (
-    arithmetic,
-    as_array,
-    as_tensor,
-    available_threads,
-    fits_on,
-    limited_threads,
-    resolve_device,
-)
+from skswae._device import arithmetic, as_tensor, available_threads, limited_threads, resolve_device
 from skswae._random import forked_rng
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -29,20 +20,13 @@ def test_resolve_device():
             resolve_device(device)
 
 
-@pytest.mark.gpu
-def test_half_of_a_card_s_memory_is_left():
-    assert resolve_device("cuda") == torch.device("cuda", torch.cuda.current_device())
-    free, _ = torch.cuda.mem_get_info()
-    assert (fits_on(CUDA, free // 4), fits_on(CUDA, 2 * free), fits_on(CPU, 2**60)) == (True, False, True)
-
-
 def test_tensors_share_what_they_can():
     X = np.arange(6.0).reshape(2, 3)
-    assert as_tensor(X).data_ptr() == X.ctypes.data
     readonly = X.copy()
     readonly.flags.writeable = False
-    for array in (readonly, X[::-1], X[:, ::-1], np.asfortranarray(X), X[:, ::2]):
-        np.testing.assert_array_equal(as_array(as_tensor(array).requires_grad_()), array)
+    assert as_tensor(X).data_ptr() == X.ctypes.data
+    for array in (readonly, X[::-1], np.asfortranarray(X), X[:, ::2]):
+        np.testing.assert_array_equal(as_tensor(array), array)
     as_tensor(readonly)[0, 0] = 5.0
     assert readonly[0, 0] == 0.0
 
@@ -58,37 +42,35 @@ def rounds_to_tf32():
     return MATMUL.allow_tf32, CUDNN.allow_tf32
 
 
-@pytest.mark.parametrize(
-    "newer_flags", [False, pytest.param(True, marks=pytest.mark.skipif(not NEW, reason="old"))]
-)
+@pytest.fixture(params=["older", "newer"] if NEW else ["older"])
+def user_flags(request):
+    """TF32 for products alone, by either set of torch's flags."""
+    name = "allow_tf32" if request.param == "older" else "fp32_precision"
+    owners = (MATMUL, CUDNN if request.param == "older" else CUDNN.conv)
+    before = [getattr(owner, name) for owner in owners]
+    for owner, value in zip(owners, (True, False) if request.param == "older" else ("tf32", "ieee")):
+        setattr(owner, name, value)
+    yield
+    for owner, value in zip(owners, before):
+        setattr(owner, name, value)
+
+
+@pytest.mark.usefixtures("user_flags")
 @pytest.mark.parametrize(("precision", "inside"), [("float32", False), ("tf32", True), ("bf16", False)])
-def test_arithmetic_sets_the_flags_and_puts_them_back(precision, inside, newer_flags):
-    owners = [(MATMUL, "allow_tf32"), (CUDNN, "allow_tf32")]
-    if newer_flags:
-        owners = [(MATMUL, "fp32_precision"), (CUDNN.conv, "fp32_precision")]
-    before = [getattr(owner, name) for owner, name in owners]
-    try:
-        for (owner, name), value in zip(owners, ["tf32", "ieee"] if newer_flags else [True, False]):
-            setattr(owner, name, value)  # as a user may have set them
-        with arithmetic(CUDA, precision):
-            assert rounds_to_tf32() == (inside, inside)
-            with arithmetic(torch.device("cuda", 1)):
-                assert rounds_to_tf32() == (False, False)
-            assert rounds_to_tf32() == (inside, inside)
+def test_arithmetic_sets_the_flags_and_puts_them_back(precision, inside):
+    with arithmetic(CUDA, precision):
+        assert rounds_to_tf32() == (inside, inside)
+        with arithmetic(torch.device("cuda", 1)):
+            assert rounds_to_tf32() == (False, False)
+        assert rounds_to_tf32() == (inside, inside)
+    with arithmetic(CPU, precision):
         assert rounds_to_tf32() == (True, False)
-        with arithmetic(CPU, precision):
-            assert rounds_to_tf32() == (True, False)
-        with pytest.raises(ZeroDivisionError), arithmetic(CUDA, precision):
-            raise ZeroDivisionError
-        assert rounds_to_tf32() == (True, False)
-    finally:
-        for (owner, name), value in zip(owners, before):
-            setattr(owner, name, value)
+    with pytest.raises(ZeroDivisionError), arithmetic(CUDA, precision):
+        raise ZeroDivisionError
+    assert rounds_to_tf32() == (True, False)
 
 
-@pytest.mark.parametrize(
-    "block", [functools.partial(arithmetic, CUDA, "tf32"), functools.partial(forked_rng, 0)]
-)
+@pytest.mark.parametrize("block", [lambda: arithmetic(CUDA, "tf32"), lambda: forked_rng(0)])
 def test_other_threads_wait(block):
     inside = threading.Event()
 

@@ -12,7 +12,7 @@ import skswae
 
 ROOT = pathlib.Path(__file__).parent.parent
 COMMANDS = [
-    'pip install -c .ci/constraints.txt -e ".[plot]" && python examples/plot_digits_pipeline.py',
+    'pip install -c .ci/constraints.txt -e ".[plot]" && python examples/gallery/plot_digits_pipeline.py',
     'pip install -c .ci/constraints.txt -e ".[test]" && pytest',
 ]
 
@@ -30,10 +30,9 @@ def test_versions_agree():
     assert f"\nversion: {skswae.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
-@pytest.mark.parametrize("name", sorted(m.name for m in pkgutil.iter_modules(skswae.__path__)))
+@pytest.mark.parametrize("name", sorted(m.name for m in pkgutil.walk_packages(skswae.__path__, "skswae.")))
 def test_docstring_examples(name):
-    results = doctest.testmod(importlib.import_module(f"skswae.{name}"))
-    assert results.failed == 0
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/user_guide.md"])

@@ -20,7 +20,7 @@ each = pytest.mark.parametrize("Estimator", ESTIMATORS)
 def test_linear_networks_find_the_principal_subspace(rng):
     W = np.linalg.qr(rng.normal(size=(10, 3)))[0] * [3.0, 2.5, 2.0]
     X = rng.normal(size=(1000, 3)) @ W.T + 0.8 * rng.normal(size=(1000, 10))
-    options = {"max_iter": 60, "batch_size": 16, "learning_rate_init": 1e-2}
+    options = {"max_iter": 20, "batch_size": 64, "learning_rate_init": 0.1}
     ae = cheap(AETransformer, n_components=3, init="random", network=GatedMLP(()), **options).fit(X)
     pca = PCA(3).fit(X)
     best = np.square(X - pca.inverse_transform(pca.transform(X))).sum(axis=1).mean()

@@ -250,7 +250,7 @@ def test_linear_networks_find_the_principal_subspace(rng):
     X = rng.normal(size=(2000, 3)) @ W.T + 0.3 * rng.normal(size=(2000, 10))
     swae = cheap(
         SWAETransformer, n_components=3, beta=0, alpha=0.01, init="random", network=GatedMLP(()),
-        n_pseudo_inputs="auto", max_iter=100, learning_rate_init=3e-2,
+        n_pseudo_inputs=50, max_iter=40, batch_size=128, learning_rate_init=0.1,
     ).fit(X)  # fmt: skip
     eye = np.eye(3)
     ours = np.linalg.qr((swae.inverse_transform(eye) - swae.inverse_transform(0 * eye)).T)[0]  # (10, 3)

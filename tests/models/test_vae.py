@@ -98,7 +98,7 @@ def test_samples_come_from_the_standard_normal():
 # ---------------------------------------------------------------------------
 
 
-def bound(vae, X, n_draws=100):
+def bound(vae, X, n_draws=20):
     """Return the ELBO of a row in the units of X, averaged over rows and draws."""
     module = copy.deepcopy(vae.module_).double()
     x = module.scaler.standardize(torch.tensor(X))
@@ -122,12 +122,11 @@ def wine():
 @pytest.mark.parametrize(
     ("make", "init", "n_components", "scaling", "max_iter", "batch_size", "learning_rate_init"),
     [
-        (linear_gaussian, "pca", 3, "auto", 60, 128, 0.03),
-        (linear_gaussian, "random", 3, "auto", 60, 128, 0.1),
-        (linear_gaussian, "pca", 2, "auto", 60, 128, 0.03),
-        (lambda: 0.01 * linear_gaussian(), "pca", 3, "auto", 60, 128, 0.03),
-        (wine, "pca", 3, None, 200, 64, 0.1),
-        (wine, "random", 3, None, 400, 64, 0.1),
+        (linear_gaussian, "random", 3, "auto", 45, 128, 0.1),
+        (linear_gaussian, "pca", 2, "auto", 30, 128, 0.05),
+        (lambda: 0.01 * linear_gaussian(), "pca", 3, "auto", 30, 128, 0.05),
+        (wine, "pca", 3, None, 100, 64, 0.1),
+        (wine, "random", 3, None, 200, 64, 0.2),
     ],
 )
 def test_linear_networks_are_probabilistic_pca(
@@ -135,8 +134,8 @@ def test_linear_networks_are_probabilistic_pca(
 ):
     """The bound of a linear VAE is tight, and its optimum the likelihood of probabilistic PCA.
 
-    Both starts come there, at rates 24 to 80 times the default's: 60 to 400 epochs of it fall short, since
-    the weights and log-variances have a long way to go from PCA's code of variance 1.
+    Both starts come there, at rates far above the default's: the weights and log-variances have a long way
+    to go from PCA's code of variance 1.
     """
     X = make()
     d = X.shape[1]

@@ -138,8 +138,8 @@ def test_codes_approach_the_prior(divergence, rng):
     prior = torch.randn(300, 2, generator=generator(3))
     distance = []
     for weight in (0.0, 10.0):
-        options = {"divergence": divergence, "divergence_weight": weight, "max_iter": 60}
-        wae = cheap(WAETransformer, network=GatedMLP((32,)), **options).fit(X)
+        options = {"divergence": divergence, "divergence_weight": weight, "max_iter": 25, "batch_size": 100}
+        wae = cheap(WAETransformer, network=GatedMLP((32,)), learning_rate_init=1e-2, **options).fit(X)
         distance.append(mmd(torch.tensor(wae.transform(X.astype(np.float32))), prior).item())
     assert distance[1] < 0.7 * distance[0]
 

@@ -1,0 +1,163 @@
+"""The mixture of the paper's Figure 1, and binarisation of pixels."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils._param_validation import Interval, validate_params
+from torch import Tensor
+
+
+@validate_params(
+    {
+        "n_samples": [Interval(Integral, 1, None, closed="left")],
+        "n_modes": [Interval(Integral, 1, None, closed="left")],
+        "n_features": [Interval(Integral, 1, None, closed="left")],
+        "variance": [Interval(Real, 0, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_gmm(n_samples=100, *, n_modes=5, n_features=10, variance=0.2, random_state=None):
+    """Draw rows from a mixture of Gaussians on a line, the data of the SWAE paper's Figure 1.
+
+    Mode i, from 0 to ``n_modes - 1``, has the mean (i, ..., i) and the covariance ``variance`` times the
+    identity. Rows are independent: each comes from any mode with the same probability, so that the numbers of
+    rows of the modes vary.
+
+    Parameters
+    ----------
+    n_samples : int, default=100
+        Number of rows.
+    n_modes : int, default=5
+        Number of modes.
+    n_features : int, default=10
+        Number of features.
+    variance : float, default=0.2
+        Variance of each feature within a mode.
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for the same rows in each call.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features), float64
+        Rows.
+    y : ndarray of shape (n_samples,)
+        The mode that each row comes from.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+
+    References
+    ----------
+    S. Sun, H. Guo, "Symmetric Wasserstein Autoencoders", UAI 2021, Figure 1.
+
+    Examples
+    --------
+    >>> from skswae.datasets import make_gmm
+    >>> X, y = make_gmm(1000, random_state=0)
+    >>> X.shape
+    (1000, 10)
+    >>> print(f"{X[y == 3].mean():.1f}")
+    3.0
+    """
+    rng = check_random_state(random_state)
+    y = rng.randint(n_modes, size=n_samples)
+    return y[:, None] + np.sqrt(variance) * rng.standard_normal((n_samples, n_features)), y
+
+
+def binarise(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw each pixel of a batch as black or white, for the ``augment`` parameter of every estimator.
+
+    Each batch of a training is drawn afresh, which is dynamic binarisation.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, d)
+        Probabilities of ones in [0, 1], of a floating-point dtype.
+    generator : torch.Generator
+        Source of all random numbers, on the device of ``x``.
+
+    Returns
+    -------
+    x : Tensor of shape (n, d)
+        Zeros and ones, in the dtype and on the device of the argument.
+
+    Raises
+    ------
+    ValueError
+        If ``x`` holds numbers outside [0, 1] by more than rounding. On other devices than a CPU, where a
+        check would wait for the device, they become NaN instead, which the estimators refuse.
+
+    References
+    ----------
+    R. Salakhutdinov, I. Murray, "On the quantitative analysis of deep belief networks", ICML 2008.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn.datasets import load_digits
+    >>> from skswae import VAETransformer
+    >>> from skswae.datasets import binarise
+    >>> binarise(torch.tensor([[0.0, 1.0]]), torch.Generator().manual_seed(0))
+    tensor([[0., 1.]])
+    >>> X = load_digits().data / 16
+    >>> VAETransformer(augment=binarise, likelihood="bernoulli", max_iter=1).fit(X).n_iter_
+    1
+    """
+    rounding = 16 * torch.finfo(x.dtype).eps  # estimators put rows into units of their own, and back
+    inside = (x >= -rounding) & (x <= 1 + rounding)
+    if x.device.type == "cpu" and not bool(inside.all()):
+        raise ValueError(
+            "x must lie in [0, 1] to be binarised: divide pixels by their maximum, such as 255. "
+            f"Got values from {float(x.min()):.6g} to {float(x.max()):.6g}."
+        )
+    drawn = torch.bernoulli(torch.where(inside, x, 0.0).clamp(0.0, 1.0), generator=generator)
+    return torch.where(inside, drawn, torch.nan)
+
+
+def binarised(X, random_state=None):
+    """Draw each pixel as black or white once, for rows that are validated or tested with.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Probabilities of ones in [0, 1]; rounded to float32 first.
+    random_state : int, RandomState instance or None, default=None
+        Pass an int for the same rows in each call. A RandomState instance goes on where it is: the authors
+        of the SWAE paper draw the validation rows of MNIST, its last 10,000 training rows, and then the test
+        rows, from one that starts at 777.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features), float32
+        Zeros and ones.
+
+    Raises
+    ------
+    ValueError
+        If ``X`` holds numbers outside [0, 1] or NaN, or has no rows.
+
+    Examples
+    --------
+    >>> from skswae.datasets import binarised
+    >>> binarised([[0.0, 0.5, 0.5, 1.0]], random_state=0)
+    array([[0., 1., 1., 1.]], dtype=float32)
+    """
+    X = check_array(X, dtype=np.float32, input_name="X")
+    low, high = float(X.min()), float(X.max())
+    if low < 0 or high > 1:
+        raise ValueError(
+            "X must lie in [0, 1] to be binarised: divide pixels by their maximum, such as 255. "
+            f"Got values from {low:.6g} to {high:.6g}."
+        )
+    rng = check_random_state(random_state)
+    drawn = np.empty_like(X)
+    for rows in gen_batches(len(X), 4096):  # the same draws as all at once, with less memory
+        drawn[rows] = rng.binomial(1, X[rows])
+    return drawn

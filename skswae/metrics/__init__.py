@@ -1,0 +1,53 @@
+"""Measures of codes, reconstructions and samples as functions of arrays, and scorers for a search.
+
+Codes are measured by :func:`knn_accuracy`, :func:`neighborhood_agreement`, :func:`rank_agreement` and
+:func:`trustworthiness`; reconstructions by :func:`reconstruction_error` and :func:`denoising_error`; samples
+by :func:`frechet_distance`, :func:`precision_recall`, :func:`nearest_row_ratio` and :func:`duplicate_rate`.
+Arrays may come from any model. No single number tells good samples: copies of training rows have the best
+Frechet distance, precision and recall that there are, and only the nearest-row ratio and the duplicate rate
+expose them.
+
+:data:`knn_scorer`, :data:`frechet_scorer` and :data:`trustworthiness_scorer` are ``scoring`` functions for
+``GridSearchCV``. They can rank ``beta`` and ``n_components``, which the estimators' own ``score`` cannot: it
+measures reconstruction alone and always prefers the most components.
+
+The SWAE paper, whose measures these are, is S. Sun, H. Guo. Symmetric Wasserstein Autoencoders. UAI 2021.
+"""
+
+from sklearn.manifold import trustworthiness
+
+from skswae.metrics._copies import duplicate_rate, nearest_row_ratio, precision_recall
+from skswae.metrics._features import ClassifierFeatures, InceptionFeatures
+from skswae.metrics._frechet import frechet_distance, frechet_inception_distance
+from skswae.metrics._neighbors import knn_accuracy, neighborhood_agreement, rank_agreement
+from skswae.metrics._reconstruction import denoising_error, reconstruction_error
+from skswae.metrics._scorers import (
+    frechet_scorer,
+    knn_scorer,
+    make_frechet_scorer,
+    make_knn_scorer,
+    make_trustworthiness_scorer,
+    trustworthiness_scorer,
+)
+
+__all__ = [
+    "ClassifierFeatures",
+    "InceptionFeatures",
+    "denoising_error",
+    "duplicate_rate",
+    "frechet_distance",
+    "frechet_inception_distance",
+    "frechet_scorer",
+    "knn_accuracy",
+    "knn_scorer",
+    "make_frechet_scorer",
+    "make_knn_scorer",
+    "make_trustworthiness_scorer",
+    "nearest_row_ratio",
+    "neighborhood_agreement",
+    "precision_recall",
+    "rank_agreement",
+    "reconstruction_error",
+    "trustworthiness",
+    "trustworthiness_scorer",
+]

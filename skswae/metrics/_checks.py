@@ -1,0 +1,31 @@
+"""Checks of arrays, and the random generator, that the metrics share."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+
+from skswae._random import draw_seed
+
+
+def check_rows(X: Any, name: str, *, min_samples: int = 1, n_features: int | None = None) -> np.ndarray:
+    """Return X as float64 rows, or raise a ValueError that names the argument."""
+    try:
+        rows = check_array(X, dtype=np.float64, ensure_min_samples=min_samples)
+    except ValueError as error:  # which names the argument only where a number is not finite
+        raise ValueError(f"The {name!r} argument cannot be used. {error}") from error
+    if n_features is not None and rows.shape[1] != n_features:
+        raise ValueError(
+            f"The {name!r} argument must have {n_features} features. Got {rows.shape[1]} instead."
+        )
+    return rows
+
+
+def make_rng(random_state: Any) -> np.random.Generator:
+    """Return a private generator for scikit-learn's ``random_state``."""
+    if isinstance(random_state, numbers.Integral):
+        return np.random.default_rng(int(random_state))
+    return np.random.default_rng(draw_seed(random_state))

@@ -1,0 +1,318 @@
+"""Functions from rows to features between which distances are taken."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+from sklearn.utils import gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skswae._device import arithmetic, as_array, as_tensor, resolve_device
+from skswae._random import forked_rng
+from skswae.metrics._checks import check_rows
+
+_AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
+_INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # the name that torch-fidelity looks for
+
+
+class InceptionFeatures:
+    """The 2,048 features of an image by which the Frechet inception distance is defined.
+
+    An object of this class is a function of rows: the last pooling layer of the 2015 Inception network [1]_
+    with TensorFlow's weights and resizing, as the package torch-fidelity has them (``pip install
+    "skswae[fid]"``). The weights, 91 MB, are loaded in the first call: from ``weights_path``, or from where
+    torch-fidelity keeps them, downloaded if they are not there.
+
+    Parameters
+    ----------
+    image_shape : tuple of (channels, height, width)
+        Shape of the image that a row is, flattened channel first; 1 or 3 channels. A grey channel serves as
+        all three.
+    weights_path : str or None, default=None
+        File with the weights, torch-fidelity's ``weights-inception-2015-12-05-6726825d.pth``. Loading may run
+        code from the file: use one that you trust.
+    batch_size : int, default=64
+        Number of images at a time. Each is enlarged to 299 x 299.
+    device : str or torch.device, default="auto"
+        "auto" is "cuda" where there is one, else "cpu", on which 1,000 images take minutes.
+
+    Attributes
+    ----------
+    n_features_out : int
+        2,048.
+
+    See Also
+    --------
+    ClassifierFeatures : Features where these weights cannot be had.
+
+    References
+    ----------
+    .. [1] C. Szegedy et al. Rethinking the Inception Architecture for Computer Vision. CVPR 2016.
+       arXiv:1512.00567.
+
+    Examples
+    --------
+    >>> from skswae.metrics import InceptionFeatures
+    >>> InceptionFeatures((1, 28, 28))
+    InceptionFeatures((1, 28, 28))
+    """
+
+    n_features_out = 2048
+
+    @validate_params(
+        {"image_shape": [tuple, list], "batch_size": [_AT_LEAST_1]}, prefer_skip_nested_validation=True
+    )
+    def __init__(self, image_shape, *, weights_path=None, batch_size=64, device="auto"):
+        self.image_shape = tuple(image_shape)
+        if (
+            len(self.image_shape) != 3
+            or self.image_shape[0] not in (1, 3)
+            or not all(_AT_LEAST_1.is_satisfied_by(size) for size in self.image_shape)
+        ):
+            raise ValueError(
+                "The 'image_shape' argument must be (channels, height, width), with 1 or 3 channels. "
+                f"Got {image_shape!r} instead."
+            )
+        self.weights_path = weights_path
+        self.batch_size = batch_size
+        self.device = device
+        self._network: Any = None
+
+    def __repr__(self) -> str:
+        return f"InceptionFeatures({self.image_shape})"
+
+    def __call__(self, X) -> np.ndarray:
+        """Compute the features of images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, channels * height * width)
+            Pixels in [0, 1]; rounded to bytes.
+
+        Returns
+        -------
+        F : ndarray of shape (n_samples, 2048), float32
+            Features.
+
+        Raises
+        ------
+        ValueError
+            If the rows have another width than the images, or leave [0, 1].
+        ImportError
+            If torch-fidelity is not installed.
+        OSError
+            If the weights cannot be loaded.
+        """
+        X = check_rows(X, "X", n_features=int(np.prod(self.image_shape)))
+        if X.min() < -1e-6 or X.max() > 1 + 1e-6:
+            raise ValueError(
+                "The 'X' argument must be pixels in [0, 1]; np.clip(X, 0, 1) brings back samples outside. "
+                f"Got {X.min():g} to {X.max():g} instead."
+            )
+        device = resolve_device(self.device)
+        network = self._load().to(device)
+        features = []
+        with arithmetic(device):  # float32, not TF32: as everyone else's
+            for batch in gen_batches(len(X), self.batch_size):
+                pixels = (
+                    np.rint(255 * np.clip(X[batch], 0, 1)).astype(np.uint8).reshape(-1, *self.image_shape)
+                )
+                images = np.broadcast_to(pixels, (len(pixels), 3, *self.image_shape[1:]))
+                features.append(as_array(network(as_tensor(images, device))[0]))
+        return np.concatenate(features)
+
+    def _load(self) -> Any:
+        if self._network is None:
+            try:
+                from torch_fidelity import FeatureExtractorInceptionV3
+            except ImportError as error:
+                raise ImportError(
+                    "The Inception network needs the packages torch-fidelity and torchvision: "
+                    f'pip install "skswae[fid]". {error}'
+                ) from error
+            try:
+                with forked_rng(0):  # it draws weights, which it then replaces
+                    self._network = FeatureExtractorInceptionV3(
+                        "inception-v3-compat",
+                        [str(self.n_features_out)],
+                        feature_extractor_weights_path=self.weights_path,
+                    )
+            except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+                where = "" if self.weights_path is None else f" from {self.weights_path!r}"
+                raise OSError(
+                    f"The weights of the Inception network could not be loaded{where}: {error}. Download "
+                    f"{_INCEPTION_WEIGHTS} from torch-fidelity's releases on GitHub (v0.2.0) and pass its "
+                    "path as weights_path, or put it into the folder 'checkpoints' of torch.hub.get_dir(). "
+                    "Where it cannot be had, frechet_distance(X, Y, features=ClassifierFeatures().fit("
+                    "X_train, y_train)) compares models on one data set."
+                ) from error
+        return self._network
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_network": None}  # loaded again where it is used next
+
+
+class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Features from a small classifier of the data set's own classes, for :func:`frechet_distance`.
+
+    They serve where Inception's weights cannot be had, or the rows are not images: scikit-learn's
+    ``MLPClassifier`` is trained on the training rows, and the activations of its last hidden layer are the
+    features. A distance between them says whether samples have the content that tells classes apart. It
+    compares models on one data set by one fitted classifier; it means nothing across data sets, classifiers
+    or seeds, and nothing beside distances between Inception's features. A fitted object is a function of
+    rows, so that it can be passed as ``features``.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(256, 128)
+        Number of units of each hidden layer; the last one is the number of features.
+    max_iter : int or "auto", default="auto"
+        Largest number of epochs; reaching it is no warning. "auto" is 200 up to 3,000 rows and fewer beyond,
+        so that 600,000 rows are seen in all, but at least 10.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the classifier. It is fixed, as distances compare only by one and the same classifier.
+
+    Attributes
+    ----------
+    classifier_ : MLPClassifier
+        The fitted classifier.
+    n_iter_ : int
+        Number of epochs trained.
+    n_features_in_ : int
+        Number of features seen in :meth:`fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if X has names that are all strings.
+
+    See Also
+    --------
+    InceptionFeatures : Features that are the same for everyone.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skswae.metrics import ClassifierFeatures, frechet_distance
+    >>> X, y = load_digits(return_X_y=True)
+    >>> X_train, X_test = X[::2] / 16, X[1::2] / 16
+    >>> features = ClassifierFeatures((64, 32)).fit(X_train, y[::2])
+    >>> features(X_test).shape
+    (898, 32)
+    >>> whole = frechet_distance(X_train, X_test, features=features)
+    >>> no_zeros = frechet_distance(X_train[y[::2] != 0], X_test, features=features)
+    >>> whole < no_zeros / 2
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "hidden_layer_sizes": ["array-like", _AT_LEAST_1],
+        "max_iter": [_AT_LEAST_1, StrOptions({"auto"})],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, hidden_layer_sizes=(256, 128), max_iter="auto", random_state=0):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        """Train the classifier.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows, of like units, as for any network: in [0, 1], or standardised.
+        y : array-like of shape (n_samples,)
+            Their classes, at least 2.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data cannot be used.
+        """
+        self._validate_params()
+        if np.size(self.hidden_layer_sizes) == 0:
+            raise ValueError(
+                "The 'hidden_layer_sizes' parameter must have at least one layer, whose activations are the "
+                f"features. Got {self.hidden_layer_sizes!r} instead."
+            )
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(y)
+        if len(np.unique(y)) < 2:
+            raise ValueError(
+                "The 'y' argument must have at least 2 classes to be told apart. Got 1 class instead."
+            )
+        max_iter = self.max_iter
+        if max_iter == "auto":
+            max_iter = min(200, max(10, round(600_000 / len(X))))
+        classifier = MLPClassifier(self.hidden_layer_sizes, max_iter=max_iter, random_state=self.random_state)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the features need no optimum
+            self.classifier_ = classifier.fit(X, y)
+        self.n_iter_ = classifier.n_iter_
+        return self
+
+    def transform(self, X):
+        """Compute the activations of the last hidden layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        F : ndarray of shape (n_samples, hidden_layer_sizes[-1])
+            Features, not below 0; computed and given in float32 if X has that dtype, else in float64.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        # MLPClassifier gives no hidden activations; its last layer, of the classes, is left out
+        *layers, _ = zip(self.classifier_.coefs_, self.classifier_.intercepts_)
+        for weights, bias in layers:
+            X = np.maximum(X @ weights.astype(X.dtype, copy=False) + bias.astype(X.dtype, copy=False), 0)
+        return X
+
+    def __call__(self, X) -> np.ndarray:
+        """Compute the features as an array, whatever ``set_output`` says."""
+        return np.asarray(self.transform(X))
+
+    def score(self, X, y) -> float:
+        """Compute the accuracy of the classifier, which says whether its features know the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Held-out rows.
+        y : array-like of shape (n_samples,)
+            Their classes.
+
+        Returns
+        -------
+        accuracy : float
+            Share of the rows that are classified correctly, in [0, 1].
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        return float(self.classifier_.score(X, y))
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.classifier_.coefs_[-1].shape[0]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

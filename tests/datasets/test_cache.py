@@ -1,0 +1,210 @@
+"""The cache folder: damaged, read-only, unwritable, missing, and shared."""
+
+import errno
+import os
+import pathlib
+import pickle
+import tempfile
+import threading
+
+import numpy as np
+import pytest
+
+from skswae.datasets import _cache, fetch_cifar10_sub, fetch_coil20
+
+from .conftest import SPLIT, assert_is
+from .test_archives import Evil
+
+
+def rewrite(change):
+    """A damage that changes the arrays of the file."""
+
+    def damage(path):
+        with np.load(path) as npz:
+            arrays = dict(npz)
+        change(arrays)
+        np.savez_compressed(path, **arrays)
+
+    return damage
+
+
+def other_number(arrays):
+    arrays["X_train"][3, 4] ^= 1
+
+
+def pickled_objects(path):
+    np.savez_compressed(path, **dict.fromkeys([*SPLIT, "digest"], np.array([Evil(path.parent / "executed")])))
+
+
+def flipped_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 16
+    path.write_bytes(content)
+
+
+DAMAGES = [
+    rewrite(other_number),
+    rewrite(lambda arrays: arrays.update(y_train=arrays["y_train"].astype(np.int64))),
+    rewrite(lambda arrays: arrays.pop("y_test")),
+    pickled_objects,
+    flipped_bit,
+    lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    lambda path: path.write_bytes(b"<html>Sign in to this network</html>"),
+    lambda path: path.write_bytes(pickle.dumps(Evil(path.parent / "executed"))),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_fetched_again(remote, damage):
+    remote.fetch()
+    damage(remote.home / "cifar10.npz")
+    message = "cifar10.npz' is damaged, or is not CIFAR-10, and is not used"
+    with pytest.warns(UserWarning, match=message) as seen, pytest.raises(OSError, match="if_missing=False"):
+        fetch_cifar10_sub(classes=range(10), data_home=remote.home, download_if_missing=False)
+    assert seen[0].filename == __file__
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert_is(remote.fetch(), remote.arrays)
+    assert remote.n_downloads == 2
+    assert_is(remote.fetch(), remote.arrays)  # without a warning
+    assert remote.files == ["cifar10.npz"]
+
+
+def test_a_damaged_file_stays_if_there_is_no_other(remote):
+    remote.fetch()
+    flipped_bit(remote.home / "cifar10.npz")
+    before = (remote.home / "cifar10.npz").read_bytes()
+    remote.arrays = {**remote.arrays, "X_train": remote.arrays["X_train"][1:]}
+    with pytest.warns(UserWarning, match="is damaged"), pytest.raises(OSError, match=r"of shape \(20, 12\)"):
+        remote.fetch()
+    assert (remote.home / "cifar10.npz").read_bytes() == before
+    assert remote.files == ["cifar10.npz"]
+
+
+def assert_cannot_be_written(remote, home):
+    before = remote.n_downloads
+    with pytest.raises(OSError, match="cannot be written") as caught:
+        remote.fetch(data_home=home)
+    for part in (str(home), "data_home", "SKSWAE_DATA"):
+        assert part in str(caught.value)
+    assert remote.n_downloads == before  # nothing is downloaded first
+
+
+def test_a_folder_that_cannot_be_made(remote, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    assert_cannot_be_written(remote, tmp_path / "file")
+    assert_cannot_be_written(remote, tmp_path / "file" / "below")
+
+
+if hasattr(os, "geteuid"):  # elsewhere a folder's mode binds nobody
+
+    @pytest.fixture
+    def unprivileged():
+        """The user of most systems that owns nothing, where root runs the tests: root may write anywhere."""
+        before = os.geteuid()
+        if before == 0:
+            os.seteuid(65534)
+        yield
+        if before == 0:
+            os.seteuid(before)
+
+    @pytest.fixture
+    def read_only(remote):
+        """A folder that anybody can look into, which pytest's own are not, with CIFAR-10 in one of two."""
+        with tempfile.TemporaryDirectory() as parent:
+            os.chmod(parent, 0o755)
+            empty, full = (pathlib.Path(parent) / name for name in ("empty", "full"))
+            empty.mkdir()
+            remote.fetch(data_home=full)
+            for folder in (empty, full):
+                os.chmod(folder, 0o555)
+            yield empty, full
+            for folder in (empty, full):
+                os.chmod(folder, 0o755)
+
+    def test_folders_that_can_only_be_read(remote, read_only, unprivileged):
+        empty, full = read_only
+        assert_is(remote.fetch(data_home=full), remote.arrays)
+        assert_cannot_be_written(remote, empty)
+
+
+def test_a_file_that_cannot_be_read(remote):
+    (remote.home / "cifar10.npz").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"cifar10\.npz' cannot be read"):
+        remote.fetch()
+    assert remote.n_downloads == 0
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_writing_stops_halfway(remote, monkeypatch, error):
+    def stop(path, **arrays):
+        pathlib.Path(path).write_bytes(b"half")
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "savez_compressed", stop)
+        with pytest.raises(type(error)) as caught:
+            remote.fetch()
+    assert remote.files == []
+    if isinstance(error, OSError):
+        assert "cifar10.npz' cannot be written" in str(caught.value)
+    assert_is(remote.fetch(), remote.arrays)
+
+
+def test_two_at_once(remote):
+    both = threading.Barrier(2)
+
+    def download(url, folder):
+        both.wait(60)  # neither gets anything before both have asked
+        return remote.arrays
+
+    remote.replace("CIFAR10", download=download)
+    found = []
+    other = threading.Thread(target=lambda: found.append(remote.fetch()))
+    other.start()
+    found.append(remote.fetch())
+    other.join()
+    for bunch in (*found, remote.fetch()):
+        assert_is(bunch, remote.arrays)
+    assert remote.files == ["cifar10.npz"]
+
+
+def test_which_folder(remote, monkeypatch, tmp_path):
+    def home(**parameters):
+        return fetch_cifar10_sub(classes=[0], **parameters).filename
+
+    assert home() == str(tmp_path / "scikit_learn" / "skswae" / "cifar10.npz")
+    monkeypatch.setenv("SKSWAE_DATA", str(tmp_path / "variable"))
+    assert home() == str(tmp_path / "variable" / "cifar10.npz")
+    assert home(data_home=str(tmp_path / "argument")) == str(tmp_path / "argument" / "cifar10.npz")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("SKSWAE_DATA", os.path.join("~", "tilde"))
+    assert home() == str(tmp_path / "tilde" / "cifar10.npz")
+    monkeypatch.setenv("SKSWAE_DATA", "")
+    assert home() == str(tmp_path / "scikit_learn" / "skswae" / "cifar10.npz")
+    assert remote.n_downloads == 4
+
+
+def test_scikit_learn_s_folder_cannot_be_made(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "file" / "below"))
+    with pytest.raises(OSError, match="data_home argument or the environment variable SKSWAE_DATA"):
+        fetch_coil20()
+
+
+def test_the_hash_sees_names_dtypes_shapes_and_bytes():
+    a, b = np.arange(6, dtype=np.uint8), np.arange(6, dtype=np.uint8)[::-1]
+    variants = [
+        {"a": a},
+        {"b": a},
+        {"a": b},
+        {"a": a.reshape(2, 3)},
+        {"a": a.reshape(3, 2)},
+        {"a": a.view(np.int8)},
+        {"a": a, "b": b},
+        {"b": b, "a": a},
+    ]
+    digests = [_cache.digest_of(arrays, list(arrays)) for arrays in variants]
+    assert len(set(digests)) == len(variants)
+    # as the constants in the source were made: sha256(b"a |u1 (6,)\n" + bytes(range(6)))
+    assert digests[0] == "2564d074d45b2a87689adbc3ee63b6e435f4864419f77898e41e46728428bb31"

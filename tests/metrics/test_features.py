@@ -1,0 +1,148 @@
+"""Inception's features, with a network in its place, and those of a classifier."""
+
+import pickle
+import runpy
+import sys
+
+import numpy as np
+import pytest
+import scipy.special
+import torch
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skswae.metrics import ClassifierFeatures, InceptionFeatures, _features, frechet_distance
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_images_are_three_channels_of_bytes(n_channels, fidelity, rng):
+    X = rng.integers(256, size=(10, n_channels * 4 * 6)) / 255
+    F = InceptionFeatures((n_channels, 4, 6), batch_size=4, device="cpu")(X)
+    assert F.shape == (10, 2048)
+    assert F.dtype == np.float32
+    network = fidelity.made[0]
+    assert [len(x) for x in network.batches] == [4, 4, 2]
+    expected = np.rint(255 * X).astype(np.uint8).reshape(10, n_channels, 4, 6)
+    np.testing.assert_array_equal(torch.cat(network.batches), np.broadcast_to(expected, (10, 3, 4, 6)))
+    np.testing.assert_array_equal(F[:, :24], expected[:, 0].reshape(10, 24))  # in the order of the rows
+    F = InceptionFeatures((1, 1, 4), device="cpu")([[0, 1, 0.4999 / 255, 254.5001 / 255]])
+    np.testing.assert_array_equal(F[0, :4], [0, 255, 0, 255])
+
+
+def test_the_network_is_loaded_once_and_late(fidelity):
+    state = torch.get_rng_state()
+    features = InceptionFeatures((1, 2, 2), weights_path="somewhere.pth", device="cpu")
+    assert not fidelity.made
+    features(np.zeros((2, 4)))
+    features(np.zeros((2, 4)))
+    assert [network.path for network in fidelity.made] == ["somewhere.pth"]
+    assert torch.equal(torch.get_rng_state(), state)
+    content = pickle.dumps(features)
+    assert len(content) < 1000  # no weights
+    assert pickle.loads(content)(np.zeros((2, 4))).shape == (2, 2048)
+    assert [network.path for network in fidelity.made] == 2 * ["somewhere.pth"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([-0.1, 1.0, 0.5, 0.5], r"must be pixels in \[0, 1\]; np.clip\(X, 0, 1\) .* Got"),
+        ([0.0, 255.0, 0.5, 0.5], r"must be pixels in \[0, 1\]"),
+        ([0.0, 1.0], r"'X' argument must have 4 features. Got 2"),
+    ],
+)
+def test_rows_that_are_no_images(row, message):
+    with pytest.raises(ValueError, match=message):
+        InceptionFeatures((1, 2, 2))([row])
+
+
+@pytest.mark.parametrize(
+    "shape", [28, None, (28, 28), (2, 28, 28), (28, 28, 1), (1, 28, 0), (1, 2.5, 28), (1, 2, 2, 2)]
+)
+def test_images_of_bad_shapes(shape):
+    with pytest.raises(ValueError, match=r"'image_shape' (parameter|argument) "):
+        InceptionFeatures(shape)
+    with pytest.raises(ValueError, match=r"'batch_size' parameter .* Got 0"):
+        InceptionFeatures((1, 2, 2), batch_size=0)
+
+
+def test_without_torch_fidelity(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    runpy.run_path(_features.__file__)  # does not import it
+    with pytest.raises(ImportError, match=r'torch-fidelity and torchvision: pip install "skswae\[fid\]"'):
+        InceptionFeatures((1, 2, 2))(np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize("error", [OSError("no network"), RuntimeError("missing keys"), EOFError("cut off")])
+@pytest.mark.parametrize(("path", "where"), [("x.pth", " from 'x.pth'"), (None, "")])
+def test_without_weights(error, path, where, fidelity):
+    fidelity.error = error
+    with pytest.raises(
+        OSError, match=rf"could not be loaded{where}: {error}. Download .*ClassifierF"
+    ) as caught:
+        InceptionFeatures((1, 2, 2), weights_path=path)(np.zeros((2, 4)))
+    assert "pass its path as weights_path, or put it into the folder" in str(caught.value)
+
+
+@parametrize_with_checks([ClassifierFeatures(hidden_layer_sizes=(4, 3), max_iter=3)])
+def test_scikit_learn_s_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    X, y = digits
+    return ClassifierFeatures((30, 10), max_iter=150).fit(X[:200], y[:200])
+
+
+def test_features_lead_to_the_classifier_s_probabilities(fitted, digits):
+    X, y = digits
+    F = fitted.transform(X)
+    assert F.shape == (300, 10)
+    assert F.min() == 0
+    mlp = fitted.classifier_
+    logits = F @ mlp.coefs_[-1] + mlp.intercepts_[-1]
+    np.testing.assert_allclose(scipy.special.softmax(logits, axis=1), mlp.predict_proba(X), atol=1e-12)
+    single = fitted(X.astype(np.float32))
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, F, atol=1e-4)
+    framed = pickle.loads(pickle.dumps(fitted)).set_output(transform="pandas")
+    assert list(framed.transform(X).columns) == [f"classifierfeatures{i}" for i in range(10)]
+    assert type(framed(X)) is np.ndarray  # for a distance
+    assert fitted.score(X[200:], y[200:]) == np.mean(mlp.predict(X[200:]) == y[200:]) > 0.7
+
+
+def test_a_missing_class_is_told(fitted, digits):
+    X, y = digits
+    whole, lacking = X[:200], X[:200][y[:200] != 0]
+    distances = [frechet_distance(A, X[200:], features=fitted) for A in (whole, lacking)]
+    assert distances[1] > 1.1 * distances[0]
+
+
+@pytest.mark.parametrize(("n_rows", "expected"), [(40, 200), (3000, 200), (6000, 100), (10**5, 10)])
+def test_auto_epochs(n_rows, expected, monkeypatch):
+    asked = []
+
+    def fit(self, X, y):
+        asked.append(self.max_iter)
+        self.n_iter_ = 1
+        return self
+
+    monkeypatch.setattr("sklearn.neural_network.MLPClassifier.fit", fit)
+    X, y = np.zeros((n_rows, 1)), np.arange(n_rows) % 2
+    ClassifierFeatures().fit(X, y)
+    ClassifierFeatures(max_iter=7).fit(X, y)
+    assert asked == [expected, 7]
+
+
+@pytest.mark.parametrize("layers", [(), [], 0, (5, 0), "wide", None])
+def test_bad_layers(layers, digits):
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes"):
+        ClassifierFeatures(layers).fit(*digits)
+
+
+def test_bad_data(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match=r"at least 2 classes to be told apart. Got 1 class"):
+        ClassifierFeatures().fit(X, np.zeros(len(X), dtype=int))
+    with pytest.raises(ValueError, match=r"Unknown label type: continuous"):
+        ClassifierFeatures().fit(X, y + 0.5)

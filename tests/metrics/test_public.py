@@ -1,0 +1,61 @@
+"""What the package offers, and what all measures promise."""
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+import sklearn.manifold
+import torch
+
+from skswae import AETransformer, metrics
+
+from ..estimators import cheap
+
+FUNCTIONS = [
+    name
+    for name in metrics.__all__
+    if inspect.isroutine(getattr(metrics, name)) and name != "trustworthiness"
+]
+
+
+def test_public_names():
+    assert metrics.__all__ == sorted(metrics.__all__)
+    assert metrics.trustworthiness is sklearn.manifold.trustworthiness
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_documented(name):
+    function = getattr(metrics, name)
+    text = inspect.getdoc(function)
+    section = text.split("Parameters\n----------\n")[1].split("\n\nReturns\n")[0]
+    documented = [
+        n for names in re.findall(r"^(\w[\w, ]*) : ", section, flags=re.M) for n in names.split(", ")
+    ]
+    assert documented == list(inspect.signature(function).parameters)
+    assert "\nRaises\n------\n" in text
+    assert "\nExamples\n--------\n>>> " in text
+
+
+def test_global_streams_and_arguments_stay_as_they_are(digits):
+    X, y = digits  # not writable
+    kept = X.copy()
+    model = cheap(AETransformer, max_iter=1).fit(X)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()
+    metrics.denoising_error(model, X, random_state=0)
+    metrics.precision_recall(X[:100], X[100:], random_state=0)
+    metrics.ClassifierFeatures(3, max_iter=1).fit(X, y)
+    metrics.frechet_distance(X[:100], X[100:])
+    metrics.nearest_row_ratio(X[:100], X[100:200], X[200:])
+    metrics.knn_accuracy(X[:100], y[:100], X[100:], y[100:], n_neighbors=(1, 3))
+    metrics.neighborhood_agreement(X, X)
+    metrics.rank_agreement(X, X[:, ::-1], targets=[0, 1])
+    for scorer in (
+        metrics.knn_scorer,
+        metrics.frechet_scorer,
+        metrics.make_trustworthiness_scorer(max_samples=50),
+    ):
+        scorer(model, X, y)
+    np.testing.assert_array_equal(np.random.get_state()[1], before[0])
+    assert torch.equal(torch.get_rng_state(), before[1])
+    np.testing.assert_array_equal(X, kept)

@@ -1,0 +1,64 @@
+"""Rows that are kept in a user's own way: one class, and every method takes it as it takes an array."""
+
+import numpy as np
+import pytest
+
+from skswae.base import DataSource
+
+from .estimators import assert_equal_fits, swae, two_levels
+
+
+class Waves(DataSource):
+    """Computes its rows when they are read."""
+
+    def __init__(self, n_rows, n_features=5, nan_at=None):
+        self.shape = n_rows, n_features
+        self.dtype = np.dtype(np.float32)
+        self.nan_at = nan_at
+        self.most_read = 0
+
+    def read(self, index):
+        number = np.arange(self.shape[0])[index]
+        self.most_read = max(self.most_read, len(number))
+        rows = np.sin(number[:, None] * np.arange(1, self.shape[1] + 1)) + number[:, None] % 7
+        rows[number == self.nan_at, 0] = np.nan
+        return rows.astype(self.dtype)
+
+
+@pytest.mark.parametrize("make", [swae, two_levels])
+def test_a_source_is_as_good_as_an_array(make):
+    source, other = Waves(600), Waves(100)
+    X, Y = source.read(slice(None)), other.read(slice(None))
+    for options in ({}, {"early_stopping": True}):
+        assert_equal_fits(make(**options).fit(source), make(**options).fit(X))
+    a, b = make(early_stopping=True).fit(source, X_val=other), make(early_stopping=True).fit(X, X_val=Y)
+    assert_equal_fits(a, b)
+    assert_equal_fits(a.partial_fit(other), b.partial_fit(Y))
+    for method in ("transform", "reconstruct", "score_samples", "score"):
+        np.testing.assert_array_equal(getattr(a, method)(source), getattr(b, method)(X))
+    assert_equal_fits(make().partial_fit(source), make().partial_fit(X))
+
+
+def test_a_source_is_read_part_by_part():
+    source = Waves(12_000)
+    swae(max_iter=1).fit(source).transform(source)
+    assert source.most_read <= 10_000  # what PCA looks at
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_bad_sources(method):
+    estimator = swae()
+    for source, message in [
+        (Waves(9000, nan_at=8200), "must hold finite numbers. Got NaN in rows 8192 to 8999"),
+        (Waves(1), "at least 2 rows. Got 1"),
+        (Waves(9, n_features=0), "Waves.shape must be a tuple of two positive integers"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            getattr(estimator, method)(source)
+        assert not hasattr(estimator, "module_")
+    estimator.fit(Waves(60))
+    for apply in (estimator.partial_fit, estimator.transform, estimator.score_samples):
+        with pytest.raises(ValueError, match="X has 4 features, but SWAETransformer is expecting 5"):
+            apply(Waves(60, n_features=4))
+        with pytest.raises(ValueError, match="finite numbers. Got NaN in rows 0 to 59"):
+            apply(Waves(60, nan_at=3))

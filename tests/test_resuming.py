@@ -1,0 +1,226 @@
+"""Training that goes on: warm_start and partial_fit, copies, changed parameters, failures, interrupts."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+
+import skswae
+from skswae.networks import GatedMLP
+
+from .estimators import assert_equal_fits, cheap, gan, states, swae, two_levels
+from .own_networks import Plain
+
+both = pytest.mark.parametrize("make", [swae, gan])
+mim = pytest.param(lambda **p: cheap(skswae.MIMTransformer, **p), id="mim")
+
+# ---------------------------------------------------------------------------
+# Going on is the same as not having stopped
+# ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [swae, gan, two_levels, mim])
+def test_warm_start_goes_on(make, digits):
+    X = digits[0]
+    parts = make(warm_start=True, max_iter=2, learning_rate="constant").fit(X)
+    first = parts.loss_curve_
+    parts.set_params(max_iter=3).fit(X)
+    whole = make(max_iter=5, learning_rate="constant").fit(X)
+    assert_equal_fits(parts, whole)
+    np.testing.assert_array_equal(parts.loss_curve_[:2], first)
+    assert_equal_fits(parts.set_params(warm_start=False, max_iter=5).fit(X), whole)  # starts anew
+
+
+@pytest.mark.parametrize("make", [swae, gan, two_levels, mim])
+def test_partial_fit_is_an_epoch(make, digits):
+    X = digits[0]
+    parts = make()
+    for _ in range(3):
+        assert parts.partial_fit(X) is parts
+    whole = make(max_iter=3, learning_rate="constant").fit(X)
+    assert parts.n_iter_ == 3
+    np.testing.assert_array_equal(parts.loss_curve_, whole.loss_curve_)
+    for name, parameter in parts.module_.named_parameters():
+        assert torch.equal(parameter, whole.module_.get_parameter(name)), name
+
+
+def test_partial_fit_fixes_the_units(iris):
+    estimator = swae().partial_fit(iris[:75])
+    location, scale = estimator.location_, estimator.scale_
+    estimator.partial_fit(iris[75:]).partial_fit(iris[:1])
+    np.testing.assert_array_equal(estimator.location_, location)
+    assert (estimator.scale_, estimator.n_iter_) == (scale, 3)
+
+
+# ---------------------------------------------------------------------------
+# Copies and changes from outside
+# ---------------------------------------------------------------------------
+
+
+@both
+def test_the_optimiser_goes_on_in_memory_only(make, digits):
+    X = digits[0]
+    a = make().partial_fit(X)
+    b = copy.deepcopy(a)
+    assert_equal_fits(a, b)
+    a.partial_fit(X)
+    b.partial_fit(X)
+    assert not np.array_equal(a.transform(X), b.transform(X))
+
+
+@both
+def test_a_shallow_copy_is_not_trained_with_the_original(make, digits):
+    X = digits[0]
+    a, alone = make().partial_fit(X), make().partial_fit(X)
+    b = copy.copy(a)
+    module, before = a.module_, states(a)
+    b.partial_fit(X)
+    assert a.module_ is module
+    assert all(torch.equal(value, before[name]) for name, value in states(a).items())
+    assert_equal_fits(b, alone.partial_fit(X))
+    after = states(b)
+    a.partial_fit(X).partial_fit(X)
+    assert all(torch.equal(value, after[name]) for name, value in states(b).items())
+    assert (a.n_iter_, b.n_iter_) == (3, 2)
+
+
+def test_a_change_of_the_module_in_place_is_trained_on(digits):
+    X = digits[0]
+    estimator = swae(learning_rate_init=1e-12).partial_fit(X)
+    with torch.no_grad():
+        estimator.module_.decoder.linear.bias.fill_(3.0)
+    estimator.partial_fit(X)
+    torch.testing.assert_close(estimator.module_.decoder.linear.bias, torch.full((64,), 3.0))
+
+
+def test_changed_parameters_act(digits):
+    """At once, and the optimiser goes on."""
+    X = digits[0]
+    as_before, other, slow, anew = (swae().partial_fit(X) for _ in range(4))
+    weights = states(slow)
+    anew = copy.deepcopy(anew).set_params(beta=0.9).partial_fit(X)
+    as_before.partial_fit(X)
+    other.set_params(beta=0.9).partial_fit(X)
+    assert abs(other.loss_curve_[1] - as_before.loss_curve_[1]) > 0.1
+    assert other.loss_curve_[1] != anew.loss_curve_[1]
+    slow.set_params(learning_rate_init=1e-12).partial_fit(X)
+    for name, value in slow.module_.named_parameters():
+        torch.testing.assert_close(value, weights[name], rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("network", "changes"),
+    [
+        (GatedMLP((16,)), {"prior_scale": "learned"}),  # one of sampling
+        (GatedMLP((16,)), {"network": GatedMLP([16]), "batch_size": 64}),
+        (Plain(8), {"network": Plain(8)}),
+    ],
+)
+def test_a_change_that_changes_nothing(network, changes, digits):
+    """The module may be built anew for it; training goes on as if it were not."""
+    a, b = (swae(network=network).partial_fit(digits[0]) for _ in range(2))
+    assert_equal_fits(a.set_params(**changes).partial_fit(digits[0]), b.partial_fit(digits[0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_components", 3),
+        ("network", GatedMLP((17,))),
+        ("network", Plain(17)),
+        ("init", "random"),
+        ("output_activation", "identity"),
+        ("scaling", None),
+        ("n_pseudo_inputs", 11),
+    ],
+)
+def test_structure_cannot_change_while_training_goes_on(name, value, digits):
+    X = digits[0]
+    estimator = swae(warm_start=True).fit(X)
+    before = estimator.transform(X)
+    estimator.set_params(**{name: value})
+    for method in (estimator.fit, estimator.partial_fit):
+        with pytest.raises(ValueError, match=f"'{name}' parameter must stay"):
+            method(X)
+    np.testing.assert_array_equal(estimator.transform(X), before)
+    estimator.set_params(warm_start=False).fit(X)
+
+
+# ---------------------------------------------------------------------------
+# Failures and interrupts
+# ---------------------------------------------------------------------------
+
+
+class Interrupt:
+    """An augmentation that raises at its n-th call."""
+
+    def __init__(self, at, error=KeyboardInterrupt):
+        self.at, self.error, self.calls = at, error, 0
+
+    def __call__(self, x, generator):
+        self.calls += 1
+        if self.calls == self.at:
+            raise self.error
+        return x
+
+
+@both
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_failed_call_changes_nothing(make, method, digits):
+    """Neither attributes nor weights nor the optimiser."""
+    X = digits[0]
+    frame = pd.DataFrame(X).add_prefix("p")
+    a, b = (make(warm_start=True).fit(frame) for _ in range(2))
+    bad = X.copy()
+    bad[3, 3] = np.nan
+    for error, data, changes in [
+        (ValueError, bad, {}),
+        (ValueError, X[:, :5], {}),
+        (ValueError, X * 7, {}),
+        (RuntimeError, X, {"augment": Interrupt(3, RuntimeError)}),
+        (KeyboardInterrupt, X, {"augment": Interrupt(3)}),
+        (ValueError, X, {"learning_rate_init": 1e39, "learning_rate": "constant"}),  # diverges
+    ]:
+        before, attributes, parameters = states(a), dict(vars(a)), a.get_params(deep=False)
+        a.set_params(**changes)
+        with pytest.raises(error):
+            getattr(a, method)(pd.DataFrame(data).add_prefix("p"))
+        a.set_params(**{name: parameters[name] for name in changes})
+        assert {k: id(v) for k, v in vars(a).items()} == {k: id(v) for k, v in attributes.items()}
+        assert all(torch.equal(value, before[name]) for name, value in states(a).items())
+    assert_equal_fits(*(getattr(e, method)(frame) for e in (a, b)))
+
+
+def test_an_interrupt_keeps_the_last_complete_epoch(digits):
+    X = digits[0]  # four batches an epoch
+    stopped, whole = (
+        swae(augment=Interrupt(at), max_iter=n, learning_rate="constant") for at, n in ((11, 5), (0, 2))
+    )
+    with pytest.warns(ConvergenceWarning, match="2 complete epochs of 5"):
+        stopped.fit(X)
+    assert_equal_fits(stopped, whole.fit(X))
+
+
+def test_an_interrupt_before_the_first_epoch_ends_propagates(digits):
+    estimator = swae(augment=Interrupt(at=3))
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(digits[0])
+    assert not hasattr(estimator, "module_")
+    with pytest.raises(NotFittedError):
+        estimator.transform(digits[0])
+
+
+def test_a_second_interrupt_propagates(digits):
+    class InterruptedAgain(skswae.AETransformer):
+        def _build_module(self, build):
+            module = super()._build_module(build)
+            module.after_training = lambda *_, **__: Interrupt(at=1)(None, None)
+            return module
+
+    estimator = cheap(InterruptedAgain, augment=Interrupt(at=6))
+    with pytest.warns(ConvergenceWarning), pytest.raises(KeyboardInterrupt):
+        estimator.fit(digits[0])
+    assert not hasattr(estimator, "module_")
