@@ -128,7 +128,7 @@ OUT_OF_RANGE = {
         "divergence": ["kl", None, 3], "divergence_weight": [-1, -0.1, "heavy", None], "kernel": ["linear"],
         "kernel_scales": [0.5, None, "wide", (), (1.0, 0.0), (-2.0,), ("a",), (np.nan,), (np.inf,), [[1.0]]],
         "n_projections": [0, 1.5], "sinkhorn_epsilon": [0, -1.0], "critic_learning_rate_init": [0, -1e-3],
-        "critic_layer_sizes": [None, "64", (0,), (8.5,)], "critic_penalty": [-1], "input_noise": [-0.1, "some"],
+        "critic_layer_sizes": [None, "64", (0,), (8.5,)], "critic_penalty": [-1], "input_noise": [-0.1],
     },
 }  # fmt: skip
 

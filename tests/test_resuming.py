@@ -64,27 +64,20 @@ def test_partial_fit_fixes_the_units(iris):
 def test_the_optimiser_goes_on_in_memory_only(make, digits):
     X = digits[0]
     a = make().partial_fit(X)
-    b = copy.deepcopy(a)
-    assert_equal_fits(a, b)
-    a.partial_fit(X)
-    b.partial_fit(X)
-    assert not np.array_equal(a.transform(X), b.transform(X))
+    codes = [e.partial_fit(X).transform(X) for e in (copy.deepcopy(a), a)]
+    assert not np.array_equal(*codes)
 
 
 @both
 def test_a_shallow_copy_is_not_trained_with_the_original(make, digits):
     X = digits[0]
     a, alone = make().partial_fit(X), make().partial_fit(X)
-    b = copy.copy(a)
-    module, before = a.module_, states(a)
+    b, untrained = copy.copy(a), copy.deepcopy(a)
     b.partial_fit(X)
-    assert a.module_ is module
-    assert all(torch.equal(value, before[name]) for name, value in states(a).items())
-    assert_equal_fits(b, alone.partial_fit(X))
-    after = states(b)
-    a.partial_fit(X).partial_fit(X)
-    assert all(torch.equal(value, after[name]) for name, value in states(b).items())
-    assert (a.n_iter_, b.n_iter_) == (3, 2)
+    assert_equal_fits(a, untrained)
+    trained = copy.deepcopy(b)
+    assert_equal_fits(a.partial_fit(X), alone.partial_fit(X))  # neither is the optimiser
+    assert_equal_fits(b, trained)
 
 
 def test_a_change_of_the_module_in_place_is_trained_on(digits):
@@ -125,17 +118,11 @@ def test_a_change_that_changes_nothing(network, changes, digits):
     assert_equal_fits(a.set_params(**changes).partial_fit(digits[0]), b.partial_fit(digits[0]))
 
 
+STRUCTURE = {"n_components": 3, "init": "random", "output_activation": "identity", "scaling": None}
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("n_components", 3),
-        ("network", GatedMLP((17,))),
-        ("network", Plain(17)),
-        ("init", "random"),
-        ("output_activation", "identity"),
-        ("scaling", None),
-        ("n_pseudo_inputs", 11),
-    ],
+    ("name", "value"), [*STRUCTURE.items(), ("network", GatedMLP((17,))), ("network", Plain(17))]
 )
 def test_structure_cannot_change_while_training_goes_on(name, value, digits):
     X = digits[0]
@@ -204,16 +191,13 @@ def test_an_interrupt_keeps_the_last_complete_epoch(digits):
     assert_equal_fits(stopped, whole.fit(X))
 
 
-def test_an_interrupt_before_the_first_epoch_ends_propagates(digits):
+def test_an_interrupt_before_the_first_epoch_ends_and_a_second_one_propagate(digits):
     estimator = swae(augment=Interrupt(at=3))
     with pytest.raises(KeyboardInterrupt):
         estimator.fit(digits[0])
-    assert not hasattr(estimator, "module_")
     with pytest.raises(NotFittedError):
         estimator.transform(digits[0])
 
-
-def test_a_second_interrupt_propagates(digits):
     class InterruptedAgain(skswae.AETransformer):
         def _build_module(self, build):
             module = super()._build_module(build)

@@ -306,5 +306,5 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
             f"{max(0.0, explained):.0%} of the variance of the rows, and as many principal components "
             f"{explained_linearly:.0%}. Use {' or '.join(cures)}.",
             ConvergenceWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
