@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import inspect
 from collections.abc import Callable
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skswae import _docs, _fit, _inference
+from skswae import _fit, _inference
 from skswae._device import arithmetic, as_array, resolve_device
+from skswae._parameters import SHARED_NAMES, SharedParameters
 from skswae._random import draw_seed, make_generator
 from skswae._validation import validate_rows
 from skswae.data import ArrayData, DataSource
@@ -27,38 +26,12 @@ from skswae.modules._builder import NetworkBuilder
 
 
 class BaseAutoencoder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, metaclass=abc.ABCMeta
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedParameters, metaclass=abc.ABCMeta
 ):
     """Base class of generative autoencoders as scikit-learn transformers.
 
     A subclass says how its module is built (:meth:`_build_module`); everything else is here.
     """
-
-    _parameter_constraints: dict = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "network": "no_validation",  # networks._protocol.check_network
-        "init": [StrOptions({"pca", "random"})],
-        "output_activation": [StrOptions({"auto", "identity", "sigmoid"})],
-        "scaling": [StrOptions({"auto"}), None],
-        "augment": [callable, None],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "solver": [StrOptions({"adam", "normalized_adam"})],
-        "learning_rate": [StrOptions({"one_cycle", "constant"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
-            Options(Real, {np.inf}),
-        ],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "warm_start": ["boolean"],
-        "device": [str, torch.device],
-        "precision": [StrOptions({"float32", "tf32", "bf16"})],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
 
     # parameters that cannot change while training goes on: they decide what the module consists of
     _structural_parameters: tuple[str, ...] = ("n_components", "init", "output_activation", "scaling")
@@ -74,56 +47,6 @@ class BaseAutoencoder(
     _seed: int
     _fitted_parameters: dict[str, Any]
 
-    def __init__(
-        self,
-        n_components=8,
-        *,
-        network=None,
-        init="pca",
-        output_activation="auto",
-        scaling="auto",
-        augment=None,
-        max_iter="auto",
-        batch_size="auto",
-        solver="adam",
-        learning_rate="one_cycle",
-        learning_rate_init="auto",
-        early_stopping=False,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        device="auto",
-        precision="float32",
-        random_state=None,
-        verbose=0,
-    ):
-        self.n_components = n_components
-        self.network = network
-        self.init = init
-        self.output_activation = output_activation
-        self.scaling = scaling
-        self.augment = augment
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.solver = solver
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.device = device
-        self.precision = precision
-        self.random_state = random_state
-        self.verbose = verbose
-
-    def __init_subclass__(cls, **keywords):
-        super().__init_subclass__(**keywords)
-        if cls.__doc__ is not None:  # it is under python -OO
-            cls.__doc__ = _docs.fill_in(cls.__doc__)
-
     # ------------------------------------------------------------------
     # For subclasses to write
     # ------------------------------------------------------------------
@@ -135,10 +58,10 @@ class BaseAutoencoder(
     def _own_parameters(self) -> dict[str, Any]:
         """Return the class's own parameters, by the names by which its module takes them.
 
-        What the data have resolved, an attribute with the name and an underscore, takes the parameter's place.
-        Parameters of sampling are left out.
+        A value resolved from the data, an attribute with the name and an underscore, takes the parameter's
+        place. Parameters of sampling are left out.
         """
-        shared = {*inspect.signature(BaseAutoencoder).parameters, *self._sampling_parameters}
+        shared = {*SHARED_NAMES, *self._sampling_parameters}
         own = {name: value for name, value in self.get_params(deep=False).items() if name not in shared}
         return {name: vars(self).get(f"{name}_", value) for name, value in own.items()}
 
@@ -477,8 +400,3 @@ class BaseAutoencoder(
         super().__setstate__(state)
         if "module_" in state:
             self._float64_copy = _inference.Float64Copy()
-
-
-def shared_parameters(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Pick the parameters that every estimator has from the arguments of a constructor, its ``locals()``."""
-    return {name: arguments[name] for name in inspect.signature(BaseAutoencoder).parameters}

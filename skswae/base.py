@@ -6,8 +6,9 @@ the right sizes; :class:`DataSource` is where training rows come from.
 """
 
 from skswae._estimator import BaseAutoencoder
+from skswae._parameters import shared_parameters
 from skswae.data import DataSource
 from skswae.modules._base import AutoencoderModule
 from skswae.modules._builder import NetworkBuilder
 
-__all__ = ["AutoencoderModule", "BaseAutoencoder", "DataSource", "NetworkBuilder"]
+__all__ = ["AutoencoderModule", "BaseAutoencoder", "DataSource", "NetworkBuilder", "shared_parameters"]

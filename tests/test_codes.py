@@ -13,7 +13,7 @@ from .estimators import swae, two_levels
 both = pytest.mark.parametrize("make", [swae, two_levels])
 
 
-MLP, CONVOLUTIONS = GatedMLP((16,)), GatedConvNet((1, 8, 8), (4,) * 5, decoder_filters=(4,))
+MLP, CONVOLUTIONS = GatedMLP((16,)), GatedConvNet((1, 8, 8), decoder_filters=(4,), hidden_size=16)
 
 
 @pytest.mark.parametrize(("make", "network"), [(swae, MLP), (two_levels, MLP), (swae, CONVOLUTIONS)])

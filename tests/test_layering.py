@@ -19,7 +19,7 @@ LAYERS = [
     ("_estimator",),
     ("_fit",),
     ("_trainer", "_validation"),
-    ("_inference", "_docs"),
+    ("_inference", "_parameters"),
     ("training", "modules"),
     ("networks", "data"),
     ("_device", "_random"),

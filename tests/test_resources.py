@@ -46,7 +46,8 @@ def test_bytes_and_files_are_as_good_as_floats(make, digits, tmp_path):
         for method in ("transform", "reconstruct", "score_samples"):
             found, expected = (getattr(e, method)(r) for e, r in ((other, rows), first))
             np.testing.assert_array_equal(found, expected, strict=True)
-        assert_equal_fits(other.partial_fit(rows[:50]), copy.copy(first[0]).partial_fit(first[1][:50]))
+        parts = (copy.copy(e).partial_fit(r[:50]) for e, r in ((other, rows), first))
+        assert_equal_fits(*parts)
 
 
 def test_a_fit_out_of_memory_says_what_helps(iris):

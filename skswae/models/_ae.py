@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from skswae._estimator import BaseAutoencoder, shared_parameters
+from skswae._estimator import BaseAutoencoder
+from skswae._parameters import shared_parameters
 from skswae.models._mixins import ReconstructionMixin
 from skswae.modules._base import AutoencoderModule, Terms
 from skswae.modules._builder import NetworkBuilder

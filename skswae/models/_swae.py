@@ -11,7 +11,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
 from skswae._device import as_array
-from skswae._estimator import BaseAutoencoder, shared_parameters
+from skswae._estimator import BaseAutoencoder
+from skswae._parameters import shared_parameters
 from skswae._random import named_seed
 from skswae.data._scaler import TrainingRows
 from skswae.models._mixins import PseudoInputMixin, ReconstructionMixin

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skswae._estimator import shared_parameters
+from skswae._parameters import shared_parameters
 from skswae._random import normal_like
 from skswae.models._latent_variable import BaseELBOModel
 from skswae.modules._base import Terms

@@ -10,7 +10,7 @@ import torch
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from skswae._estimator import shared_parameters
+from skswae._parameters import shared_parameters
 from skswae.models._latent_variable import BaseELBOModel
 from skswae.models._mixins import PseudoInputMixin
 from skswae.modules._base import Terms

@@ -10,7 +10,8 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 
-from skswae._estimator import BaseAutoencoder, shared_parameters
+from skswae._estimator import BaseAutoencoder
+from skswae._parameters import shared_parameters
 from skswae._random import normal_like
 from skswae.data._scaler import TrainingRows
 from skswae.models._mixins import ReconstructionMixin
@@ -253,8 +254,8 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         Rate of the critic of "gan", above 0, which takes the course of ``learning_rate``; None is
         ``learning_rate_init``. The paper's code has half the autoencoder's.
     critic_penalty : float, default=3.0
-        Weight of the squared gradient of the critic of "gan" (R1 [4]_), at least 0, which keeps the two players
-        from oscillating. The paper has none.
+        Weight of the squared gradient of the critic of "gan" (R1 [4]_), at least 0, which keeps the two
+        players from oscillating. The paper has none.
     input_noise : float, default=0.3
         Standard deviation of normal noise added to the encoder's input in training, at least 0; 1 is the root
         mean variance of the features. The code of [1]_ has 0.01 on pixels in [0, 1], about 0.04 here.

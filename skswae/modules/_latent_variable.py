@@ -198,7 +198,7 @@ class LatentVariableModule(AutoencoderModule):
     # -- helpers -------------------------------------------------------------
 
     def warmth(self) -> float:
-        """Return the share of its weight that the prior has: it rises to 1 in training, and is 1 otherwise."""
+        """Return the share of its weight that the prior has: rising to 1 in training, 1 otherwise."""
         if not self.training or self.objective_is_final:
             return 1.0
         return (self.epoch + 1) / (self.warmup + 1)

@@ -91,7 +91,7 @@ class GraphedStep(TrainingStep):
                 super().update(static, generator)
         except Exception as error:  # whatever torch refuses to record
             self._capturable = False
-            # a failed capture may leave the generator waiting for its end: the same numbers from a fresh state
+            # a failed capture may leave the generator waiting for its end: a fresh state has the same numbers
             generator.graphsafe_set_state(generator.clone_state())
             warnings.warn(
                 f"The training step of {type(self.module).__name__} cannot be captured as a CUDA graph, and "

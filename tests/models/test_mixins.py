@@ -57,9 +57,9 @@ def test_the_automatic_number_of_pseudo_inputs(iris, digits):
 def test_pseudo_inputs_at_the_ends_of_the_range_move(Estimator, digits):
     """They are projected after each step, not squashed within it: many numbers lie at the ends."""
     X = digits[0]
-    options = {"n_pseudo_inputs": 20, "learning_rate_init": 1e-2}
+    options = {"n_pseudo_inputs": 20, "learning_rate_init": 2e-2}
     start = cheap(Estimator, **{**options, **STILL}).fit(X).pseudo_inputs_
-    model = cheap(Estimator, max_iter=20, **options).fit(X)
+    model = cheap(Estimator, max_iter=10, **options).fit(X)
     end, low, high = model.pseudo_inputs_, X.min(axis=0), X.max(axis=0)
     used = np.full(20, True)
     if Estimator is SWAETransformer:  # whose others get no gradient

@@ -124,7 +124,6 @@ def wine():
     [
         (linear_gaussian, "random", 3, "auto", 45, 128, 0.1),
         (linear_gaussian, "pca", 2, "auto", 30, 128, 0.05),
-        (lambda: 0.01 * linear_gaussian(), "pca", 3, "auto", 30, 128, 0.05),
         (wine, "pca", 3, None, 100, 64, 0.1),
         (wine, "random", 3, None, 200, 64, 0.2),
     ],
@@ -170,7 +169,7 @@ def test_the_weight_of_the_divergence(digits):
     """Its extremes: without it the codes keep most about the rows, with much they keep next to nothing."""
     error, divergence = [], []
     for kl_weight in (0, 1, 1000):
-        vae = cheap(VAETransformer, kl_weight=kl_weight, max_iter=30, learning_rate_init=5e-3).fit(digits[0])
+        vae = cheap(VAETransformer, kl_weight=kl_weight, max_iter=20, learning_rate_init=1e-2).fit(digits[0])
         error.append(-vae.score(digits[0]))
         divergence.append(vae.history_["kl_divergence"][-1])
     assert divergence[0] > divergence[1] > 1
@@ -182,15 +181,14 @@ def test_the_weight_of_the_divergence(digits):
 def test_rows_without_noise_stay_finite(rng):
     """On a line exactly: the scale of the likelihood falls to its bound, not to 0."""
     X = rng.normal(size=(200, 1)) @ rng.normal(size=(1, 4))
-    linear = {"n_components": 1, "network": GatedMLP(()), "learning_rate_init": 1e-2}
-    vae = cheap(VAETransformer, max_iter=100, **linear).fit(X)
+    linear = {"n_components": 1, "network": GatedMLP(()), "learning_rate_init": 2e-2}
+    vae = cheap(VAETransformer, max_iter=50, **linear).fit(X)
     assert 1e-3 <= vae.module_.head.scale().item() < 0.3
     assert np.isfinite(vae.log_likelihood(X, 10, random_state=0)).all()
     assert vae.history_["loss"][-1] < vae.history_["loss"][0]
 
 
-@pytest.mark.parametrize("init", ["pca", "random"])
-@pytest.mark.parametrize("standardised", [False, True])
+@pytest.mark.parametrize(("init", "standardised"), [("pca", False), ("random", True)])
 def test_as_many_components_as_features(init, standardised, iris):
     """PCA then leaves no error: the likelihood's scale must start at that of drawn codes, not near zero."""
     X = StandardScaler().fit_transform(iris) if standardised else iris

@@ -130,9 +130,14 @@ def test_losses_equal_the_paper_s_bound_in_numpy(k, likelihood, kl_weight):
     assert_terms(loss_of(module, x), expected)
 
 
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize(
-    ("k", "init", "likelihood_scale"), [(4, "random", "shared"), (3, "pca", "per_feature"), (1, "pca", "shared")]
+    ("k", "init", "likelihood_scale", "likelihood"),
+    [
+        (4, "random", "shared", "gaussian"),
+        (3, "pca", "per_feature", "gaussian"),
+        (3, "pca", "per_feature", "discretized_logistic"),
+        (1, "pca", "shared", "bernoulli"),
+    ],
 )
 def test_numerical_gradients(k, init, likelihood_scale, likelihood):
     """Of the loss to every parameter: both levels, pseudo-inputs, the scale of the likelihood."""

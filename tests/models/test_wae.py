@@ -134,8 +134,8 @@ def test_input_noise_is_for_training_alone():
 @each
 def test_codes_approach_the_prior(divergence, rng):
     """Two far clusters: with a weight the decoder's map from their codes is filled by them."""
-    X = np.where(rng.random((300, 1)) < 0.5, -3.0, 3.0) + 0.3 * rng.normal(size=(300, 4))
-    prior = torch.randn(300, 2, generator=generator(3))
+    X = np.where(rng.random((200, 1)) < 0.5, -3.0, 3.0) + 0.3 * rng.normal(size=(200, 4))
+    prior = torch.randn(200, 2, generator=generator(3))
     distance = []
     for weight in (0.0, 10.0):
         options = {"divergence": divergence, "divergence_weight": weight, "max_iter": 25, "batch_size": 100}

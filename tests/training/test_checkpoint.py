@@ -75,16 +75,12 @@ def test_a_resumed_fit_is_the_undisturbed_one(make, early_stopping, tmp_path):
 def test_a_process_is_killed(tmp_path):
     path = tmp_path / "fit.ckpt"
     code = (
-        "import sys, os, signal, torch; from tests.training.test_checkpoint import *\n"
-        "class Kill(Callback):\n"
-        "    def on_epoch_begin(self, run):\n"
-        "        if run.epoch == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "torch.set_num_threads(1)\n"
-        "_fit.fit(vae(), X, checkpoint=sys.argv[1], checkpoint_seconds=0, callbacks=[Kill()])\n"
+        "import os, sys; from tests.training.test_checkpoint import *; torch.set_num_threads(1)\n"
+        "Epochs.end = property(lambda self: os.kill(os.getpid(), signal.SIGKILL), lambda self, end: None)\n"
+        "_fit.fit(vae(), X, checkpoint=sys.argv[1], checkpoint_seconds=0, callbacks=[Epochs(3)])\n"
     )
     root = pathlib.Path(__file__).parents[2]
-    command = [sys.executable, "-c", code, path]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code, path], cwd=root, capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert n_saved(path) == 3
     assert_equal_fits(vae().fit(X, checkpoint=path), vae().fit(X))
@@ -92,13 +88,9 @@ def test_a_process_is_killed(tmp_path):
 
 
 def test_without_a_random_state_the_seed_goes_on(tmp_path):
-    path = tmp_path / "fit.ckpt"
-    killed(vae(random_state=None), path, 2)
-    first = Checkpoint.read(path)["state"]["history"]
-    resumed = vae(random_state=None).fit(X, checkpoint=path)
-    seed = resumed._seed
-    killed(vae(random_state=None), path, 2)
-    assert Checkpoint.read(path)["seed"] != seed
+    killed(vae(random_state=None), tmp_path / "a", 2)
+    first = Checkpoint.read(tmp_path / "a")["state"]["history"]
+    resumed = vae(random_state=None).fit(X, checkpoint=tmp_path / "a")
     assert [record["loss"] for record in first] == list(resumed.loss_curve_[:2])
     assert resumed.n_iter_ == 5
 
@@ -108,60 +100,51 @@ def test_it_is_written_no_more_often_than_asked(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "change", [{"max_iter": 6}, {"n_components": 3}, {"random_state": 1}, {"solver": "normalized_adam"}]
-)
-def test_another_fit_s_file_is_refused(change, tmp_path):
+def test_another_fit_s_file_is_refused(tmp_path):
     path = tmp_path / "fit.ckpt"
     killed(vae(), path, 1)
     before = path.read_bytes()
-    model = vae(**change)
-    with pytest.raises(ValueError, match=r"'checkpoint' argument must .* of another fit"):
-        model.fit(X, checkpoint=path)
-    with pytest.raises(ValueError, match="of another fit"):
-        vae().fit(X[:-1], checkpoint=path)
-    assert not hasattr(model, "module_")
+    changes = [{"max_iter": 6}, {"n_components": 3}, {"random_state": 1}, {"solver": "normalized_adam"}]
+    for model, rows in [(vae(), X[:-1]), *((vae(**change), X) for change in changes)]:
+        with pytest.raises(ValueError, match=r"'checkpoint' argument must .* of another fit"):
+            model.fit(rows, checkpoint=path)
+        assert not hasattr(model, "module_")
     assert path.read_bytes() == before
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path):
-    path = tmp_path / "fit.ckpt"
-    contents = [(b"something else", "cannot be read"), ([1, 2], "holds something else"),
-                (os.system, "cannot be read")]  # code is not run  # fmt: skip
-    for content, message in contents:
-        path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
-        with pytest.raises(ValueError, match=message):
-            vae().fit(X, checkpoint=path)
-    assert path.exists()
+@pytest.mark.parametrize("content", [[1, 2], os.system, None])  # code is not run
+def test_what_is_no_checkpoint_is_refused(content, tmp_path):
+    torch.save(content, tmp_path / "a")
+    if content is None:
+        (tmp_path / "a").write_bytes(b"something else")
+    with pytest.raises(ValueError, match=r"cannot be read|holds something else"):
+        vae().fit(X, checkpoint=tmp_path / "a")
+    assert (tmp_path / "a").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "parameters", "message"),
+    ("arguments", "message"),
     [
-        ({"checkpoint": 3}, {}, "'checkpoint' argument must be a path or None. Got 3"),
-        ({"checkpoint": "/no/such/folder/x"}, {}, "in a folder that exists"),
-        ({"checkpoint": "x", "checkpoint_seconds": -1}, {}, "'checkpoint_seconds' argument .* Got -1"),
-        ({"checkpoint": "x", "checkpoint_seconds": "1"}, {}, "'checkpoint_seconds' argument"),
-        ({"checkpoint": "x"}, {"augment": lambda x, generator: x}, "must be None unless all parameters"),
+        ({"checkpoint": 3}, "'checkpoint' argument must be a path or None. Got 3"),
+        ({"checkpoint": "/no/such/folder/x"}, "in a folder that exists"),
+        ({"checkpoint": "x", "checkpoint_seconds": -1}, "'checkpoint_seconds' argument .* Got -1"),
+        ({"checkpoint": "x", "checkpoint_seconds": "1"}, "'checkpoint_seconds' argument"),
     ],
 )
-def test_bad_arguments(arguments, parameters, message):
+def test_bad_arguments(arguments, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        vae(**parameters).fit(X, **arguments)
-
-
-def test_no_checkpoint_where_a_fitted_one_goes_on(tmp_path):
-    model = vae(warm_start=True).fit(X)
+        vae().fit(X, **arguments)
+    with pytest.raises(ValueError, match="'checkpoint' argument must be None unless all parameters"):
+        vae(augment=lambda x, generator: x).fit(X, checkpoint=tmp_path / "a")
     with pytest.raises(ValueError, match="'checkpoint' argument must be None when a fitted"):
-        model.fit(X, checkpoint=tmp_path / "a")
+        vae(max_iter=1, warm_start=True).fit(X).fit(X, checkpoint=tmp_path / "a")
 
 
 def test_an_interrupted_fit_keeps_its_file(tmp_path):
     path = tmp_path / "fit.ckpt"
-    model = vae()
-    interrupt = Epochs(4, end=KeyboardInterrupt)
+    model, callbacks = vae(), [Epochs(4, end=KeyboardInterrupt)]
     with pytest.warns(UserWarning, match="interrupted"):
-        _fit.fit(model, X, checkpoint=path, checkpoint_seconds=0, callbacks=[interrupt])
+        _fit.fit(model, X, checkpoint=path, checkpoint_seconds=0, callbacks=callbacks)
     assert model.n_iter_ == 4
     assert_equal_fits(model.fit(X, checkpoint=path), vae().fit(X))
 

@@ -1,12 +1,20 @@
-"""The docstring text that every estimator shares.
+"""The parameters that every estimator has: their text, constraints and defaults.
 
-A class puts it into its docstring by the lines ``{shared parameters}`` and ``{shared attributes}``.
+A class puts the text into its docstring by the lines ``{shared parameters}`` and ``{shared attributes}``.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 import textwrap
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 SHARED_PARAMETERS = """\
 network : object or None, default=None
@@ -116,3 +124,91 @@ def fill_in(doc: str) -> str:
             flags=re.M,
         )
     return doc
+
+
+class SharedParameters(BaseEstimator):
+    """The constructor of every estimator, as far as all have it."""
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "network": "no_validation",  # networks._protocol.check_network
+        "init": [StrOptions({"pca", "random"})],
+        "output_activation": [StrOptions({"auto", "identity", "sigmoid"})],
+        "scaling": [StrOptions({"auto"}), None],
+        "augment": [callable, None],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "solver": [StrOptions({"adam", "normalized_adam"})],
+        "learning_rate": [StrOptions({"one_cycle", "constant"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "device": [str, torch.device],
+        "precision": [StrOptions({"float32", "tf32", "bf16"})],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        n_components=8,
+        *,
+        network=None,
+        init="pca",
+        output_activation="auto",
+        scaling="auto",
+        augment=None,
+        max_iter="auto",
+        batch_size="auto",
+        solver="adam",
+        learning_rate="one_cycle",
+        learning_rate_init="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        device="auto",
+        precision="float32",
+        random_state=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.network = network
+        self.init = init
+        self.output_activation = output_activation
+        self.scaling = scaling
+        self.augment = augment
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __init_subclass__(cls, **keywords):
+        super().__init_subclass__(**keywords)
+        if cls.__doc__ is not None:  # it is under python -OO
+            cls.__doc__ = fill_in(cls.__doc__)
+
+
+SHARED_NAMES = tuple(inspect.signature(SharedParameters).parameters)
+
+
+def shared_parameters(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Pick the parameters that every estimator has from the arguments of a constructor, its ``locals()``."""
+    return {name: arguments[name] for name in SHARED_NAMES}
