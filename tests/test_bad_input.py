@@ -1,7 +1,6 @@
 """What is refused, with an error that names the argument, the need and what came; and what is accepted."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
@@ -46,21 +45,15 @@ def refused(estimator, X, message, method="fit"):
     ("make", "message"),
     [
         (lambda X: changed(X, np.nan), "X contains NaN"),
-        (lambda X: changed(X, np.inf), "X contains infinity"),
-        (lambda X: X[0], "Expected 2D array, got 1D array"),
         (lambda X: X[None], "dim 3"),
-        (lambda X: X[:0], r"0 sample\(s\)"),
         (lambda X: X[:1], r"1 sample\(s\) .* minimum of 2 is required"),
-        (lambda X: X[:, :0], r"0 feature\(s\)"),
         (lambda X: np.full((5, 3), "a"), "could not convert string"),
-        (lambda X: pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}), "could not convert string"),
-        (lambda X: X + 1j, "Complex data not supported"),
         (lambda X: np.array([[1.7e308], [1.7e308], [-1.7e308]]), "finite deviations from its mean"),
-        (sp.csr_matrix, "Sparse data was passed"),
         (sp.csr_array, "Sparse data was passed"),
     ],
 )
 def test_unusable_rows(method, make, message, X):
+    """More of them are in scikit-learn's checks."""
     refused(swae(), make(X), message, method)
 
 
@@ -87,11 +80,10 @@ def test_unusable_arguments(fitted):
         fitted.inverse_transform(np.full((3, 2), np.nan))
 
 
-@each
-def test_use_before_fit(Estimator, X):
+def test_use_before_fit(X):
     for method in ("transform", "inverse_transform", "reconstruct", "score", "score_samples", "sample"):
-        with pytest.raises(NotFittedError, match=f"This {Estimator.__name__} instance is not fitted"):
-            getattr(cheap(Estimator), method)(*([X] if method != "sample" else []))
+        with pytest.raises(NotFittedError, match="This SWAETransformer instance is not fitted"):
+            getattr(swae(), method)(*([X] if method != "sample" else []))
 
 
 @training
@@ -249,13 +241,9 @@ def test_dtypes(X):
 def test_memory_layouts(X):
     plain = swae().fit(X)
     Z = plain.transform(X)
-    readonly = X.copy()
-    readonly.flags.writeable = False
     wide = np.zeros((120, 128))
     wide[::2, ::2] = X
-    layouts = [readonly, X[::-1, ::-1].copy()[::-1, ::-1], np.asfortranarray(X), wide[::2, ::2], X.tolist(),
-               X.astype(">f8")]  # fmt: skip
-    for data in layouts:
+    for data in (X[::-1, ::-1].copy()[::-1, ::-1], wide[::2, ::2], X.tolist(), X.astype(">f8")):
         np.testing.assert_allclose(swae().fit(data).transform(data), Z, rtol=1e-9)
     for codes in (np.asfortranarray(Z), Z[::-1].copy()[::-1]):
         np.testing.assert_allclose(plain.inverse_transform(codes), plain.inverse_transform(Z), rtol=1e-9)

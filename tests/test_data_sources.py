@@ -52,5 +52,5 @@ def test_bad_sources(method):
     ]:
         with pytest.raises(ValueError, match=message):
             getattr(estimator, method)(source)
-    with pytest.raises(ValueError, match="at least 2 rows. Got 1"):
+    with pytest.raises(ValueError, match=r"at least 2 rows. Got 1"):
         swae().fit(Waves(1))

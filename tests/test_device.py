@@ -1,6 +1,7 @@
 """Devices and tensors, and settings of torch's arithmetic that are put back."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -42,16 +43,17 @@ def rounds_to_tf32():
     return MATMUL.allow_tf32, CUDNN.allow_tf32
 
 
-@pytest.fixture(params=["older", "newer"] if NEW else ["older"])
+@pytest.fixture(
+    params=[("allow_tf32", CUDNN, True, False), *[("fp32_precision", CUDNN.conv, "tf32", "ieee")] * NEW]
+)
 def user_flags(request):
     """TF32 for products alone, by either set of torch's flags."""
-    name = "allow_tf32" if request.param == "older" else "fp32_precision"
-    owners = (MATMUL, CUDNN if request.param == "older" else CUDNN.conv)
-    before = [getattr(owner, name) for owner in owners]
-    for owner, value in zip(owners, (True, False) if request.param == "older" else ("tf32", "ieee")):
+    name, convolutions, *values = request.param
+    before = getattr(MATMUL, name), getattr(convolutions, name)
+    for owner, value in zip((MATMUL, convolutions), values):
         setattr(owner, name, value)
     yield
-    for owner, value in zip(owners, before):
+    for owner, value in zip((MATMUL, convolutions), before):
         setattr(owner, name, value)
 
 
@@ -72,18 +74,15 @@ def test_arithmetic_sets_the_flags_and_puts_them_back(precision, inside):
 
 @pytest.mark.parametrize("block", [lambda: arithmetic(CUDA, "tf32"), lambda: forked_rng(0)])
 def test_other_threads_wait(block):
-    inside = threading.Event()
-
     def other():
         with block():
-            inside.set()
+            return True
 
-    thread = threading.Thread(target=other)
-    with block():
-        thread.start()
-        assert not inside.wait(0.1)
-    assert inside.wait(10)
-    thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        with block():
+            found = pool.submit(other)
+            assert wait([found], timeout=0.1).not_done
+        assert found.result(timeout=10)
 
 
 def test_threads_are_limited_and_put_back():
@@ -102,28 +101,26 @@ def test_threads_are_limited_and_put_back():
 def test_limits_of_several_threads_do_not_leak():
     """Whoever leaves first, and also into threads that come later."""
     before = torch.get_num_threads()
-    entered, left, seen = threading.Event(), threading.Event(), []
+    entered, left = threading.Event(), threading.Event()
 
     def other():
         with limited_threads(1):
             entered.set()
             assert left.wait(10)
-            seen.append(torch.get_num_threads())
-        seen.append(torch.get_num_threads())
+            inside = torch.get_num_threads()
+        return inside, torch.get_num_threads()
 
     try:
         torch.set_num_threads(2)
-        thread = threading.Thread(target=other)
-        with limited_threads(1):
-            thread.start()
-            assert entered.wait(10)
-            assert available_threads() == 2
-        left.set()
-        thread.join()
-        later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
-        later.start()
-        later.join()
-        assert seen == [1, 2, 2]
+        with ThreadPoolExecutor(1) as pool:
+            with limited_threads(1):
+                found = pool.submit(other)
+                assert entered.wait(10)
+                assert available_threads() == 2
+            left.set()
+        assert found.result() == (1, 2)
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 2
         assert torch.get_num_threads() == available_threads() == 2
     finally:
         torch.set_num_threads(before)

@@ -8,15 +8,15 @@ import torch
 from scipy import stats
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
-from torch import nn
-from torch.distributions import Independent, Normal
-
-from skswae import VAETransformer, VampPriorTransformer
 from skswae._likelihoods import Bernoulli, DiscretizedLogistic, Gaussian
 from skswae._module import Parts
 from skswae._rows import Rows
 from skswae._vae import VAEModule
 from skswae._vampprior import VampPriorModule
+from torch import nn
+from torch.distributions import Independent, Normal
+
+from skswae import VAETransformer, VampPriorTransformer
 from skswae.networks import GatedMLP
 
 from .estimators import cheap

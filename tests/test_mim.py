@@ -8,10 +8,10 @@ import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
+from skswae._mim import MIMModule, decoder_half, encoder_half, with_score_function
 from torch import nn
 
 from skswae import MIMTransformer
-from skswae._mim import MIMModule, decoder_half, encoder_half, with_score_function
 from skswae.networks import GatedMLP
 
 from .estimators import cheap

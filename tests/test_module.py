@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
-from torch import nn
-
 from skswae._module import Parts
 from skswae._rows import Rows
+from torch import nn
+
 from skswae.networks import GatedMLP
 
 from .estimators import ESTIMATORS, cheap

@@ -30,7 +30,11 @@ def test_versions_agree():
     assert f"\nversion: {skswae.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
-@pytest.mark.parametrize("name", sorted(m.name for m in pkgutil.walk_packages(skswae.__path__, "skswae.")))
+SLOW = ("skswae.models._mim", "skswae.models._vampprior")  # 8 and 5 seconds
+MODULES = [m.name for m in pkgutil.walk_packages(skswae.__path__, "skswae.")]
+
+
+@pytest.mark.parametrize("name", [pytest.param(m, marks=[pytest.mark.slow] * (m in SLOW)) for m in MODULES])
 def test_docstring_examples(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 

@@ -8,13 +8,13 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
-from torch import nn
-
-from skswae import SWAETransformer
 from skswae._likelihoods import binary_cross_entropy, squared_error
 from skswae._module import Parts
 from skswae._rows import Rows
 from skswae._swae import SWAEModule, closest, swae_loss
+from torch import nn
+
+from skswae import SWAETransformer
 from skswae.networks import GatedMLP
 
 from .estimators import cheap

@@ -10,11 +10,11 @@ from sklearn.datasets import load_wine
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.preprocessing import StandardScaler, scale
-
-from skswae import VAETransformer
 from skswae._latent import negative_elbo
 from skswae._priors import kl_to_standard_normal
 from skswae._vae import VAEModule
+
+from skswae import VAETransformer
 from skswae.networks import GatedMLP
 
 from .estimators import cheap

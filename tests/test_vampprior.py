@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
+from skswae._vampprior import VampPriorModule
 
 from skswae import VampPriorTransformer
-from skswae._vampprior import VampPriorModule
 
 from .estimators import cheap
 from .test_bad_input import refused

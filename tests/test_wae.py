@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from torch import nn
-
-from skswae import WAETransformer
 from skswae._divergences import mmd, random_directions, sinkhorn_divergence, sliced_wasserstein
 from skswae._module import Parts
 from skswae._rows import Rows
 from skswae._wae import WAEModule, adversarial_loss, critic_loss, gradient_penalty, wae_loss
+from torch import nn
+
+from skswae import WAETransformer
 from skswae.networks import GatedMLP
 
 from .estimators import cheap

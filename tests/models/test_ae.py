@@ -3,34 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from scipy import stats
-from sklearn.decomposition import PCA
-from sklearn.mixture import GaussianMixture
 
 from skswae import AETransformer, SWAETransformer
 from skswae._inference import sample_gmm
-from skswae.networks import GatedMLP
 
 from ..estimators import ESTIMATORS, cheap
-from .tools import assert_moments, check_gradients, generator, make_module
+from .tools import assert_moments, generator
 
 each = pytest.mark.parametrize("Estimator", ESTIMATORS)
-
-
-def test_linear_networks_find_the_principal_subspace(rng):
-    W = np.linalg.qr(rng.normal(size=(10, 3)))[0] * [3.0, 2.5, 2.0]
-    X = rng.normal(size=(1000, 3)) @ W.T + 0.8 * rng.normal(size=(1000, 10))
-    options = {"max_iter": 20, "batch_size": 64, "learning_rate_init": 0.1}
-    ae = cheap(AETransformer, n_components=3, init="random", network=GatedMLP(()), **options).fit(X)
-    pca = PCA(3).fit(X)
-    best = np.square(X - pca.inverse_transform(pca.transform(X))).sum(axis=1).mean()
-    assert best <= -ae.score(X) < 1.01 * best
-
-
-@pytest.mark.parametrize("reconstruction", ["squared_error", "binary_cross_entropy"])
-@pytest.mark.parametrize("init", ["random", "pca"])
-def test_numerical_gradients(init, reconstruction):
-    check_gradients(*make_module(AETransformer, None, "sigmoid", init=init, reconstruction=reconstruction))
 
 
 @pytest.mark.parametrize("n_components", [2, 10])
@@ -43,19 +23,6 @@ def test_the_model_s_prior_is_the_gaussian_of_the_codes(n_components, digits):
     assert_moments(drawn, Z.mean(axis=0), np.cov(Z.T, bias=True))
 
 
-def test_the_baseline_has_no_more_than_a_swae_without_a_prior(digits):
-    """With beta = 0 SWAE's encoder and decoder are an autoencoder's but for the z-loss."""
-    X = digits[0]
-    options = {"n_components": 8, "network": GatedMLP((64,)), "max_iter": 20}
-    ae, swae = cheap(AETransformer, **options).fit(X), cheap(SWAETransformer, beta=0.0, **options).fit(X)
-    assert -ae.score(X) < -swae.score(X)
-
-
-# ---------------------------------------------------------------------------
-# sample(prior="gmm"), for every model
-# ---------------------------------------------------------------------------
-
-
 @each
 def test_codes_of_training_rows_are_kept(Estimator, digits):
     X = digits[0].astype(np.float32)
@@ -66,29 +33,6 @@ def test_codes_of_training_rows_are_kept(Estimator, digits):
         np.testing.assert_allclose(codes[np.lexsort(codes.T)], Z[np.lexsort(Z.T)], atol=1e-5)
         fitted.partial_fit(X[:20])
     assert np.isfinite(fitted.partial_fit(X[:1]).sample(3, prior="gmm", random_state=0)).all()
-
-
-def test_at_most_5000_codes_are_kept_at_random(rng):
-    X = rng.normal(size=(12_000, 3)) + np.linspace(0, 100, 12_000)[:, None]
-    fitted = cheap(AETransformer, max_iter=1, batch_size=1000).fit(X)
-    kept = fitted.module_.codes.rows.numpy()
-    assert kept.shape == (5000, 2)
-    Z = fitted.transform(X)
-    assert stats.ks_2samp(kept[:, 0], Z[:, 0]).pvalue > 1e-3
-    assert len(np.unique(kept, axis=0)) == 5000
-
-
-def test_gmm_draws_from_the_mixture_of_the_codes(digits):
-    fitted = cheap(AETransformer, max_iter=5).fit(digits[0])
-    X_new = fitted.sample(4000, prior="gmm", random_state=0)
-    assert X_new.shape == (4000, 64)
-    assert X_new.dtype == np.float64
-    codes = fitted.module_.codes.rows.double().numpy()
-    mixture = GaussianMixture(10, random_state=0).fit(codes)
-    reference = fitted.inverse_transform(mixture.sample(4000)[0].astype(np.float32))
-    total = reference.var(axis=0).sum()
-    assert np.square(X_new.mean(axis=0) - reference.mean(axis=0)).sum() < 0.01 * total
-    assert X_new.var(axis=0).sum() == pytest.approx(total, rel=0.1)
 
 
 @pytest.mark.parametrize("Estimator", [AETransformer, SWAETransformer])

@@ -8,64 +8,18 @@ import torch
 from scipy import stats
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
-from torch.distributions import Independent, Normal
 
 from skswae import MIMTransformer, VAETransformer, VampPriorTransformer
 from skswae.networks import GatedMLP
 
 from ..estimators import cheap
-from .tools import (
-    assert_moments,
-    gated_mlp,
-    gaussian_of,
-    generator,
-    loss_of,
-    make_module,
-    normal,
-    refused,
-    suitable_rows,
-)
+from .tools import assert_moments, gated_mlp, gaussian_of, generator, latent_module, normal, refused
 
 BOTH = [VAETransformer, VampPriorTransformer]
 ALL = [*BOTH, MIMTransformer]
 LIKELIHOODS = ["bernoulli", "gaussian", "discretized_logistic"]
 both = pytest.mark.parametrize("Estimator", BOTH)
 every = pytest.mark.parametrize("Estimator", ALL)
-
-
-def small(Estimator, likelihood="gaussian", activation="sigmoid", n=20, d=5, **parameters):
-    """Return a small module of 4 pseudo-inputs in float64, and rows that suit it."""
-    own = {"n_bins": 17, "posterior_scale_floor": 0.05}
-    if Estimator is not VAETransformer:
-        own["n_pseudo_inputs"] = 4
-    rows = suitable_rows(n, d, likelihood)
-    return make_module(Estimator, rows, activation, likelihood=likelihood, **{**own, **parameters})
-
-
-# ---------------------------------------------------------------------------
-# Warm-up
-# ---------------------------------------------------------------------------
-
-
-@both
-@pytest.mark.parametrize("kl_weight", [1.0, 0.3])
-def test_warm_up_of_the_module(Estimator, kl_weight):
-    module, x = small(Estimator, kl_weight=kl_weight, warmup=3)
-
-    def weight():
-        terms = loss_of(module, x)
-        return ((terms["loss"] - terms["reconstruction_loss"]) / terms["kl_divergence"]).item()
-
-    for epoch, expected in enumerate([0.25, 0.5, 0.75, 1.0, 1.0]):
-        module.before_epoch(epoch)
-        module.train()
-        assert weight() == pytest.approx(expected * kl_weight, rel=1e-10)
-        module.eval()
-        assert weight() == pytest.approx(kl_weight, rel=1e-10)
-        assert module.objective_is_final == (epoch >= 3)
-    module, x = small(Estimator, kl_weight=kl_weight)
-    assert module.train().objective_is_final
-    assert weight() == pytest.approx(kl_weight, rel=1e-10)
 
 
 def weights(history):
@@ -98,14 +52,9 @@ def test_early_stopping_and_the_warm_up(Estimator, iris):
     assert abs(whole[0]) > 0.1
 
 
-# ---------------------------------------------------------------------------
-# Two levels
-# ---------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("n_components", "n_upper"), [(2, 1), (4, 2), (5, 2)])
 def test_the_code_is_the_upper_level_then_the_lower(n_components, n_upper):
-    module, x = small(VampPriorTransformer, activation="identity", n_components=n_components)
+    module, x = latent_module(VampPriorTransformer, activation="identity", n_components=n_components)
     mean2, _ = gaussian_of(gated_mlp(module.encoder, x.numpy()))
     mean1, _ = gaussian_of(gated_mlp(module.lower_encoder, x.numpy(), mean2))
     assert (mean2.shape, mean1.shape) == ((20, n_upper), (20, n_components - n_upper))
@@ -116,109 +65,26 @@ def test_the_code_is_the_upper_level_then_the_lower(n_components, n_upper):
     np.testing.assert_allclose(decoded, gated_mlp(module.decoder, mean1, mean2), rtol=1e-12)
 
 
-@pytest.mark.parametrize("init", ["pca", "random"])
-@pytest.mark.parametrize(("n_components", "n_upper"), [(4, 2), (3, 1), (1, 1)])
-def test_transform_and_inverse_transform_of_two_levels(n_components, n_upper, init, iris):
-    """One component is a single level."""
-    vamp = cheap(VampPriorTransformer, n_components=n_components, n_pseudo_inputs=5, init=init).fit(iris)
-    Z = vamp.transform(iris)
-    module = copy.deepcopy(vamp.module_).double()
-    with torch.no_grad():
-        x = module.scaler.standardize(torch.tensor(iris))
-        mean, _ = module.posterior(x)
-        np.testing.assert_allclose(Z[:, :n_upper], mean, rtol=1e-9)
-        assert module.two_levels == (n_components > 1)
-        if module.two_levels:
-            mean1, _ = module.lower_posterior(x, mean)
-            np.testing.assert_allclose(Z[:, n_upper:], mean1, rtol=1e-9)
-    back = vamp.inverse_transform(Z)
-    np.testing.assert_allclose(back, vamp.reconstruct(iris), rtol=1e-9)
-    for column in range(n_components):
-        changed = Z.copy()
-        changed[:, column] += 1.0
-        moved = np.abs(vamp.inverse_transform(changed) - back).max(axis=1)
-        assert np.all(moved > 1e-3), column
-    assert vamp.sample(7, random_state=0).shape == (7, 4)
-
-
-@pytest.mark.parametrize(
-    ("Estimator", "k"), [(VAETransformer, 3), (VampPriorTransformer, 1), (VampPriorTransformer, 3)]
-)
-def test_posterior_and_prior_densities_are_torch_s(Estimator, k):
-    module, x = small(Estimator, n_components=k)
-
-    def log_density(mean, log_variance, z):
-        return Independent(Normal(mean, torch.exp(log_variance / 2)), 1).log_prob(z)
-
-    with torch.no_grad():
-        z, log_q = module.draw_posterior(x, generator())
-        z2, z1 = module.levels(z)
-        expected_q = log_density(*module.posterior(x), z2)
-        if Estimator is VAETransformer:
-            expected_p = log_density(torch.zeros_like(z2), torch.zeros_like(z2), z2)
-        else:
-            each = [log_density(*module.posterior(u[None]), z2) for u in module.pseudo_inputs.rows]
-            expected_p = torch.stack(each).logsumexp(dim=0) - np.log(len(each))
-        if module.two_levels:
-            expected_q = expected_q + log_density(*module.lower_posterior(x, z2), z1)
-            mean, log_variance = gaussian_of(gated_mlp(module.lower_prior, z2.numpy()))
-            expected_p = expected_p + log_density(torch.tensor(mean), torch.tensor(log_variance), z1)
-        same = {"rtol": 1e-10, "atol": 1e-10}
-        torch.testing.assert_close(log_q, expected_q, **same)
-        torch.testing.assert_close(module.posterior_log_prob(x, z), expected_q, **same)
-        torch.testing.assert_close(module.prior_log_prob(z), expected_p, **same)
-
-
-@pytest.mark.parametrize("k", [1, 3])
-def test_draws_of_the_posterior_have_its_moments(k):
-    module, x = small(VampPriorTransformer, n_components=k)
-    with torch.no_grad():
-        one = x[:1].expand(40_000, -1)
-        z, _ = module.draw_posterior(one, generator())
-        z2, z1 = module.levels(z)
-        pairs = [(z2, *module.posterior(one))]
-        if module.two_levels:
-            pairs.append((z1, *module.lower_posterior(one, z2)))
-    for values, mean, log_variance in pairs:
-        standardised = ((values - mean) * torch.exp(-log_variance / 2)).numpy()
-        assert_moments(standardised, 0.0, np.eye(values.shape[1]))
-
-
 @both
 def test_the_floor_bounds_the_posterior_s_scale(Estimator):
-    """The VAE's ceiling is at least e, since its code's unit is the prior's; without a floor it is free."""
+    """The VAE's ceiling is at least e, since its code's unit is the prior's."""
     for free, floor, expected in [(-1e4, 0.2, 0.2), (1e4, 0.2, 0.2 * np.exp(4)), (1e4, 0.01, None)]:
-        module, x = small(Estimator, posterior_scale_floor=floor)
+        module, x = latent_module(Estimator, posterior_scale_floor=floor)
         if expected is None:
             expected = np.e if Estimator is VAETransformer else 0.01 * np.exp(4)
         with torch.no_grad():
             module.encoder.network[-1].bias.fill_(free)
             _, log_variance = module.posterior(x)
         torch.testing.assert_close(torch.exp(0.5 * log_variance), torch.full_like(log_variance, expected))
-    module, x = small(Estimator, posterior_scale_floor=0)
-    with torch.no_grad():
-        module.encoder.network[-1].bias.fill_(-100.0)
-        assert module.posterior(x)[1].max() < -50
-
-
-# ---------------------------------------------------------------------------
-# The likelihood: its choice, its start, and data that it suits
-# ---------------------------------------------------------------------------
 
 
 def test_the_automatic_likelihood(iris, digits):
     X = digits[0]
     binary = (X > 0.5).astype(float)
-    for data, activation, *expected in [
-        (binary, "auto", "bernoulli", "sigmoid"),
-        (binary > 0, "auto", "bernoulli", "sigmoid"),
-        (X, "auto", "gaussian", "sigmoid"),
-        (iris, "auto", "gaussian", "identity"),
-        (2 * binary, "auto", "gaussian", "identity"),
-        (np.ones((5, 2)), "auto", "gaussian", "identity"),
-        (binary, "identity", "gaussian", "identity"),
-        (binary, "sigmoid", "bernoulli", "sigmoid"),
-    ]:
+    cases = [(data, "auto", "bernoulli", "sigmoid") for data in (binary, binary > 0)]
+    cases += [(data, "auto", "gaussian", "identity") for data in (iris, 2 * binary, np.ones((5, 2)))]
+    cases += [(X, "auto", "gaussian", "sigmoid"), (binary, "identity", "gaussian", "identity")]
+    for data, activation, *expected in [*cases, (binary, "sigmoid", "bernoulli", "sigmoid")]:
         vae = cheap(VAETransformer, max_iter=1, output_activation=activation).fit(data)
         assert [vae.likelihood_, vae.out_activation_] == expected
         assert vae.likelihood == "auto"
@@ -249,48 +115,16 @@ def test_the_likelihood_of_random_networks_starts_at_the_variance_or_below(iris)
     assert np.any(np.isclose(variance, iris.var(axis=0), rtol=1e-4))
 
 
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
-@pytest.mark.parametrize("likelihood_scale", ["shared", "per_feature"])
-def test_every_likelihood_learns(likelihood, likelihood_scale, digits):
-    X = digits[0]
-    options = {"likelihood": likelihood, "likelihood_scale": likelihood_scale, "n_bins": 17}
-    vae = cheap(VAETransformer, max_iter=10, **options).fit(X)
-    assert vae.likelihood_ == likelihood
-    assert vae.out_activation_ == "sigmoid"
-    assert vae.history_["loss"][-1] < vae.history_["loss"][0]
-    if likelihood != "bernoulli":
-        start = cheap(VAETransformer, learning_rate_init=1e-12, max_iter=1, **options).fit(X)
-        scale = vae.module_.head.scale()
-        assert scale.shape == (64 if likelihood_scale == "per_feature" else 1,)
-        assert ((scale - start.module_.head.scale()).abs() > 1e-4).any()
-
-
-def test_middles_of_bins_are_grey_levels(digits):
-    """(j + 1/2) / L as the flow and VampPrior codes have them, in both precisions."""
-    j = np.rint(16 * digits[0])
-    for dtype in (np.float32, np.float64):
-        for X in (j / 16, (j + 0.5) / 17):
-            grey = cheap(VAETransformer, max_iter=1, likelihood="discretized_logistic", n_bins=17)
-            assert np.isfinite(grey.fit(X.astype(dtype)).log_likelihood(X.astype(dtype), 2)).all()
-
-
 @every
 def test_data_that_contradict_the_likelihood(Estimator, iris, digits):
     X = digits[0][:60]
     for likelihood in ("bernoulli", "discretized_logistic"):
+        suit = rf"'likelihood' parameter must suit the data: '{likelihood}' is for rows in \[0, 1\]. Got"
+        activation = f"'output_activation' parameter must .* 'auto' with likelihood='{likelihood}'. Got 'iden"
         for method in ("fit", "partial_fit"):
-            refused(
-                cheap(Estimator, likelihood=likelihood), iris,
-                rf"'likelihood' parameter must suit the data: '{likelihood}' is for rows in \[0, 1\]. "
-                r"Got values from 0\.1 to 7\.9",
-                method,
-            )  # fmt: skip
-            refused(
-                cheap(Estimator, likelihood=likelihood, output_activation="identity"), X,
-                rf"'output_activation' parameter must be 'sigmoid' or 'auto' with likelihood='{likelihood}'. "
-                "Got 'identity' instead",
-                method,
-            )  # fmt: skip
+            model = cheap(Estimator, likelihood=likelihood)
+            refused(model, iris, rf"{suit} values from 0\.1 to 7\.9", method)
+            refused(model.set_params(output_activation="identity"), X, activation, method)
     grey = {"likelihood": "discretized_logistic"}
     refused(cheap(Estimator, **grey), X, "'likelihood' parameter must suit the data: .* n_bins = 256")
     refused(cheap(Estimator, n_bins=16, **grey), X, "'likelihood' parameter .* n_bins = 16.*set n_bins")
@@ -303,15 +137,12 @@ def test_data_that_contradict_the_likelihood(Estimator, iris, digits):
 def test_later_rows_that_contradict_the_likelihood(Estimator, digits):
     X = digits[0][:60]
     binary = (X > 0.5).astype(float)
-    model = cheap(Estimator).partial_fit(binary)
-    with pytest.raises(ValueError, match="'likelihood' parameter"):
-        model.partial_fit(-binary)
-    assert model.n_iter_ == 1
-    assert model.partial_fit(X).likelihood_ == "bernoulli"  # values between are probabilities
-    grey = cheap(Estimator, likelihood="discretized_logistic", n_bins=17).partial_fit(X)
-    with pytest.raises(ValueError, match="'likelihood' parameter"):
-        grey.partial_fit(0.99 * X)
-    assert grey.partial_fit(X).n_iter_ == 2
+    grey = cheap(Estimator, likelihood="discretized_logistic", n_bins=17)
+    for model, rows, bad in ((cheap(Estimator), binary, -binary), (grey, X, 0.99 * X)):
+        model.partial_fit(rows)
+        with pytest.raises(ValueError, match="'likelihood' parameter"):
+            model.partial_fit(bad)
+        assert model.partial_fit(X).n_iter_ == 2  # values between 0 and 1 are probabilities too
     for name, value in (("likelihood", "gaussian"), ("n_bins", 9), ("likelihood_scale", "per_feature")):
         changed = copy.deepcopy(grey).set_params(**{name: value})
         with pytest.raises(ValueError, match=f"'{name}' parameter must stay"):
@@ -342,86 +173,6 @@ def test_parameters_out_of_range(Estimator, name, values, iris):
         refused(cheap(Estimator, **{name: value}), iris, message)
 
 
-# ---------------------------------------------------------------------------
-# log p(x): the module's importance sampling
-# ---------------------------------------------------------------------------
-
-
-@both
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_one_sample_is_the_bound(Estimator, likelihood):
-    """The draw that the same generator gives: log p(x | z) + log p(z) - log q(z | x)."""
-    module, x = small(Estimator, likelihood)
-    module.eval()
-    with torch.no_grad():
-        z, log_q = module.draw_posterior(x, generator(5))
-        expected = module.log_likelihood(x, z) + module.prior_log_prob(z) - log_q
-        found = module.importance_log_likelihood(x, 1, generator(5))
-        torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
-        if Estimator is VampPriorTransformer:  # whose loss has no closed form in it
-            assert -found.mean().item() == pytest.approx(loss_of(module, x, seed=5)["loss"].item(), rel=1e-12)
-
-
-def table_of_draws(module, table):
-    """Let the module draw its codes from a table, (n, S, k), in order."""
-    used = [0]
-
-    def draw_posterior(x, _, upper):
-        n, size = len(table), len(x) // len(table)
-        z = table[:, used[0] : used[0] + size].reshape(n * size, -1)
-        used[0] += size
-        return z, module.posterior_log_prob(x, z)
-
-    module.draw_posterior = draw_posterior
-    return used
-
-
-@both
-@pytest.mark.parametrize("at_once", [0, 1, 4, 7, 8, 1000])
-def test_chunks_of_draws(Estimator, at_once, monkeypatch):
-    """However many are decoded at a time, the same draws give one number: the log-mean of the weights."""
-    module, x = small(Estimator, n=5)
-    S = 15
-    with torch.no_grad():
-        draws = [module.draw_posterior(x, generator(s))[0] for s in range(S)]
-        log_weights = [
-            module.log_likelihood(x, z) + module.prior_log_prob(z) - module.posterior_log_prob(x, z)
-            for z in draws
-        ]
-        weights = np.exp(torch.stack(log_weights).numpy())  # (S, n)
-        width = max([x.shape[1], *(p.numel() for p in module.upper_prior_parameters())])
-        monkeypatch.setattr("skswae.modules._latent_variable._NUMBERS", 5 * at_once * width)
-        table = torch.stack(draws, dim=1)
-        used = table_of_draws(module, table)
-        found = module.importance_log_likelihood(x, S, generator())
-        assert used == [S]
-        np.testing.assert_allclose(found, np.log(weights.mean(axis=0)), rtol=1e-11)
-        # float32 is close to float64
-        single = copy.deepcopy(module).float()
-        table_of_draws(single, table.float())
-        found32 = single.importance_log_likelihood(x.float(), S, generator())
-    assert found32.dtype == torch.float32
-    torch.testing.assert_close(found32.double(), found, rtol=1e-5, atol=1e-5)
-
-
-def linear_vae(d=4, k=2, sigma=0.5):
-    """Return a VAE with linear networks, x = W z + b + sigma noise, whose posterior is exact; rows, W and b."""
-    rng = np.random.default_rng(0)
-    module, x = small(
-        VAETransformer, "gaussian", "identity", d=d, n_components=k, network=GatedMLP(()),
-        posterior_scale_floor=0,
-    )  # fmt: skip
-    W = np.linalg.qr(rng.normal(size=(d, k)))[0] * np.linspace(1.5, 0.5, k)  # orthogonal: diagonal posterior
-    b = rng.normal(size=d)
-    precision = 1 + (W**2).sum(axis=0) / sigma**2
-    E = (W / sigma**2 / precision).T  # (k, d)
-    set_linear(module.decoder.network[-1], W, b)
-    weight, bias = np.vstack([E, np.zeros((k, d))]), np.concatenate([-E @ b, -np.log(precision)])
-    set_linear(module.encoder.network[-1], weight, bias)
-    set_scale(module, sigma)
-    return module, x, W, b
-
-
 def set_linear(layer, weight, bias):
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(np.asarray(weight, dtype=np.float64)))
@@ -434,14 +185,32 @@ def set_scale(module, sigma):
     torch.testing.assert_close(module.head.scale(), torch.tensor([sigma], dtype=torch.float64))
 
 
-def test_log_likelihood_of_a_linear_gaussian_model_is_exact():
+def test_log_likelihood_of_a_linear_gaussian_model_is_exact(monkeypatch):
     """With the exact posterior each draw's weight is p(x): N(x; b, W W^T + sigma^2 I)."""
-    module, x, W, b = linear_vae()
+    # x = W z + b + sigma noise
+    d, k, sigma = 4, 2, 0.5
+    rng = np.random.default_rng(0)
+    module, x = latent_module(
+        VAETransformer, "gaussian", "identity", d=d, n_components=k, network=GatedMLP(()),
+        posterior_scale_floor=0,
+    )  # fmt: skip
+    W = np.linalg.qr(rng.normal(size=(d, k)))[0] * np.linspace(1.5, 0.5, k)  # orthogonal: diagonal posterior
+    b = rng.normal(size=d)
+    precision = 1 + (W**2).sum(axis=0) / sigma**2
+    E = (W / sigma**2 / precision).T  # (k, d)
+    set_linear(module.decoder.network[-1], W, b)
+    weight, bias = np.vstack([E, np.zeros((k, d))]), np.concatenate([-E @ b, -np.log(precision)])
+    set_linear(module.encoder.network[-1], weight, bias)
+    set_scale(module, sigma)
     exact = stats.multivariate_normal(b, W @ W.T + 0.25 * np.eye(4)).logpdf(x.numpy())
     with torch.no_grad():
-        for S in (1, 3):
-            found = module.importance_log_likelihood(x, S, generator())
+        for S, at_once in ((1, 1), (3, 1000), (15, 0), (15, 1), (15, 4), (15, 7), (15, 15)):
+            with monkeypatch.context() as patch:  # however many draws are decoded at a time
+                patch.setattr("skswae.modules._latent_variable._NUMBERS", 20 * at_once * 4)
+                found = module.importance_log_likelihood(x, S, generator())
+                single = copy.deepcopy(module).float().importance_log_likelihood(x.float(), S, generator())
             np.testing.assert_allclose(found, exact, rtol=1e-11)
+            np.testing.assert_allclose(single, exact, rtol=1e-5)
         # a posterior too wide and off by half a standard deviation: below the truth, near it with many draws
         bias = module.encoder.network[-1].bias
         bias[:2] += 0.5 * torch.exp(0.5 * bias[2:])
@@ -457,7 +226,7 @@ def test_log_likelihood_of_a_linear_gaussian_model_is_exact():
 
 def test_log_likelihood_of_a_linear_two_level_mixture():
     """p(x) of linear networks is a mixture of Gaussians, one a pseudo-input."""
-    module, x = small(
+    module, x = latent_module(
         VampPriorTransformer, "gaussian", "identity", d=3, n_components=2, network=GatedMLP(()),
         posterior_scale_floor=0,
     )  # fmt: skip
@@ -489,7 +258,7 @@ def test_log_likelihood_of_a_linear_two_level_mixture():
 
 @both
 def test_it_grows_with_the_samples(Estimator, digits):
-    """From the bound upwards (Burda et al. 2016, theorem 1), for a fitted model, averaged over draws."""
+    """Burda et al. 2016, theorem 1: for a fitted model, averaged over draws."""
     X = digits[0][:40]
     vae = cheap(Estimator, n_components=4, max_iter=10).fit(digits[0])
     means, errors = [], []
@@ -499,18 +268,6 @@ def test_it_grows_with_the_samples(Estimator, digits):
         errors.append(np.std(found, ddof=1) / np.sqrt(repetitions))
     assert means[1] - means[0] > 4 * np.hypot(errors[0], errors[1])
     assert means[2] - means[1] > 4 * np.hypot(errors[1], errors[2])
-    # the bound, by the module's own loss
-    module = copy.deepcopy(vae.module_).double()
-    x = module.scaler.standardize(torch.tensor(X))
-    with torch.no_grad():
-        bound = [-loss_of(module, x, seed)["loss"].item() for seed in range(100)]
-    assert vae.scale_ == 1
-    assert abs(np.mean(bound) - means[0]) < 5 * np.hypot(errors[0], np.std(bound) / 10)
-
-
-# ---------------------------------------------------------------------------
-# log p(x): the estimator's method
-# ---------------------------------------------------------------------------
 
 
 @both
@@ -565,7 +322,7 @@ def test_dtype_and_draws(Estimator, dtype, iris):
 
 
 @both
-def test_unusable_arguments_of_the_log_likelihood(Estimator, iris, digits):
+def test_unusable_arguments_of_the_log_likelihood(Estimator, digits):
     X = (digits[0][:60] > 0.5).astype(float)
     vae = cheap(Estimator, max_iter=1)
     with pytest.raises(NotFittedError):
@@ -575,20 +332,17 @@ def test_unusable_arguments_of_the_log_likelihood(Estimator, iris, digits):
     for n in (0, -1, 1.5, "3", None, True, np.bool_(True), np.nan):
         with pytest.raises(ValueError, match="'n_importance_samples' argument must be an integer of at leas"):
             vae.log_likelihood(X, n)
-    for bad in (2 * X, -X):
-        with pytest.raises(ValueError, match=r"'likelihood' parameter .* rows in \[0, 1\]"):
-            vae.log_likelihood(bad)
-    for bad in (np.nan, np.inf):
-        with pytest.raises(ValueError, match=r"NaN|infinity"):
-            vae.log_likelihood(np.where(X == 1, bad, X))
-    with pytest.raises(ValueError, match="X has 63 features"):
-        vae.log_likelihood(X[:, 1:])
     grey = cheap(Estimator, max_iter=1, likelihood="discretized_logistic", n_bins=17).fit(digits[0])
+    for model, bad, message in [
+        (vae, 2 * X, r"'likelihood' parameter .* rows in \[0, 1\]"),
+        (vae, -X, r"'likelihood' parameter .* rows in \[0, 1\]"),
+        (vae, np.where(X == 1, np.nan, X), "NaN"),
+        (vae, X[:, 1:], "X has 63 features"),
+        (grey, 0.99 * X, r"'likelihood' parameter .* n_bins = 17"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            model.log_likelihood(bad)
     assert np.isfinite(grey.log_likelihood(digits[0][:3], 2)).all()
-    with pytest.raises(ValueError, match=r"'likelihood' parameter .* n_bins = 17"):
-        grey.log_likelihood(0.99 * digits[0])
-    wide = cheap(Estimator, max_iter=1).fit(iris)
-    assert np.isfinite(wide.log_likelihood(100 * iris, 2)).all()
 
 
 @both
@@ -606,9 +360,6 @@ def test_codes_drawn_from_the_posterior(Estimator, dtype, digits):
     upper = mean.shape[1]
     np.testing.assert_allclose(Z[:, :, :upper].std(axis=1), scale, rtol=0.05)
     np.testing.assert_array_less(np.abs(Z[:, :, :upper].mean(axis=1) - mean.numpy()), 5 * scale / 4000**0.5)
-    assert (Z.std(axis=1) > 0).all()
     again = [model.sample_posterior(X, random_state=1) for _ in range(2)]
     np.testing.assert_array_equal(*again)
     assert (model.sample_posterior(X) != model.sample_posterior(X)).all()
-    with pytest.raises(NotFittedError):
-        cheap(Estimator).sample_posterior(X)

@@ -1,5 +1,6 @@
 """Wasserstein autoencoders: losses by hand, the critic's game, weights and noise."""
 
+import copy
 import math
 
 import numpy as np
@@ -8,12 +9,12 @@ import torch
 from torch import nn
 
 from skswae import WAETransformer
-from skswae.models._wae import adversarial_loss, critic_loss, gradient_penalty, wae_loss
+from skswae.models._wae import adversarial_loss, critic_loss, gradient_penalty
 from skswae.modules._divergences import mmd, random_directions, sinkhorn_divergence, sliced_wasserstein
 from skswae.networks import GatedMLP
 
 from ..estimators import cheap
-from .tools import assert_terms, check_gradients, generator, make_module, normal
+from .tools import generator, make_module, normal
 
 DIVERGENCES = ["mmd", "gan", "sliced", "sinkhorn"]
 each = pytest.mark.parametrize("divergence", DIVERGENCES)
@@ -24,16 +25,6 @@ def small(divergence="mmd", **parameters):
     own = {"divergence": divergence, "input_noise": 0.0, "critic_layer_sizes": (6, 6)}
     module, x = make_module(WAETransformer, rows, network=GatedMLP((7,)), **{**own, **parameters})
     return module, x[:12]
-
-
-# ---------------------------------------------------------------------------
-# The mathematics
-# ---------------------------------------------------------------------------
-
-
-def test_the_loss_by_hand():
-    terms = wae_loss(torch.tensor([1.0, 3.0]), torch.tensor(0.5), weight=4.0)
-    assert_terms(terms, {"loss": 4.0, "reconstruction_loss": 2.0, "divergence": 0.5})
 
 
 def test_the_critic_s_losses_are_cross_entropies():
@@ -65,13 +56,16 @@ def test_the_penalty_is_the_mean_squared_gradient():
 
 @each
 def test_the_module_s_loss(divergence):
-    module, x = small(divergence, divergence_weight=3.0, sinkhorn_epsilon=0.5, critic_penalty=2.0)
+    module, x = small(
+        divergence, divergence_weight=3.0, sinkhorn_epsilon=0.5, critic_penalty=2.0, kernel="rbf",
+        kernel_scales=np.array([0.5, 2]),
+    )  # fmt: skip
     yielded = dict(module.losses(x, generator(5)))
     g = generator(5)  # the same draws, in the order of the loss
     z, z_prior = module.encode(x), torch.randn((12, 3), dtype=torch.float64, generator=g)
     cost = (x - module.decode(z)).square().sum(dim=1).mean()
     if divergence == "mmd":
-        expected = mmd(z, z_prior)
+        expected = mmd(z, z_prior, "rbf", (0.5, 2.0))
     elif divergence == "sliced":
         expected = sliced_wasserstein(z, z_prior, random_directions(50, 3, g, torch.float64, "cpu"))
     elif divergence == "sinkhorn":  # in units of the prior's mean squared distance
@@ -88,15 +82,6 @@ def test_the_module_s_loss(divergence):
         penalty = gradient_penalty(module.critic, z_prior)
         torch.testing.assert_close(yielded["critic"]["penalty"], penalty)
         torch.testing.assert_close(yielded["critic"]["loss"], game + penalty)
-
-
-@pytest.mark.parametrize(
-    ("divergence", "player"), [*((d, "autoencoder") for d in DIVERGENCES), ("gan", "critic")]
-)
-def test_numerical_gradients(divergence, player):
-    module, x = small(divergence, divergence_weight=2.0, sinkhorn_epsilon=2.0, critic_penalty=2.0)
-    # Sinkhorn's potentials are converged to a tolerance, which the envelope theorem's gradient inherits
-    check_gradients(module, x, player, atol=2e-3 if divergence == "sinkhorn" else 1e-5)
 
 
 def test_players_share_nothing_and_leave_nothing_out():
@@ -126,11 +111,6 @@ def test_input_noise_is_for_training_alone():
     torch.testing.assert_close(terms["reconstruction_loss"], cost)
 
 
-# ---------------------------------------------------------------------------
-# The estimator
-# ---------------------------------------------------------------------------
-
-
 @each
 def test_codes_approach_the_prior(divergence, rng):
     """Two far clusters: with a weight the decoder's map from their codes is filled by them."""
@@ -146,34 +126,14 @@ def test_codes_approach_the_prior(divergence, rng):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_gan_trains_stably(seed, digits):
-    """No run diverges, and both players' losses are in history_."""
-    wae = cheap(WAETransformer, divergence="gan", max_iter=12, random_state=seed).fit(digits[0])
-    for name in ("loss", "critic_loss", "critic_penalty", "divergence", "reconstruction_loss"):
-        assert wae.history_[name].shape == (12,)
-        assert np.isfinite(wae.history_[name]).all()
+    """No run diverges; both players' losses are in history_, and a validation loss, without gradients."""
+    options = {"divergence": "gan", "max_iter": 12, "random_state": seed, "n_iter_no_change": 99}
+    wae = cheap(WAETransformer, early_stopping=True, **options).fit(digits[0])
+    own = {"loss", "critic_loss", "critic_penalty", "divergence", "reconstruction_loss", "validation_loss"}
+    assert wae.history_.keys() == own
+    assert all(np.isfinite(values).all() and values.shape == (12,) for values in wae.history_.values())
     assert wae.history_["reconstruction_loss"][-1] < wae.history_["reconstruction_loss"][0]
     assert 0.5 < wae.history_["critic_loss"][-1] < 3.0  # 1.39: cannot tell
-
-
-def test_gan_has_no_other_terms_and_the_others_no_critic(iris):
-    for divergence in DIVERGENCES:
-        wae = cheap(WAETransformer, divergence=divergence).fit(iris)
-        assert any("critic" in name for name in wae.history_) == (divergence == "gan")
-        assert (wae.module_.critic is not None) == (divergence == "gan")
-    wae = cheap(WAETransformer, divergence="gan", critic_penalty=0).fit(iris)
-    assert "critic_penalty" not in wae.history_
-
-
-def test_training_of_two_players_goes_on(digits):
-    X = digits[0]
-    options = {"divergence": "gan", "learning_rate": "constant", "warm_start": True}
-    parts = cheap(WAETransformer, max_iter=2, **options).fit(X)
-    parts.set_params(max_iter=3).fit(X)
-    whole = cheap(WAETransformer, max_iter=5, **options).fit(X)
-    np.testing.assert_array_equal(parts.transform(X), whole.transform(X))
-    parts.set_params(divergence="mmd")
-    with pytest.raises(ValueError, match="'divergence' parameter must stay 'gan'"):
-        parts.fit(X)
 
 
 def test_the_critic_has_its_own_rate(digits):
@@ -186,8 +146,6 @@ def test_the_critic_has_its_own_rate(digits):
     start = critic(critic_learning_rate_init=1e-12)
     slow, usual = (critic(critic_learning_rate_init=rate) for rate in (1e-4, None))
     assert 0 < (slow - start).abs().max() < 0.3 * (usual - start).abs().max()
-    same = critic(critic_learning_rate_init=1.25e-3)
-    assert torch.equal(usual, same)
 
 
 def test_the_automatic_weight_follows_the_data(digits, iris):
@@ -208,21 +166,8 @@ def test_lists_and_arrays_of_sizes(divergence, kind, iris):
     wae = cheap(WAETransformer, divergence=divergence, critic_layer_sizes=sizes).partial_fit(iris)
     wae.partial_fit(iris)
     wae.set_params(critic_layer_sizes=(8, 8)).partial_fit(iris)
+    with pytest.raises(ValueError, match=f"'divergence' parameter must stay '{divergence}'"):
+        copy.copy(wae).set_params(divergence="sliced").partial_fit(iris)
     sizes[0] = 9
     with pytest.raises(ValueError, match=r"'critic_layer_sizes' parameter must stay \(8, 8\)"):
         wae.set_params(critic_layer_sizes=sizes).partial_fit(iris)
-
-
-@pytest.mark.parametrize("kernel", ["imq", "rbf"])
-def test_kernels(kernel):
-    module, x = small(divergence_weight=1.0, kernel=kernel, kernel_scales=np.array([0.5, 2]))
-    terms = dict(module.losses(x, generator(5)))["autoencoder"]
-    expected = mmd(module.encode(x), normal(12, 3, seed=5), kernel, (0.5, 2.0))
-    torch.testing.assert_close(terms["divergence"], expected)
-
-
-def test_a_module_is_usable_without_gradients():
-    module, x = small("gan")
-    with torch.no_grad():
-        terms = dict(module.losses(x, generator()))
-    assert torch.isfinite(terms["critic"]["loss"])

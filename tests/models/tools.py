@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 from torch import nn
 
+from skswae import VAETransformer
 from skswae._fit import make_builder
 from skswae.data import ArrayData
 from skswae.data._scaler import Scaler, TrainingRows
@@ -46,6 +47,15 @@ def make_module(Estimator, rows=None, activation="identity", **parameters):
     return module.double(), rows.double()
 
 
+def latent_module(Estimator, likelihood="gaussian", activation="sigmoid", n=20, d=5, **parameters):
+    """Return a small module of 4 pseudo-inputs in float64, and rows that suit it."""
+    own = {"n_bins": 17, "posterior_scale_floor": 0.05}
+    if Estimator is not VAETransformer:
+        own["n_pseudo_inputs"] = 4
+    rows = suitable_rows(n, d, likelihood)
+    return make_module(Estimator, rows, activation, likelihood=likelihood, **{**own, **parameters})
+
+
 def loss_of(module, x, seed=0):
     """Return the terms of a module of one player."""
     ((player, terms),) = module.losses(x, generator(seed))
@@ -57,11 +67,6 @@ def assert_terms(terms, expected):
     assert terms.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(terms[name].item(), value, rtol=1e-10, err_msg=name)
-
-
-# ---------------------------------------------------------------------------
-# Numerical gradients
-# ---------------------------------------------------------------------------
 
 
 class Loss(nn.Module):
@@ -90,13 +95,7 @@ def check_gradients(module, x, player="autoencoder", spread=0.1, atol=1e-5):
     values = [value.requires_grad_() for value in named.values()]
     assert torch.autograd.gradcheck(loss, values, fast_mode=True, atol=atol)
     gradients = torch.autograd.grad(loss(*values), values)
-    # a critic's loss does not depend on its last bias alone: the same number is added to both logits
     assert all((g != 0).any() for g in gradients), list(named)
-
-
-# ---------------------------------------------------------------------------
-# Networks and densities in NumPy
-# ---------------------------------------------------------------------------
 
 
 def gated_mlp(part, *inputs):
@@ -126,25 +125,6 @@ def gaussian_of(h, floor=0.05):
 
 def normal_log_pdf(z, mean, log_variance):
     return stats.norm(mean, np.exp(0.5 * log_variance)).logpdf(z).sum(axis=-1)
-
-
-def likelihood_of(head, kind, X, logits):
-    """Return log p(x | z) of each row: (n,)."""
-    p = 1 / (1 + np.exp(-logits))
-    if kind == "bernoulli":
-        return stats.bernoulli(p).logpmf(X).sum(axis=1)
-    scale = np.sqrt(np.exp(20 * head.log_scale.detach().numpy()) + head.smallest.item() ** 2)
-    if kind == "gaussian":
-        return stats.norm(p, scale).logpdf(X).sum(axis=1)
-    j, logistic = np.rint(X * 16), stats.logistic(p, scale)
-    upper = np.where(j == 16, 1.0, logistic.cdf((j + 1) / 17))
-    lower = np.where(j == 0, 0.0, logistic.cdf(j / 17))
-    return np.log(upper - lower).sum(axis=1)
-
-
-# ---------------------------------------------------------------------------
-# Estimators
-# ---------------------------------------------------------------------------
 
 
 def refused(estimator, X, message, method="fit"):

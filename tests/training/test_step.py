@@ -24,8 +24,7 @@ from ..own_networks import CosineNet, DropoutMLP
 CPU = torch.device("cpu")
 
 
-def generator(seed=0):
-    return torch.Generator().manual_seed(seed)
+assert_same = functools.partial(torch.testing.assert_close, rtol=0, atol=0)
 
 
 def new_step(module, solver="adam", n_steps=None, preprocess=None):
@@ -78,36 +77,25 @@ class Duel(Toy):
 def test_players_move_their_own_parameters_in_turn():
     """The second meets the first one's step; terms are means over rows, with the later players' names."""
     module = Duel()
+    module.learning_rates = {"high": 0.02}
     step = new_step(module, preprocess=lambda raw, generator: raw.double() / 2)
     step.begin_epoch()
     for rows in ([2, 4], [9]):
-        step(torch.tensor(rows, dtype=torch.uint8)[:, None], generator())
-    assert [module.a.item(), module.b.item()] == pytest.approx([-0.2, 0.2])
+        step(torch.tensor(rows, dtype=torch.uint8)[:, None], torch.Generator())
+    assert [module.a.item(), module.b.item()] == pytest.approx([-0.2, 0.04])
     assert module.seen == ["after", pytest.approx(-0.1), "after", "after", pytest.approx(-0.2), "after"]
-    expected = {"loss": 0.0, "mean": 7.5 / 3, "high_loss": 0.1, "high_gap": (2 * 0.1 + 0.3) / 3}
+    expected = {"loss": -0.08 / 3, "mean": 7.5 / 3, "high_loss": 0.38 / 3, "high_gap": 0.42 / 3}
     assert step.end_epoch() == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("n_steps", [None, 10])
-def test_each_player_has_its_rates(n_steps):
-    module, rates = Duel(), []
-    module.learning_rates = {"high": 0.02}
-    step = new_step(module, n_steps=n_steps)
-    for _ in range(10):
-        rates.append([step.optimizers[name].param_groups[0]["lr"] for name in ("low", "high")])
-        step(torch.ones(2, 1), generator())
-    low, high = np.transpose(rates)
-    np.testing.assert_allclose(high, 0.2 * low, rtol=1e-9)
-    assert 0.09 < low.max() <= 0.1
-    assert low[0] == pytest.approx(0.1 if n_steps is None else 0.1 / 25)
+    step.prepare_training(None, 0.1, 10)  # a cycle begins at a 25th of its peak
+    rates = [optimizer.param_groups[0]["lr"] for optimizer in step.optimizers.values()]
+    assert rates == pytest.approx([0.1 / 25, 0.02 / 25])
 
 
 X = np.random.default_rng(0).random((60, 5)).astype(np.float32)
-N_EPOCHS, N_STEPS = 4, 28  # 7 batches an epoch, of 9 rows and of 8
+N_EPOCHS, N_STEPS = 3, 21  # 7 batches an epoch, of 9 rows and of 8
 MODELS = {
     "swae": (skswae.SWAETransformer, {"n_pseudo_inputs": 6}),
     "wae-gan": (skswae.WAETransformer, {"divergence": "gan", "critic_learning_rate_init": 5e-4}),
-    "mim": (skswae.MIMTransformer, {"n_pseudo_inputs": 6, "warmup": 2}),
 }
 
 
@@ -117,7 +105,7 @@ def fitted(name, network):
     return cheap(Estimator, max_iter=1, network=network, init="random", **parameters).fit(X).module_
 
 
-def fresh(name, network=GatedMLP((6,))):  # noqa: B008  -- a description, never changed
+def fresh(name, network):
     """A module as it is in the middle of a fit."""
     module = detached_copy(fitted(name, network))
     module.before_training([torch.from_numpy(X)], False)
@@ -129,31 +117,18 @@ def run(step, epochs=range(N_EPOCHS)):
     return train(step, loader, epochs=epochs, batch_size=8, seed=3, callbacks=[]).history
 
 
-def assert_same(a, b):
-    """Bit for bit, through dicts and lists."""
-    if isinstance(a, dict):
-        assert list(a) == list(b)
-        a, b = list(a.values()), list(b.values())
-    if isinstance(a, list):
-        assert len(a) == len(b)
-        for x, y in zip(a, b):
-            assert_same(x, y)
-    else:
-        assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
-
-
 @pytest.mark.parametrize("n_steps", [None, N_STEPS])
 @pytest.mark.parametrize("solver", ["adam", "normalized_adam"])
-@pytest.mark.parametrize("name", ["swae", "wae-gan", "mim"])
+@pytest.mark.parametrize("name", ["swae", "wae-gan"])
 def test_a_step_resumes_where_another_stood(name, solver, n_steps):
     """Weights, moments, rates and means, bit for bit; the step that it goes on from stays as it was."""
-    whole, first, second = fresh(name), fresh(name), fresh(name)
+    whole, first, second = (fresh(name, GatedMLP((6,))) for _ in range(3))
     step, before, after = (new_step(module, solver, n_steps) for module in (whole, first, second))
     history, begun = run(step), run(before, range(2))
     kept = copy.deepcopy(before.state_dict())
     second.load_state_dict(first.state_dict())
     after.load_state_dict(before.state_dict())
-    assert_same(history, begun + run(after, range(2, N_EPOCHS)))
+    assert history == begun + run(after, range(2, N_EPOCHS))
     assert_same([whole.state_dict(), step.state_dict()], [second.state_dict(), after.state_dict()])
     assert_same(before.state_dict(), kept)
     step.end_training()
@@ -171,11 +146,11 @@ def test_moments_get_the_layout_of_their_parameters():
     weight = torch.linspace(1, 2, 120).reshape(2, 3, 4, 5)
     module.weight = nn.Parameter(weight.to(memory_format=torch.channels_last))
     step = new_step(module)
-    step(x, generator())
+    step(x, torch.Generator())
     after = new_step(detached_copy(module))
     after.load_optimizers(step.state_dict())
-    step(x, generator())
-    after(x, generator())
+    step(x, torch.Generator())
+    after(x, torch.Generator())
     torch.testing.assert_close(after.module.weight, module.weight)
 
 
@@ -199,13 +174,13 @@ def test_detached_copies_own_their_numbers():
     assert module.weight.any()
 
 
-def outputs(module, x=torch.from_numpy(X)):  # noqa: B008
+def outputs(module):
     with torch.no_grad():
-        z = module.encode(x)
+        z = module.encode(torch.from_numpy(X))
         return [z, module.decode(z)]
 
 
-@pytest.mark.parametrize("name", ["swae", "wae-gan", "mim"])
+@pytest.mark.parametrize("name", ["swae", "wae-gan"])
 @pytest.mark.parametrize("network", [GatedMLP((6,)), DropoutMLP(), CosineNet()])
 def test_bf16_computes_networks_alone(name, network, monkeypatch):
     """Numbers that go in and out are float32; no error in a network leaves bfloat16 behind."""
@@ -231,17 +206,3 @@ def test_bf16_computes_networks_alone(name, network, monkeypatch):
     assert_same([outputs(module), module.state_dict()], [before, weights])
     with reduced_precision(module, "tf32"):  # which a CPU does not have
         assert_same(outputs(module), before)
-
-
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_assignments_stay_float32_s(metric, rng):
-    """Rows whose distances bfloat16 could not tell apart."""
-    module = fresh("swae").eval()
-    module.metric = metric
-    with torch.no_grad():
-        module.pseudo_inputs.rows.copy_(torch.tensor(1.0 + 1e-3 * rng.normal(size=(6, 5))))
-    x = torch.tensor(1.0 + 1e-3 * rng.normal(size=(60, 5)), dtype=torch.float32)
-    expected = module.assign(x)
-    assert len(expected.unique()) > 3
-    with reduced_precision(module, "bf16"):
-        assert torch.equal(module.assign(x), expected)
