@@ -290,7 +290,8 @@ class Page:
         self.lines: list[str] = []
         words = iter([os.path.relpath(sys.argv[0]), *sys.argv[1:]])
         # where partial results lie decides nothing
-        shown = [word for word in words if not (word == "--resume" and next(words, None))]
+        kept = [word for word in words if not (word in ("--resume", "--results") and next(words, None))]
+        shown = [pathlib.Path(word).name if os.path.isabs(word) else word for word in kept]
         now = circumstances()
         self.add(f"# {title}\n")
         self.paragraph(f"{now['date']}, {now['hardware']}. {named(now['versions'])}.")

@@ -191,7 +191,7 @@ def main():
     page = Page("How SWAE's cost grows", arguments.output)
     powers = [10**e for e in range(2, 12)]
     sizes = [n for n in powers if arguments.min_rows <= n <= arguments.max_rows]
-    counts = [K for K in powers if K <= arguments.max_k]
+    counts = [n for n in powers if n <= arguments.max_k]
     row_seconds = against_rows(page, store, sizes, arguments.pseudo_inputs, arguments.seconds)
     searches, epochs = against_pseudo_inputs(page, store, counts, arguments.k_rows, arguments.seconds)
     if arguments.plot is not None:

@@ -104,7 +104,9 @@ def latency(page, model, n_calls):
         # the first ones are slower
         ms = {name: 1000 * np.array(found[20:]) for name, found in interleaved(runs, n_calls + 20).items()}
         median = {name: float(np.median(found)) for name, found in ms.items()}
-        spread = {name: "{:.3f} to {:.3f}".format(*np.percentile(found, [5, 95])) for name, found in ms.items()}
+        spread = {
+            name: "{:.3f} to {:.3f}".format(*np.percentile(found, [5, 95])) for name, found in ms.items()
+        }
         beyond = median["transform"] - median["bare"]
         cells = [cell for name in ("transform", "bare") for cell in (f"{median[name]:.3f}", spread[name])]
         name = np.dtype(dtype).name

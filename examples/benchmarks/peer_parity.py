@@ -108,7 +108,7 @@ def pythae_side(kind: str, X, epochs: int, seed: int) -> Fitted:
 
 
 def objective_difference(kind: str, X) -> tuple[float, float]:
-    """Return the relative differences of the training loss and of its gradient, at equal weights and noise."""
+    """Return relative differences of the training loss and of its gradient, at equal weights and noise."""
     module, peer = fit_skswae(kind, X, 1, 0).module_.train(), _pythae.build(kind, X, PlainMLP(0))
     peer.encoder.network.load_state_dict(module.encoder.state_dict())
     peer.decoder.network.load_state_dict(module.decoder.state_dict())

@@ -3,25 +3,25 @@
     python examples/paper/local_structure.py --output docs/results/paper_local_structure.md
 
 Mixture of five Gaussians in ten dimensions, codes of two; distances from 20 target rows to 99 others, in the
-data and in the code, for SWAE, VAE, AE and PCA. Codes are kept in a JSON file; what is done already is skipped.
+data and in the code, for SWAE, VAE, AE and PCA. Codes are kept in a file: what is done already is skipped.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import os
 import pathlib
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import _paths  # noqa: F401
 import joblib
 import numpy as np
+import pandas as pd
 import torch
-from _harness import Store, markdown_table, named
+from _harness import Page, Store, parser, save
 from configurations import Preset
 from figures import places
 from run import Run, make_estimator, plain, timed_fit
@@ -53,7 +53,7 @@ CONFIGURATIONS = {
     "paper": Preset(
         "As the authors' code has it, as far as that is known and parameters allow: the same network from "
         "random weights, no inner scaling, normalised gradients under Adam at the constant rate 5e-4, "
-        "batches of 100; log-variances of SWAE's conditional prior from -9 upwards, and 100 pseudo-inputs, "
+        "batches of 100, 50 epochs; log-variances of SWAE's conditional prior from -9 upwards, and 100 pseudo-inputs, "
         "its option's default; log-variances of the VAE's posterior free. The code's default is 100 epochs. "
         "SWAE(beta=1) has no reconstruction term, like the code's; beta = 0.5 and 0 are equation (10).",
         CELLS,
@@ -195,7 +195,7 @@ def do_all(n_seeds: int, n_rows: int, store: Store) -> Records:
             for model in preset.models:
                 estimator = make_estimator(Run("gmm", 2, model, seed), preset, {}, "cpu")
                 settings = {n: plain(value) for n, value in estimator.get_params().items()}
-                settings |= {"model": model, "rows": joblib.hash([X_train, X_test])}
+                settings |= {"configuration": name, "model": model, "rows": joblib.hash([X_train, X_test])}
                 record = store.get(settings, fit_and_code, estimator, X_train, X_test, seed)
                 records[name][model].append(record)
     return records
@@ -205,53 +205,47 @@ def do_all(n_seeds: int, n_rows: int, store: Store) -> Records:
 # The page
 # ---------------------------------------------------------------------------
 
-Found = dict[str, dict[str, np.ndarray]]  # line, measure, seed
 
-
-def measure(records: dict[str, list[dict[str, Any]]], n_rows: int) -> Found:
-    """Return all measures of a configuration's records, and those of chance."""
+def measure(records: dict[str, list[dict[str, Any]]], n_rows: int) -> pd.DataFrame:
+    """Return all measures of a configuration's records, and those of chance, by line and seed."""
     targets = range(N_TARGETS)
-    found: dict[str, list[dict[str, float]]] = {line: [] for line in [*LINES, "chance"]}
+    found: dict[tuple[str, int], dict[str, float]] = {}
     for seed in range(len(records[COMPARED[0]])):
         _, X, y = data(seed, n_rows)
         for line, (model, codes) in LINES.items():
             Z = np.array(records[model][seed][codes])
-            found[line].append(agreements(X, y, Z, targets) | {"flatness": flatness(Z)})
-        found["chance"].append(chance(y, targets) | {"flatness": math.nan})
-    return {
-        line: {name: np.array([one[name] for one in seeds]) for name in seeds[0]}
-        for line, seeds in found.items()
-    }
+            found[line, seed] = agreements(X, y, Z, targets) | {"flatness": flatness(Z)}
+        found["chance", seed] = chance(y, targets)
+    return pd.DataFrame.from_dict(found, orient="index").rename_axis(["line", "seed"])
 
 
-def statements(found: Found) -> list[str]:
+def statements(found: pd.DataFrame) -> list[str]:
     """Say in sentences what the paired differences are."""
     lines = []
     for rival in RIVALS:
         said: dict[str, list[str]] = {"better": [], "worse": [], "not clearly different": []}
         for name, heading in MEASURES.items():
-            mean, error, _ = paired(found[SUBJECT][name], found[rival][name])
+            mean, error, _ = paired(found.loc[SUBJECT, name], found.loc[rival, name])
             said[verdict(mean, error)].append(heading)
         parts = [f"{word} in {_listed(names)}" for word, names in said.items() if names]
         lines.append(f"Against {rival}, {SUBJECT} is {'; '.join(parts)}.")
-    best = []
-    for name, heading in MEASURES.items():
-        means = {line: float(found[line][name].mean()) for line in LINES}
-        top = max(means, key=means.__getitem__)
-        best.append(f"{heading}: {top}, {means[top]:.3f}")
-    costs = [
-        f"{found['VAE (means)'][name].mean() - found['VAE (drawn)'][name].mean():.3f} in {heading}"
-        for name, heading in MEASURES.items()
+    means = found.loc[[*LINES]].groupby("line").mean()
+    best = [
+        f"{heading}: {means[name].idxmax()}, {means[name].max():.3f}" for name, heading in MEASURES.items()
     ]
+    lost = means.loc["VAE (means)"] - means.loc["VAE (drawn)"]
+    costs = [f"{lost[name]:.3f} in {heading}" for name, heading in MEASURES.items()]
     lines.append(f"Drawing its codes, in place of means, costs the VAE {_listed(costs)}.")
     return [*lines, f"The highest mean of each measure: {'; '.join(best)}."]
 
 
-def claim(found: Found) -> str:
+def claim(found: pd.DataFrame) -> str:
     """Return the paper's claim in a line of counts."""
     counts = []
     for rival in RIVALS[:2]:
-        verdicts = [verdict(*paired(found[SUBJECT][name], found[rival][name])[:2]) for name in MEASURES]
+        verdicts = [
+            verdict(*paired(found.loc[SUBJECT, name], found.loc[rival, name])[:2]) for name in MEASURES
+        ]
         n_better, n_worse = verdicts.count("better"), verdicts.count("worse")
         counts.append(f"against {rival} better in {n_better} of {len(verdicts)} measures, worse in {n_worse}")
     return "; ".join(counts)
@@ -278,33 +272,20 @@ DIFFERENCES = """\
 """
 
 
-def page(records: Records, n_rows: int, command: str, picture: str | None = None) -> str:
-    """Return the report in Markdown."""
-    every = [record for by_model in records.values() for seeds in by_model.values() for record in seeds]
-    n_seeds = len(records["paper"][COMPARED[0]])
-    dates = sorted({record["date"] for record in every})
-    when = " to ".join(dict.fromkeys([dates[0], dates[-1]]))
-    machines = sorted({record["hardware"] for record in every})
-    packages = sorted({named(record["versions"]) for record in every})
-    found = {name: measure(by_model, n_rows) for name, by_model in records.items()}
-    claims = [f'- configuration "{name}": {claim(of_name)}.' for name, of_name in found.items()]
+def write(page: Page, found: dict[str, pd.DataFrame], n_rows: int) -> None:
+    """Write what was measured, and a configuration's tables after the other."""
+    n_seeds = found["paper"].index.get_level_values("seed").nunique()
     spread = math.sqrt(0.2 / (10 * 2 + 0.2))  # of the data: make_gmm's variances along and across the line
-    text = f"""\
-# Local structure: Figure 1 of the paper in numbers
-
-{when}, {"; ".join(machines)}. {"; ".join(packages)}.
-
-Made by `{command}`.
-
+    page.add(f"""\
 The paper: "With SWAE (top) data samples that are close in the data space are also close in the latent space,
 while VAE (bottom) cannot preserve such correspondence" (Figure 1; one target, no number).
 
 Here {SUBJECT} is, by more than two standard errors of the differences over {n_seeds} seeds:
-
-{chr(10).join(claims)}
-
-## What is measured
-
+""")
+    page.paragraph("\n".join(f'- configuration "{name}": {claim(one)}.' for name, one in found.items()))
+    page.section(
+        "What is measured",
+        f"""\
 Rows of five Gaussians with means i (1, ..., 1), i = 0 to 4, and covariance 0.2 I in ten dimensions
 (`make_gmm`): {n_rows:,} to train, {N_TEST} new ones to test; codes of two numbers. Data, weights and draws
 all change with the seed. The targets are the first {N_TARGETS} test rows. Of each:
@@ -320,58 +301,31 @@ all change with the seed. The targets are the first {N_TARGETS} test rows. Of ea
 They are averaged over the targets; the tables have means and standard deviations over the seeds. *Chance*
 is what codes have that know nothing of the rows. *Spread* is the standard deviation of the codes along
 their second principal axis over that along the first; in the data it is {spread:.2f}. Differences are paired,
-seed by seed. Better and worse mean by more than two standard errors.
-"""
+seed by seed. Better and worse mean by more than two standard errors.""",
+    )
     for name, of_name in found.items():
-        text += "\n".join(["", *_section(name, of_name, records[name])]) + "\n"
-    text += f"\n## What differs from the paper's figure\n\n{DIFFERENCES}"
-    if picture is not None:
-        overall = [f"{found['paper'][line]['rank'].mean():.2f}" for line in PICTURED]
-        text += f"""
-## The picture
-
-![Codes of {_listed(list(PICTURED))}]({picture})
-
-Configuration "paper", seed 0, the first test row as the target. Left: the codes, coloured by the index of
-their rows when sorted by the distance to the target (cross) in the data, from 0 to {N_TEST - 1}. Right: that
-index against the index of the distance in the code. Codes that kept the order would lie on the diagonal.
-Over all targets and seeds the rank agreement is {_listed(overall)}.
-"""
-    return text
+        write_configuration(page, name, of_name, n_seeds)
+    page.section("What differs from the paper's figure", DIFFERENCES.strip())
 
 
-def _section(name: str, found: Found, records: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Return a configuration's tables and what they say."""
-    every = [record for seeds in records.values() for record in seeds]
-    n_seeds = len(records[COMPARED[0]])
-    seconds = sum(record["cpu_seconds"] for record in every)
-    epochs = [str(n) for n in sorted({record["n_iter"] for record in every} - {None})]
-    lines = [
-        f'## Configuration "{name}"',
-        "",
-        CONFIGURATIONS[name].purpose,
-        f"Here {_listed(epochs)} epochs; {seconds / 60:.0f} CPU minutes for all fits.",
-        "",
-    ]
-    rows: list[Sequence[str]] = []
-    for line, of_line in found.items():
-        stds = [np.std(of_line[m], ddof=1) if n_seeds > 1 else math.nan for m in MEASURES]
-        cells = [_number(of_line[m].mean(), std) for m, std in zip(MEASURES, stds)]
-        spread = of_line["flatness"].mean()
-        rows.append([line, *cells, "" if math.isnan(spread) else f"{spread:.2f}"])
-    lines += markdown_table(["model", *MEASURES.values(), "spread"], rows)
-    lines += [
-        f"{SUBJECT} less another model: mean, standard error, and seeds in which {SUBJECT} is ahead.",
-        "",
-    ]
-    rows = []
+def write_configuration(page: Page, name: str, found: pd.DataFrame, n_seeds: int) -> None:
+    """Write a configuration's tables and what they say."""
+    page.section(f'Configuration "{name}"', CONFIGURATIONS[name].purpose)
+    page.header(" | ".join(["model", *MEASURES.values(), "spread"]))
+    by_line = found.groupby("line", sort=False)
+    for (line, mean), (_, std) in zip(by_line.mean().iterrows(), by_line.std().iterrows()):
+        cells = (_number(mean[m], std[m]) for m in MEASURES)
+        page.row(line, *cells, "" if math.isnan(mean["flatness"]) else f"{mean['flatness']:.2f}")
+    page.add()
+    page.paragraph(
+        f"{SUBJECT} less another model: mean, standard error, and seeds in which {SUBJECT} is ahead."
+    )
+    page.header(" | ".join(["other model", *MEASURES.values()]))
     for rival in RIVALS:
-        differences = [paired(found[SUBJECT][m], found[rival][m]) for m in MEASURES]
-        rows.append([rival, *(f"{_number(m, e, '+')}, {n} of {n_seeds}" for m, e, n in differences)])
-    lines += markdown_table(["other model", *MEASURES.values()], rows)
-    warned = sorted({text for record in every for text in record["warnings"]})
-    said = [*statements(found), *(f"A fit warned: {text}" for text in warned)]
-    return [*lines, *(f"- {sentence}" for sentence in said)]
+        differences = [paired(found.loc[SUBJECT, m], found.loc[rival, m]) for m in MEASURES]
+        page.row(rival, *(f"{_number(m, e, '+')}, {n} of {n_seeds}" for m, e, n in differences))
+    page.add()
+    page.paragraph("\n".join(f"- {sentence}" for sentence in statements(found)))
 
 
 def draw(records: dict[str, list[dict[str, Any]]], n_rows: int, path: pathlib.Path) -> None:
@@ -398,58 +352,51 @@ def draw(records: dict[str, list[dict[str, Any]]], n_rows: int, path: pathlib.Pa
         )
         right.set_aspect("equal")
     figure.colorbar(points, ax=axes, location="bottom", label="index in the data", aspect=50, shrink=0.6)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
-
-
-# ---------------------------------------------------------------------------
-# The command
-# ---------------------------------------------------------------------------
+    save(figure, path)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--seeds", type=int, default=10, help="how many; default: 10")
-    add("--rows", type=int, default=3_000, help="training rows; default: 3000")
-    file = "paper_results/local_structure.json"
-    add("--results", type=pathlib.Path, default=pathlib.Path(file), help=f"the fits; default: {file}")
-    add("--output", type=pathlib.Path, metavar="FILE", help="also write the report to this Markdown file")
-    add("--figure", type=pathlib.Path, metavar="FILE", help="draw the picture (needs matplotlib)")
-    options = parser.parse_args(arguments)
+    found = parser(__doc__, "plot")
+    add = found.add_argument
+    add("--seeds", type=int, default=10, help="how many")
+    add("--rows", type=int, default=3_000, help="training rows")
+    file = pathlib.Path("paper_results/local_structure.json")
+    add("--results", type=pathlib.Path, default=file, help="the fits that are done")
+    options = found.parse_args(arguments)
     for name, least in (("seeds", 1), ("rows", 2)):
         if getattr(options, name) < least:
-            parser.error(f"--{name} must be at least {least}. Got {getattr(options, name)}.")
+            found.error(f"--{name} must be at least {least}. Got {getattr(options, name)}.")
     return options
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Fit what is missing, and report."""
     options = parse(arguments)
-    defaults = parse([])
-    # of files outside of the folder that it is started in the names alone
-    command = ["python examples/paper/local_structure.py"]
-    for name in ("seeds", "rows"):
-        if getattr(options, name) != getattr(defaults, name):
-            command.append(f"--{name} {getattr(options, name)}")
-    for name in ("output", "figure"):
-        path = getattr(options, name)
-        if path is not None:
-            command.append(f"--{name} {path.name if path.is_absolute() else path.as_posix()}")
-    records = do_all(options.seeds, options.rows, Store(options.results))
-    picture = None
-    if options.figure is not None:
-        draw(records["paper"], options.rows, options.figure)
-        if options.output is not None:
-            picture = pathlib.Path(os.path.relpath(options.figure, options.output.parent)).as_posix()
-    text = page(records, options.rows, " ".join(command), picture)
-    print(text)
-    if options.output is not None:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(text, encoding="utf-8")
+    store = Store(options.results)
+    records = do_all(options.seeds, options.rows, store)
+    found = {name: measure(by_model, options.rows) for name, by_model in records.items()}
+    page = Page("Local structure: Figure 1 of the paper in numbers", options.output)
+    write(page, found, options.rows)
+    if options.plot is not None:
+        draw(records["paper"], options.rows, options.plot)
+        overall = [f"{found['paper'].loc[line, 'rank'].mean():.2f}" for line in PICTURED]
+        page.section("The picture")
+        page.image(options.plot, f"Codes of {_listed(list(PICTURED))}")
+        page.paragraph(f"""\
+Configuration "paper", seed 0, the first test row as the target. Left: the codes, coloured by the index of
+their rows when sorted by the distance to the target (cross) in the data, from 0 to {N_TEST - 1}. Right: that
+index against the index of the distance in the code. Codes that kept the order would lie on the diagonal.
+Over all targets and seeds the rank agreement is {_listed(overall)}.""")
+    warned = {
+        text
+        for models in records.values()
+        for fits in models.values()
+        for fit in fits
+        for text in fit["warnings"]
+    }
+    page.paragraph("\n".join(f"- A fit warned: {text}" for text in sorted(warned)))
+    page.paragraph(store.note())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ writes all runs as one table, a line each.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import pathlib
@@ -197,13 +196,12 @@ def verdicts(results: Results) -> list[str]:
         found = pd.DataFrame(tables.comparisons(results, table))
         if found.empty:
             continue
-        groups = [(heading(m), found[found["model"] == m]) for m in results.models]
-        for title, group in [*groups, ("all", found)]:
-            if len(group):
-                n_each = group["verdict"].value_counts().reindex(["better", "within", "worse"], fill_value=0)
-                rows.append(
-                    [f"{table.number}, {table.title}", title, len(group), *n_each, group["bound"].sum()]
-                )
+        title = f"{table.number}, {table.title}"
+        groups = {heading(model): group for model, group in found.groupby("model", sort=False)}
+        groups = {name: groups[name] for name in map(heading, results.models) if name in groups}
+        for name, group in (groups | {"all": found}).items():
+            n_each = group["verdict"].value_counts().reindex(["better", "within", "worse"], fill_value=0)
+            rows.append([title, name, len(group), *n_each, group["bound"].sum()])
         n_single += sum(ours.n == 1 for ours in found["ours"])
         n_all += len(found)
         missed = found[~found["bound"]]
@@ -270,12 +268,6 @@ def inconsistencies(results: Results) -> list[str]:
         f"{', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}"
         for names, keys in stale.items()
     ]
-    apart = ("random_state", "device", "verbose")
-    kinds = results.runs["parameters"].map(
-        lambda found: json.dumps({n: v for n, v in found.items() if n not in apart}, sort_keys=True)
-    )
-    several = kinds.groupby([results.runs[name] for name in CELL]).nunique() > 1
-    lines += [f"the trials of {Cell(*cell)} differ in their parameters" for cell in several.index[several]]
     n_old = int((results.good["measures_version"] != _measures.VERSION).sum())
     if n_old:
         lines.append(
@@ -297,10 +289,9 @@ def run_notes(results: Results, problems: Sequence[str]) -> list[str]:
         lines += ["No run failed.", ""]
     warned = runs.explode("warnings").dropna(subset="warnings")
     if len(warned):
-        said = (warned["cell"] + ", trial " + warned["trial"].astype(str)).groupby(
-            warned["warnings"], sort=False
-        )
-        lines += markdown_table(["warning of a fit", "runs"], said.agg("; ".join).items())
+        said = warned["cell"] + ", trial " + warned["trial"].astype(str)
+        said = said.groupby(warned["warnings"], sort=False).agg("; ".join)
+        lines += markdown_table(["warning of a fit", "runs"], said.items())
     else:
         lines += ["No fit warned.", ""]
     for title, odd in {
