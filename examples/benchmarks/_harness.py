@@ -21,13 +21,12 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-os.environ["TQDM_DISABLE"] = "1"  # progress bars of other packages: neither shown nor timed
-
 import numpy as np
 import sklearn
 import torch
 
 import skswae
+from skswae.datasets import fetch_mnist
 
 # ---------------------------------------------------------------------------
 # Command line and data
@@ -58,7 +57,7 @@ def parser(description: str, *options: str, gpu: bool = False) -> argparse.Argum
 
 def mnist(folder: str | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Load MNIST: training and test rows in [0, 1], float32, then their labels."""
-    bunch = skswae.datasets.fetch_mnist(data_home=folder)
+    bunch = fetch_mnist(data_home=folder)
     X, y, n = (bunch.data / np.float32(255)).astype(np.float32), bunch.target.astype(int), bunch.n_train
     return X[:n], X[n:], y[:n], y[n:]
 

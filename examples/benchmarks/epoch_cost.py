@@ -10,7 +10,10 @@ pythae is installed by the extra: pip install -e ".[peers]"; the tables of SWAE 
 from __future__ import annotations
 
 import importlib
+import os
 import time
+
+os.environ["TQDM_DISABLE"] = "1"  # pythae's progress bars; before torch, which may import tqdm
 
 import torch
 from _harness import Page, interleaved, mnist, parser, ratio, ratio_cell, spread, timed, yes

@@ -17,6 +17,7 @@ import importlib
 import os
 import time
 
+os.environ["TQDM_DISABLE"] = "1"  # pythae's progress bars; before torch, which may import tqdm
 # deterministic algorithms want it, before cuBLAS starts
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
