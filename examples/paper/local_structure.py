@@ -54,7 +54,8 @@ CONFIGURATIONS = {
         "As the authors' code has it, as far as that is known and parameters allow: the same network from "
         "random weights, no inner scaling, normalised gradients under Adam at the constant rate 5e-4, "
         "batches of 100, 50 epochs; log-variances of SWAE's conditional prior from -9 upwards, and 100 "
-        "pseudo-inputs, its option's default; log-variances of the VAE's posterior free. The code's default is 100 epochs. "
+        "pseudo-inputs, its option's default; log-variances of the VAE's posterior free. The code's default "
+        "is 100 epochs. "
         "SWAE(beta=1) has no reconstruction term, like the code's; beta = 0.5 and 0 are equation (10).",
         CELLS,
         trials=10,

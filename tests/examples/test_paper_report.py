@@ -82,11 +82,6 @@ def table_after(text, *, starts):
     return [dict(zip(rows[0], row)) for row in rows[2:]]
 
 
-# ---------------------------------------------------------------------------
-# Numbers
-# ---------------------------------------------------------------------------
-
-
 def test_the_paper_s_tables_are_whole():
     paper = results.Paper()
     table_2 = {"mnist": (8,), "fashion_mnist": (8,), "coil20": (80,), "cifar10_sub": (512,)}
@@ -109,11 +104,9 @@ def test_the_paper_s_tables_are_whole():
         (T1, Stat(0.95, NAN, 1), 0.97, 0.01, "within", False),  # two of the paper's deviations, exactly
         (T1, Stat(0.96, NAN, 1), 0.97, 0.01, "within", True),  # 0.01, exactly
         (T1, Stat(0.94, NAN, 1), 0.97, 0.01, "worse", False),
-        (T1, Stat(0.94, 0.02, 3), 0.97, 0.01, "within", False),
         (T1, Stat(0.99, 0.0, 3), 0.96, 0.01, "better", True),
         (T3, Stat(11.0, NAN, 1), 10.0, 0.1, "worse", True),  # 10 %, exactly
         (T3, Stat(11.0, 1.0, 3), 10.0, 0.1, "within", True),
-        (T3, Stat(5.0, NAN, 1), 10.0, 0.1, "better", True),
         (T3, Stat(NAN, NAN, 1), 10.0, 0.1, "worse", False),
     ],
 )
@@ -137,11 +130,6 @@ def test_statistics_of_trials(tmp_path):
     assert found.stat(Cell("mnist", 40, "ae"), "knn_5") is None
     assert results.stat_text(Stat(0.5, 0.00012, 5), 3) == "0.500 ± 0.000 (5)"
     assert results.stat_text(Stat(1.23e-5, 1e-6, 2), 3) == "1.23e-05 ± 1e-06 (2)"
-
-
-# ---------------------------------------------------------------------------
-# Tables
-# ---------------------------------------------------------------------------
 
 
 def test_tables_1_and_3_beside_the_paper(tmp_path):
@@ -211,11 +199,6 @@ def test_samples_with_both_priors_and_ranks(tmp_path):
     line = table_after(table.split("Spearman")[1], starts="data")[0]
     correlation = np.corrcoef([4, 1, 2, 3], [4, 1.5, 1.5, 3])[0, 1]
     assert (line["models"], line["VAE"], line["correlation"]) == ("4", "2 / 1.5", f"{correlation:+.2f}")
-
-
-# ---------------------------------------------------------------------------
-# Summary, notes, command
-# ---------------------------------------------------------------------------
 
 
 def test_the_summary_counts(tmp_path):
@@ -320,27 +303,19 @@ def test_no_runs_at_all(tmp_path):
 
 def test_files_that_are_no_runs_are_named(tmp_path, capsys):
     good = record("mnist", 8, "ae", knn_5=0.9)
-    folder = (
-        write(tmp_path, good, record("mnist", 8, "pca", knn_5=0.9, fit={"hardware": "b"})) / "cpu" / "runs"
-    )
+    other = record("mnist", 8, "pca", knn_5=0.9, fit={"hardware": "b"})
+    folder = write(tmp_path, good, other) / "cpu" / "runs"
     (folder / "a_broken.json").write_text('{"data": ')
-    (folder / "b_list.json").write_text("[1]")
     (folder / "c_other.json").write_text(json.dumps(record("mnist", 8, "vae", preset="smoke")))
     (folder / "d_copy.json").write_text(json.dumps(good))
     (folder / "e_no_fit.json").write_text(json.dumps(good | {"trial": 3, "fit": None}))
     (folder / "f_text.json").write_text(json.dumps(good | {"trial": 4, "measures": {"knn_5": "high"}}))
-    (folder / "g_binary.json").write_bytes(b"\xff\xfe\x00")
     (folder / "h.json.123.tmp").write_text("half")
     text = page_of(tmp_path)
     said = capsys.readouterr().err
-    odd = [f"{name}.json holds no run" for name in ("a_broken", "b_list", "e_no_fit", "f_text", "g_binary")]
-    odd += [
-        "c_other.json is a run of the preset 'smoke'",
-        "mnist_8_ae_0.json is a run that another file holds",
-    ]
-    for line in odd:
-        assert line in said
-        assert line in section(text, "Runs")
+    odd = [f"{name}.json holds no run" for name in ("a_broken", "e_no_fit", "f_text")]
+    odd += ["c_other.json is a run of the preset", "mnist_8_ae_0.json is a run that another file holds"]
+    assert all(line in said and line in section(text, "Runs") for line in odd)
     assert "2 runs, none" in text
     assert "a machine (1 run); b (1 run)." in text
 
@@ -357,11 +332,6 @@ def test_runs_that_do_not_fit_together(tmp_path):
     assert first == "made with other parameters (max_iter) than the preset has now: 1 run, mnist_8_vae_1"
     assert second == f"measured by another version of the measures than {_measures.VERSION}: 1 run"
     assert "To be run again" in page_of(tmp_path)
-
-
-# ---------------------------------------------------------------------------
-# Figures
-# ---------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -436,18 +406,6 @@ def test_figures_of_kept_models(tmp_path, models, digits_split, drawings, capsys
     for wrong in (["--figure-cells", "digits:2"], [*arguments[:3], "digits"]):
         with pytest.raises(SystemExit):
             report.parse(wrong)
-
-
-def test_figures_of_an_own_table(tmp_path, drawings, capsys):
-    path, X = tmp_path / "my.csv", np.random.default_rng(0).normal(size=(40, 3))
-    np.savetxt(path, X, delimiter=",", header="a,b,c", comments="")
-    keep(tmp_path, "my_2_pca_0", PCA(2).fit(X))
-    arguments = ["--figures", str(tmp_path / "images")]
-    page_of(tmp_path, record("elsewhere/my.csv", 2, "pca", knn_5=0.5), arguments=arguments)
-    assert "No figures of my.csv, dim-z 2: its rows cannot be read" in capsys.readouterr().err
-    page_of(tmp_path, arguments=[*arguments, "--data", str(path)])
-    assert "No figure 5 of my.csv, dim-z 2: its rows are not images." in capsys.readouterr().err
-    assert [*drawings] == ["cpu_my_csv_2_figure1.png", "cpu_my_csv_2_figure3.png"]
 
 
 def test_drawing(tmp_path, monkeypatch):

@@ -14,7 +14,6 @@ import _measures
 import _treatments
 import configurations
 import denoising_grey
-import joblib
 import numpy as np
 import pytest
 import run as runner
@@ -80,11 +79,6 @@ def module(tmp_path, monkeypatch):
 
     yield write
     sys.modules.pop("mine_too", None)
-
-
-# ---------------------------------------------------------------------------
-# Configurations and data
-# ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", configurations.PRESETS)
@@ -161,11 +155,6 @@ def test_bad_files(table, tmp_path):
             _treatments.read_file(tmp_path / "bad.csv")
 
 
-# ---------------------------------------------------------------------------
-# The runner
-# ---------------------------------------------------------------------------
-
-
 def test_a_second_time_does_nothing(few, tmp_path, capsys, monkeypatch):
     assert start(tmp_path, *few) == 0
     first = records(tmp_path)
@@ -190,17 +179,6 @@ def test_a_second_time_does_nothing(few, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(runner, "fit", None)
     assert start(tmp_path, *few) == 0
     assert {r["measures_version"] for r in records(tmp_path).values()} == {99}
-
-
-def test_a_changed_configuration_is_run_again(tmp_path, monkeypatch, capsys):
-    smoke, arguments = configurations.PRESETS["smoke"], ("--data", "digits", "--models", "ae")
-    for n_epochs in (1, 2):
-        settings = [*smoke.settings, ("*", "*", {"max_iter": n_epochs})]
-        changed = configurations.Preset("", smoke.cells, 1, settings, n_samples=50)
-        monkeypatch.setitem(runner.PRESETS, "smoke", changed)
-        start(tmp_path, *arguments)
-        assert "fitted in" in capsys.readouterr().out
-        assert records(tmp_path)["digits_2_ae_0.json"]["parameters"]["max_iter"] == n_epochs
 
 
 def test_a_failure_is_a_result(few, tmp_path, monkeypatch, capsys):
@@ -262,6 +240,13 @@ def test_own_data_and_own_estimator(table, tmp_path, module):
         start(tmp_path / "r", "--data", tmp_path / "digits.csv", "--target", "colour", "--dims", 2)
 
 
+def test_rows_without_labels_have_no_accuracy(tmp_path):
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(50, 4)))
+    assert start(tmp_path, "--data", tmp_path / "rows.npy", "--dims", 2, "--models", "ae") == 0
+    measures = records(tmp_path)["rows_2_ae_0.json"]["measures"]
+    assert not any(name.startswith(("knn", "frechet_classifier")) for name in measures)
+
+
 def test_own_results_are_not_overwritten(table, tmp_path, module, capsys):
     """By another file of the same name, other parameters, or changed code."""
     path, _ = table
@@ -286,19 +271,6 @@ def test_own_results_are_not_overwritten(table, tmp_path, module, capsys):
     assert start(tmp_path / "r", "--data", path, *arguments) == 1
     assert capsys.readouterr().out.count("failed: results of other rows, parameters or code") == 3
     assert records(tmp_path / "r") == first
-
-
-def test_rows_without_labels_or_with_copies(tmp_path):
-    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(50, 4)))
-    # no distance to the nearest training row is defined where most rows are training rows
-    X = np.random.default_rng(0).integers(0, 2, size=(60, 3))
-    np.savez(tmp_path / "few.npz", X=X, y=np.zeros(60))
-    files = tmp_path / "rows.npy", tmp_path / "few.npz"
-    assert start(tmp_path, "--data", *files, "--dims", 2, "--models", "ae") == 0
-    rows, copies = (records(tmp_path)[f"{name}_2_ae_0.json"]["measures"] for name in ("rows", "few"))
-    assert not any(name.startswith(("knn", "frechet_classifier")) for name in rows)
-    assert np.isfinite(rows["frechet_pixels"])
-    assert not {"nearest_row_ratio", "frechet_classifier"} & set(copies)  # one class
 
 
 BAD_ARGUMENTS = {
@@ -341,10 +313,8 @@ def test_killed_at_any_moment(tmp_path):
         time.sleep(rng.uniform(0.3, 0.8) * length)
         process.kill()
         process.wait()
-        for path in tmp_path.glob("killed/smoke/runs/*.json"):
-            json.loads(path.read_text())
-        for path in tmp_path.glob("killed/smoke/models/*.joblib"):
-            joblib.load(path)
+        if (tmp_path / "killed").exists():
+            records(tmp_path / "killed")  # whole files alone
     assert begin("killed").wait() == 0
     assert records(tmp_path / "killed") == records(tmp_path / "whole")
     assert list(tmp_path.glob("killed/smoke/state/*.ckpt")) == []
