@@ -66,7 +66,7 @@ class GatedDense(nn.Module):
 
 
 def gated_mlp(n_inputs: int, n_outputs: int) -> nn.Module:
-    """The hidden layers of GatedMLP((300, 300)) and a linear map."""
+    """Return the hidden layers of GatedMLP((300, 300)) and a linear map."""
     sizes = [n_inputs, *HIDDEN]
     layers = [GatedDense(a, b) for a, b in itertools.pairwise(sizes)]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], n_outputs))

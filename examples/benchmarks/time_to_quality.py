@@ -50,7 +50,7 @@ class Judge:
 
 
 def use_threads(n: int) -> None:
-    """The same number everywhere; after the imports of what has a pool of threads."""
+    """Set the same number everywhere; after the imports of what has a pool of threads."""
     torch.set_num_threads(n)
     threadpoolctl.threadpool_limits(n)
 
