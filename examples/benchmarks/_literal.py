@@ -1,4 +1,4 @@
-"""What epoch_cost.py and epoch_cost_gpu.py share: Algorithm 1 written plainly, its products, and the timing.
+"""Algorithm 1 written plainly, for comparison, and the matrix products that a step of it cannot avoid.
 
 The *literal* side is what one writes from the paper: gates of two linear maps, two calls of the decoder, Adam
 as torch gives it, the closest pseudo-input by torch.cdist (the differences themselves, x[:, None] - u[None],
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import statistics
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +28,7 @@ SCALE_FLOOR = 0.1  # SWAETransformer's default
 
 
 def shared_parameters(batch_size: int, device: str = "cpu") -> dict:
-    """Of every estimator, as the other sides have them."""
+    """Return parameters of estimators that agree with those of the other sides."""
     return {
         "n_components": N_COMPONENTS,
         "network": GatedMLP(HIDDEN),
@@ -45,7 +43,7 @@ def shared_parameters(batch_size: int, device: str = "cpu") -> dict:
 
 
 def whole_batches(X, batch_size: int):
-    """Without the rows that would make a smaller batch, so that every side takes the same steps."""
+    """Leave out the rows that would make a smaller batch, so that every side takes the same steps."""
     return X[: max(1, len(X) // batch_size) * batch_size]
 
 
@@ -68,7 +66,7 @@ class GatedDense(nn.Module):
 
 
 def gated_mlp(n_inputs: int, n_outputs: int) -> nn.Module:
-    """The hidden layers of GatedMLP((300, 300)) and a linear map."""
+    """Return the hidden layers of GatedMLP((300, 300)) and a linear map."""
     sizes = [n_inputs, *HIDDEN]
     layers = [GatedDense(a, b) for a, b in itertools.pairwise(sizes)]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], n_outputs))
@@ -85,7 +83,7 @@ class LiteralSWAE(nn.Module):
         self.pseudo_inputs = nn.Parameter(pseudo_inputs.clone())
 
     def forward(self, x):
-        """Equation (10) on a batch."""
+        """Return equation (10) on a batch."""
         z_e = self.encoder(x)
         with torch.no_grad():
             index = torch.cdist(x, self.pseudo_inputs).argmin(1)
@@ -100,7 +98,7 @@ class LiteralSWAE(nn.Module):
 
 
 def literal_mlp(X: Tensor, n_pseudo_inputs: int) -> LiteralSWAE:
-    """With the network of both tables of SWAE."""
+    """Return the model with the network of both tables of SWAE."""
     d = X.shape[1]
     return LiteralSWAE(
         gated_mlp(d, N_COMPONENTS),
@@ -126,7 +124,7 @@ class Literal:
             self.step(x)
 
     def batches(self) -> Iterator[Tensor]:
-        """Every row once."""
+        """Yield every row once, in batches."""
         if self.X is None:
             for (x,) in self.loader:
                 yield x.to(self.device)
@@ -135,7 +133,7 @@ class Literal:
                 yield self.X[index]
 
     def step(self, x: Tensor) -> Tensor:
-        """One update; the loss stays on the device."""
+        """Take a step; the loss stays on the device."""
         loss = self.model(x)
         self.optimizer.zero_grad()
         loss.backward()
@@ -145,7 +143,7 @@ class Literal:
         return loss.detach()
 
     def epoch(self) -> float:
-        """The mean loss."""
+        """Train for an epoch and return the mean loss."""
         losses = [self.step(x) for x in self.batches()]
         return float(torch.stack(losses).mean())
 
@@ -167,12 +165,12 @@ class Product:
     passes: int
 
     def flop(self) -> int:
-        """Of all passes, for each row of the data."""
+        """Return the operations of all passes for a row of the data."""
         return 2 * self.times_batch * self.k * self.n * self.passes
 
 
 def swae_products(n_features: int, n_pseudo_inputs: int) -> list[Product]:
-    """Of one step of SWAE with GatedMLP((300, 300)): both gates in one product, both decodings in one."""
+    """List the products of a step with GatedMLP((300, 300)): both gates in one, both decodings in one."""
     (h1, h2), k = HIDDEN, N_COMPONENTS
     return [
         Product("closest pseudo-input", 1, n_features, n_pseudo_inputs, 1),
@@ -190,7 +188,7 @@ def swae_products(n_features: int, n_pseudo_inputs: int) -> list[Product]:
 
 
 def epoch_flop(n_features: int, n_pseudo_inputs: int, n_rows: int = FULL) -> int:
-    """Of the products of an epoch, which do not depend on the batch size."""
+    """Return the operations of an epoch, which do not depend on the batch size."""
     return n_rows * sum(product.flop() for product in swae_products(n_features, n_pseudo_inputs))
 
 
@@ -207,7 +205,7 @@ class BareProducts:
         self.steps(3)
 
     def steps(self, n_steps: int) -> None:
-        """As many steps."""
+        """Compute the products of so many steps."""
         for _ in range(n_steps):
             for x, weight, _, out, _ in self.layers:
                 torch.mm(x, weight.t(), out=out[0])
@@ -216,111 +214,3 @@ class BareProducts:
                     torch.mm(gradient.t(), x, out=out[1])
                 if passes > 2:
                     torch.mm(gradient, weight, out=out[2])
-
-
-# ---------------------------------------------------------------------------
-# Timing
-# ---------------------------------------------------------------------------
-
-Clock = Callable[[], float]
-
-
-def interleaved(runs: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """The seconds that each run returns, in turns: A, B, C, A, B, C, ..."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            seconds[name].append(run())
-    return seconds
-
-
-def timed(clock: Clock, function: Callable, *arguments) -> float:
-    """Seconds of a call."""
-    start = clock()
-    function(*arguments)
-    return clock() - start
-
-
-def skswae_seconds(estimator: type, parameters: dict, X, clock: Clock, n_epochs: int = 1) -> float:
-    """Seconds of an epoch of a fresh fit, from the end of its second epoch: two are a warm-up.
-
-    In them the memory is taken that later epochs use again.
-    """
-    marks = []
-
-    class Timed(estimator):
-        def _after_epoch(self, module, epoch, record, seconds):
-            marks.append(clock())
-
-    Timed(max_iter=2 + n_epochs, **parameters).fit(X)
-    return (marks[-1] - marks[1]) / n_epochs
-
-
-def pythae_seconds(kind: str, n_pseudo_inputs: int, X, batch_size: int, clock: Clock, **keywords) -> float:
-    """Seconds of an epoch of a fresh training by pythae, as its callbacks at both ends of an epoch see it.
-
-    The first two epochs are a warm-up. Keywords: n_epochs, and no_cuda for the trainer.
-    """
-    import peer_parity as peers  # here: it ends the program where pythae is not installed
-    from pythae.trainers.training_callbacks import TrainingCallback
-
-    n_epochs = keywords.pop("n_epochs", 1)
-    begins, ends = [], []
-
-    class Marks(TrainingCallback):
-        def on_epoch_begin(self, training_config, **keywords):
-            begins.append(clock())
-
-        def on_epoch_end(self, training_config, **keywords):
-            ends.append(clock())
-
-    d = X.shape[1]
-    model = peers.build_pythae("VAE" if kind == "VAMP" else kind, X, seed=0)
-    network = GatedMLP(HIDDEN)
-    model.encoder.network = network.build_encoder(d, N_COMPONENTS * (1 if kind == "WAE-MMD" else 2))
-    model.decoder.network = network.build_decoder(N_COMPONENTS, d)
-    if kind == "VAMP":
-        config = peers.VAMPConfig(
-            input_dim=(d,),
-            latent_dim=N_COMPONENTS,
-            reconstruction_loss="bce",
-            number_components=n_pseudo_inputs,
-            linear_scheduling_steps=0,
-        )
-        model = peers.VAMP(config, model.encoder, model.decoder)
-    with tempfile.TemporaryDirectory() as folder:
-        config = peers.BaseTrainerConfig(
-            output_dir=folder,
-            num_epochs=2 + n_epochs,
-            per_device_train_batch_size=batch_size,
-            optimizer_cls="Adam",
-            scheduler_cls=None,
-            learning_rate=LEARNING_RATE,
-            seed=0,
-            **keywords,
-        )
-        peers.TrainingPipeline(model=model, training_config=config)(train_data=X, callbacks=[Marks()])
-    return sum(end - begin for begin, end in zip(begins[2:], ends[2:])) / n_epochs
-
-
-def spread(values: list[float], factor: float = 1.0) -> str:
-    """Median and range."""
-    median, low, high = (factor * f(values) for f in (statistics.median, min, max))
-    digits = 2 if median < 100 else 0
-    return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
-def yes_or_no(met: bool) -> str:
-    """The verdict on a bound."""
-    return f"bound met: **{'yes' if met else 'no'}**"
-
-
-def ratio(a: list[float], b: list[float]) -> float:
-    """Of the medians."""
-    return statistics.median(a) / statistics.median(b)
-
-
-def ratio_cell(a: list[float], b: list[float]) -> str:
-    """Ratio of the medians, and the range of the ratios within each turn."""
-    within = [x / y for x, y in zip(a, b)]
-    return f"{ratio(a, b):.2f} ({min(within):.2f} to {max(within):.2f})"

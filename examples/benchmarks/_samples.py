@@ -72,7 +72,7 @@ def judge(samples, X_train, X_test, y_train):
 
 
 def collapsed(columns):
-    """Whether classes got lost: a total variation over 0.25, or a class under 2 % of the samples.
+    """Tell whether classes got lost: a total variation over 0.25, or a class under 2 % of the samples.
 
     Parameters
     ----------

@@ -5,18 +5,18 @@ C, ...), one epoch is one measurement. Of a fit the second epoch is timed: neith
 first steps count, on any side.
 
 pythae is installed by the extra: pip install -e ".[peers]"; the tables of SWAE (--only swae) do without.
-MNIST is a folder with mnist.npz, given by --data or by the environment variable SKSWAE_DATA.
 """
 
 from __future__ import annotations
 
-import logging
+import importlib
 import os
 import time
 
 os.environ["TQDM_DISABLE"] = "1"  # pythae's progress bars; before torch, which may import tqdm
 
 import torch
+from _harness import Page, interleaved, mnist, parser, ratio, ratio_cell, spread, timed, yes
 from _literal import (
     BATCH_SIZE,
     BETA,
@@ -27,21 +27,12 @@ from _literal import (
     BareProducts,
     Literal,
     epoch_flop,
-    interleaved,
     literal_mlp,
-    pythae_seconds,
-    ratio,
-    ratio_cell,
     shared_parameters,
-    skswae_seconds,
-    spread,
     swae_products,
-    timed,
     whole_batches,
-    yes_or_no,
 )
-from _report import Report, parser
-from quality_mnist import load
+from _watch import epoch_seconds
 from torch import nn
 
 from skswae import SWAETransformer, VAETransformer, WAETransformer
@@ -50,7 +41,6 @@ from skswae.networks import GatedMLP
 CLOCK = time.process_time
 SWAE_BATCH_SIZES = (100, 512)
 SWAE_PSEUDO_INPUTS = (500, 4000)
-VAMP_PSEUDO_INPUTS = (50, 500)
 LITERAL_BOUND = 1.3  # at batch 100: how many times as fast as the plain loop with a DataLoader
 PRODUCTS_BOUNDS = {100: 1.5, 512: 1.25}
 BARE_VAE_BOUND = 1.05
@@ -62,54 +52,45 @@ WAE_BOUND = 1.7
 # ---------------------------------------------------------------------------
 
 
-def products_table(report, n_features: int) -> None:
-    """What the bare products are."""
-    report.add(
+def products_table(page, n_features: int) -> None:
+    """Explain the bare products."""
+    page.paragraph(
         f"The products of one step on B rows of {n_features} columns; both decodings are one batch of 2 B "
         "rows. 1 pass is forward alone, 2 are with the gradient of the weights, 3 with that of the input too "
         "(in the prior's first layer as well, because pseudo-inputs are learned). GFLOP: of an epoch of "
         f"{FULL:,} rows, whatever B is."
     )
-    report.add()
-    report.header("product", "shape", "passes", "GFLOP")
+    page.header("product | shape | passes | GFLOP")
     small, large = (swae_products(n_features, K) for K in SWAE_PSEUDO_INPUTS)
     for product in [small[0], *large]:
         m = "B" if product.times_batch == 1 else f"{product.times_batch} B"
-        report.row(
+        page.row(
             product.name,
             f"({m} x {product.k}) x ({product.k} x {product.n})",
             product.passes,
             f"{FULL * product.flop() / 1e9:.1f}",
         )
     for K in SWAE_PSEUDO_INPUTS:
-        report.row(f"**all, K = {K}**", "", "", f"{epoch_flop(n_features, K) / 1e9:.1f}")
-    report.add()
+        page.row(f"**all, K = {K}**", "", "", f"{epoch_flop(n_features, K) / 1e9:.1f}")
+    page.add()
 
 
-def swae(report, X, repeats: int) -> None:
-    """skswae, two plain loops, and the products alone."""
-    report.add("## SWAE")
-    report.add()
-    report.add(
+def swae(page, X, repeats: int) -> None:
+    """Add skswae, two plain loops, and the products alone."""
+    page.section(
+        "SWAE",
         f"skswae: SWAETransformer(init='random', beta={BETA}, squared errors, Adam at a constant "
         f"{LEARNING_RATE}). Literal: Algorithm 1 with the same objective, written plainly in torch (gates of "
         "two linear maps, two calls of the decoder, torch.cdist(x, u).argmin(1) for Step 2, "
         "torch.optim.Adam as it comes), with a DataLoader over a TensorDataset, or resident: a permutation "
         "and indexing. Bare products: torch.mm(out=...) on tensors of their own, in float32, and nothing "
-        "else: no activations, no optimiser."
+        "else: no activations, no optimiser.",
     )
-    report.add()
-    products_table(report, X.shape[1])
+    products_table(page, X.shape[1])
     verdicts = []
-    report.header(
-        "batch",
-        "K",
-        "side",
-        "CPU s",
-        f"CPU s per {FULL:,} rows",
-        "by bare products",
-        "times as fast as the literal with DataLoader",
-        "GFLOP/s",
+    page.header(
+        f"batch | K | side | CPU s | CPU s per {FULL:,} rows | by bare products | "
+        "times as fast as the literal with DataLoader | GFLOP/s"
     )
     for batch_size in SWAE_BATCH_SIZES:
         rows = whole_batches(X, batch_size)
@@ -118,36 +99,26 @@ def swae(report, X, repeats: int) -> None:
             loader, bare = seconds["literal, DataLoader"], seconds["bare products"]
             for side, values in seconds.items():
                 flops = epoch_flop(X.shape[1], K, len(rows)) / ratio(values, [1.0])
-                report.row(
-                    batch_size,
-                    K,
-                    side,
-                    spread(values),
-                    spread(values, FULL / len(rows)),
-                    ratio_cell(values, bare),
-                    ratio_cell(loader, values),
-                    f"{flops / 1e9:.1f}",
-                )
-            ours, of_setting = seconds["skswae"], f"Batch {batch_size}, K = {K}: skswae takes"
+                cells = spread(values), spread(values, FULL / len(rows)), ratio_cell(values, bare)
+                page.row(batch_size, K, side, *cells, ratio_cell(loader, values), f"{flops / 1e9:.1f}")
+            ours, of_setting = seconds["skswae"], f"Batch {batch_size}, K = {K}: skswae"
             found, bound = ratio(ours, bare), PRODUCTS_BOUNDS[batch_size]
             verdicts.append(
-                f"- {of_setting} {found:.3f} times the bare products (bound: at most {bound}); "
-                f"{yes_or_no(found <= bound)}."
+                f"- {of_setting} takes {found:.3f} times the bare products (bound: at most {bound}): "
+                f"{yes(found <= bound)}."
             )
             if batch_size == 100:
                 found = ratio(loader, ours)
                 verdicts.append(
-                    f"- Batch {batch_size}, K = {K}: skswae is {found:.3f} times as fast as the literal with "
-                    f"DataLoader (bound: at least {LITERAL_BOUND}); {yes_or_no(found >= LITERAL_BOUND)}."
+                    f"- {of_setting} is {found:.3f} times as fast as the literal with "
+                    f"DataLoader (bound: at least {LITERAL_BOUND}): {yes(found >= LITERAL_BOUND)}."
                 )
-    report.add()
-    for verdict in verdicts:
-        report.add(verdict)
-    report.add()
+    page.add()
+    page.paragraph("\n".join(verdicts))
 
 
 def swae_seconds(X, batch_size: int, K: int, repeats: int) -> dict[str, list[float]]:
-    """Of one setting."""
+    """Time all sides in one setting."""
     torch.manual_seed(0)
     x = torch.from_numpy(X)
     parameters = {
@@ -160,7 +131,7 @@ def swae_seconds(X, batch_size: int, K: int, repeats: int) -> dict[str, list[flo
     resident = Literal(literal_mlp(x, K), x, batch_size, resident=True)
     bare = BareProducts(swae_products(X.shape[1], K), batch_size)
     runs = {
-        "skswae": lambda: skswae_seconds(SWAETransformer, parameters, X, CLOCK),
+        "skswae": lambda: epoch_seconds(SWAETransformer(**parameters), X, CLOCK),
         "literal, DataLoader": lambda: timed(CLOCK, loader.epoch),
         "literal, resident": lambda: timed(CLOCK, resident.epoch),
         "bare products": lambda: timed(CLOCK, bare.steps, len(X) // batch_size),
@@ -188,7 +159,7 @@ class BareVAE:
             self.step(x)
 
     def step(self, x: torch.Tensor) -> torch.Tensor:
-        """One update by the negative evidence lower bound with one draw."""
+        """Take a step on the negative evidence lower bound with one draw."""
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
         z = torch.addcmul(mean, torch.exp(0.5 * log_variance), torch.randn_like(mean))
         error = nn.functional.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="sum")
@@ -200,121 +171,81 @@ class BareVAE:
         return loss.detach()
 
     def epoch(self) -> float:
-        """The mean loss."""
+        """Train for an epoch and return the mean loss."""
         order = torch.randperm(len(self.X)).split(self.batch_size)
         losses = [self.step(self.X.index_select(0, index)) for index in order]
         return float(torch.stack(losses).mean())
 
 
-def pythae_runs(kind: str, K: int, estimator: type, parameters: dict, X) -> dict:
-    """skswae's side and pythae's."""
-    return {
-        "skswae": lambda: skswae_seconds(
-            estimator, {**shared_parameters(BATCH_SIZE), **parameters}, X, CLOCK
-        ),
-        "pythae": lambda: pythae_seconds(kind, K, X, BATCH_SIZE, CLOCK, no_cuda=True),
+def peer_table(page, kind: str, estimator, X, repeats: int, bound: float = 1.0, **others) -> dict:
+    """Add seconds of each side, skswae's speed against them, and the verdict on pythae's."""
+    peer = importlib.import_module("_pythae")  # here: it ends the program where pythae is not installed
+    runs = {
+        "skswae": lambda: epoch_seconds(estimator, X, CLOCK),
+        "pythae": lambda: peer.epoch_seconds(kind, X, GatedMLP(HIDDEN), CLOCK),
+        **others,
     }
-
-
-def peer_table(report, runs: dict, n_rows: int, repeats: int) -> dict[str, list[float]]:
-    """Seconds of each side, and skswae's speed against it."""
     seconds = interleaved(runs, repeats)
-    report.header("side", "CPU s", f"CPU s per {FULL:,} rows", "skswae is so many times as fast")
+    page.header(f"side | CPU s | CPU s per {FULL:,} rows | skswae is so many times as fast")
     for side, values in seconds.items():
-        cells = spread(values), spread(values, FULL / n_rows), ratio_cell(values, seconds["skswae"])
-        report.row(side, *cells)
-    report.add()
+        cells = spread(values), spread(values, FULL / len(X)), ratio_cell(values, seconds["skswae"])
+        page.row(side, *cells)
+    page.add()
+    found = ratio(seconds["pythae"], seconds["skswae"])
+    page.paragraph(
+        f"- {kind}: skswae is {found:.3f} times as fast as pythae (bound: at least {bound}): "
+        f"{yes(found >= bound)}."
+    )
     return seconds
 
 
-def no_slower(report, name: str, seconds: dict, bound: float = 1.0) -> None:
-    """The verdict on the speed against pythae's."""
-    found = ratio(seconds["pythae"], seconds["skswae"])
-    report.add(
-        f"- {name}: skswae is {found:.3f} times as fast as pythae (bound: at least {bound}); "
-        f"{yes_or_no(found >= bound)}."
-    )
-
-
-def vae(report, X, repeats: int) -> None:
-    """VAE beside a bare loop and pythae."""
-    report.add(f"## VAE, batch {BATCH_SIZE}")
-    report.add()
-    report.add(
+def vae(page, X, repeats: int) -> None:
+    """Add VAE beside a bare loop and pythae."""
+    page.section(
+        f"VAE, batch {BATCH_SIZE}",
         "Bernoulli likelihood, a free log-variance, closed-form KL. Bare loop: the same modules, one draw, "
-        "binary_cross_entropy_with_logits, torch.optim.Adam(fused=True), a permutation and index_select."
+        "binary_cross_entropy_with_logits, torch.optim.Adam(fused=True), a permutation and index_select.",
     )
-    report.add()
-    parameters = {"likelihood": "bernoulli", "posterior_scale_floor": 0}
+    estimator = VAETransformer(
+        likelihood="bernoulli", posterior_scale_floor=0, **shared_parameters(BATCH_SIZE)
+    )
     torch.manual_seed(0)
     bare = BareVAE(torch.from_numpy(X), BATCH_SIZE)
-    runs = pythae_runs("VAE", 0, VAETransformer, parameters, X)
-    runs["bare loop"] = lambda: timed(CLOCK, bare.epoch)
-    seconds = peer_table(report, runs, len(X), repeats)
+    others = {"bare loop": lambda: timed(CLOCK, bare.epoch)}
+    seconds = peer_table(page, "VAE", estimator, X, repeats, **others)
     found = ratio(seconds["skswae"], seconds["bare loop"])
-    report.add(
-        f"- VAE: skswae takes {found:.3f} times the bare loop (bound: at most {BARE_VAE_BOUND}); "
-        f"{yes_or_no(found <= BARE_VAE_BOUND)}."
+    page.paragraph(
+        f"- VAE: skswae takes {found:.3f} times the bare loop (bound: at most {BARE_VAE_BOUND}): "
+        f"{yes(found <= BARE_VAE_BOUND)}."
     )
-    no_slower(report, "VAE", seconds)
-    report.add()
 
 
-def vamp(report, X, repeats: int) -> None:
-    """VampPrior of one level, as pythae's is."""
-    from peer_parity import OneLevelVamp
-
-    for K in VAMP_PSEUDO_INPUTS:
-        report.add(f"## VampPrior, one level, K = {K}, batch {BATCH_SIZE}")
-        report.add()
-        parameters = {"likelihood": "bernoulli", "posterior_scale_floor": 0, "n_pseudo_inputs": K}
-        runs = pythae_runs("VAMP", K, OneLevelVamp, parameters, X)
-        no_slower(report, f"VampPrior, K = {K}", peer_table(report, runs, len(X), repeats))
-        report.add()
-
-
-def wae(report, X, repeats: int) -> None:
-    """WAE-MMD."""
-    from peer_parity import MMD_SCALES, mmd_weight
-
-    report.add(f"## WAE-MMD, batch {BATCH_SIZE}")
-    report.add()
-    report.add(
-        f"Inverse multiquadratic kernels of the scales {', '.join(map(str, MMD_SCALES))}, squared errors, no "
-        "input noise."
+def wae(page, X, repeats: int) -> None:
+    """Add WAE-MMD beside pythae."""
+    peer = importlib.import_module("_pythae")
+    page.section(
+        f"WAE-MMD, batch {BATCH_SIZE}",
+        f"Inverse multiquadratic kernels of the scales {', '.join(map(str, peer.MMD_SCALES))}, squared "
+        "errors, no input noise.",
     )
-    report.add()
-    parameters = {
-        "divergence": "mmd",
-        "divergence_weight": mmd_weight(X),
-        "kernel": "imq",
-        "kernel_scales": MMD_SCALES,
-        "input_noise": 0.0,
-        "reconstruction": "squared_error",
-    }
-    runs = pythae_runs("WAE-MMD", 0, WAETransformer, parameters, X)
-    no_slower(report, "WAE-MMD", peer_table(report, runs, len(X), repeats), WAE_BOUND)
-    report.add()
+    estimator = WAETransformer(**peer.wae_parameters(X), **shared_parameters(BATCH_SIZE))
+    peer_table(page, "WAE-MMD", estimator, X, repeats, WAE_BOUND)
 
 
 def main():
-    tables = {"swae": swae, "vae": vae, "vamp": vamp, "wae": wae}
-    options = parser(__doc__.split("\n")[0])
-    options.add_argument("--data", default=os.environ.get("SKSWAE_DATA"), help="folder of mnist.npz")
+    tables = {"swae": swae, "vae": vae, "wae": wae}
+    options = parser(__doc__, "data")
     options.add_argument("--rows", type=int, default=12_000, help="of one epoch")
     options.add_argument("--repeats", type=int, default=5, help="epochs of each side")
     options.add_argument("--only", nargs="+", choices=tables, default=list(tables), help="tables")
     arguments = options.parse_args()
-    if arguments.data is None:
-        raise SystemExit("Name the folder of mnist.npz by --data or the environment variable SKSWAE_DATA.")
     least = max(SWAE_PSEUDO_INPUTS)
     if any(arguments.rows // size * size < least for size in SWAE_BATCH_SIZES):
         options.error(f"--rows must leave {least:,} in whole batches of {SWAE_BATCH_SIZES}: 4,096 or more")
     torch.set_num_threads(1)
-    logging.disable(logging.INFO)
-    X = load(arguments.data)[0][: arguments.rows]
-    report = Report("CPU seconds of an epoch", arguments.output)
-    report.add(
+    X = mnist(arguments.data)[0][: arguments.rows]
+    page = Page("CPU seconds of an epoch", arguments.output)
+    page.paragraph(
         f"MNIST's first {len(X):,} rows, {X.shape[1]} columns; GatedMLP({HIDDEN}), {N_COMPONENTS} "
         "components. CPU seconds of one thread (time.process_time) for an epoch of them, and scaled to "
         f"{FULL:,} rows: the median and, in brackets, the range of {arguments.repeats} epochs of each side, "
@@ -323,11 +254,10 @@ def main():
         "Ratios are of medians, in brackets the range of the ratios within a turn. Rows beyond whole batches "
         "are left out."
     )
-    report.add()
     for name in tables:
         if name in arguments.only:
             rows = X if name == "swae" else whole_batches(X, BATCH_SIZE)
-            tables[name](report, rows, arguments.repeats)
+            tables[name](page, rows, arguments.repeats)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ epoch is a warm-up: neither building the model nor capturing a graph counts. Als
 classify as well as the bound of the accuracy asks, and whether equal seeds give equal bits.
 
 Without a CUDA device everything runs on the CPU on few rows, to see that it works, and every figure of the
-report reads "not measured". pythae is installed by the extra: pip install -e ".[peers]"; without it its row
-is left out. MNIST is a folder with mnist.npz, given by --data or by the environment variable SKSWAE_DATA.
+page reads "not measured". pythae is installed by the extra: pip install -e ".[peers]"; without it its row
+is left out.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import logging
 import os
-import sys
 import time
 
-os.environ["SKSWAE_BENCHMARK_GPU"] = "1"  # before _report, which else hides the device
 os.environ["TQDM_DISABLE"] = "1"  # pythae's progress bars; before torch, which may import tqdm
 # deterministic algorithms want it, before cuBLAS starts
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import numpy as np
 import torch
+from _harness import Page, interleaved, mnist, parser, ratio, ratio_cell, spread, timed, yes
 from _literal import (
     BATCH_SIZE,
     BETA,
@@ -36,24 +34,15 @@ from _literal import (
     Literal,
     LiteralSWAE,
     epoch_flop,
-    interleaved,
     literal_mlp,
-    pythae_seconds,
-    ratio,
-    ratio_cell,
     shared_parameters,
-    skswae_seconds,
-    spread,
-    timed,
     whole_batches,
-    yes_or_no,
 )
-from _report import Report, parser
-from quality_mnist import load
-from sklearn.neighbors import KNeighborsClassifier
+from _watch import Watch, codes, epoch_seconds
 
 from skswae import SWAETransformer, VAETransformer
-from skswae.networks import GatedConvNet
+from skswae.metrics import knn_accuracy
+from skswae.networks import GatedConvNet, GatedMLP
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
@@ -66,65 +55,34 @@ LOADER_BOUND, RESIDENT_BOUND, PYTHAE_BOUND, CONV_BOUND = 5.0, 2.0, 5.0, 2.0
 PEAK_BOUND = 0.4
 REHEARSAL_ROWS = 300
 
+PRECISIONS = ("float32", "tf32", "bf16")  # the default first
+
 # ---------------------------------------------------------------------------
-# Figures, and what this version of the package has
+# Figures
 # ---------------------------------------------------------------------------
 
 
 def clock() -> float:
-    """Seconds, when the device has done what it was told."""
+    """Return the seconds when the device has done what it was told."""
     if CUDA:
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def figure(text: str) -> str:
-    """A measured figure; a CPU's would pass for the device's."""
+    """Return a measured figure; a CPU's would pass for the device's."""
     return text if CUDA else NOT_MEASURED
 
 
-def bound(report, what: str, found: float, least: float) -> None:
-    """The verdict on one bound."""
-    measured = f"{found:.2f}; {yes_or_no(found >= least)}" if CUDA else NOT_MEASURED
-    report.add(f"- {what} (bound: at least {least:g}): {measured}.")
-
-
-def graph_modules() -> list:
-    """The modules of the package that hold the least number of steps for a graph; none without graphs."""
-    loaded = [module for name, module in sys.modules.items() if name.startswith("skswae.")]
-    return [module for module in loaded if "GRAPH_MIN_STEPS" in vars(module)]
-
-
-def precisions() -> list[str]:
-    """Those that the estimators know; the first one is the default."""
-    default = SWAETransformer().get_params().get("precision")
-    if default is None:
-        return ["float32"]
-    return [default, *(name for name in ("float32", "tf32", "bf16") if name != default)]
-
-
-def with_precision(parameters: dict, precision: str) -> dict:
-    """The parameters with that precision, where there is a choice."""
-    return {**parameters, "precision": precision} if len(precisions()) > 1 else parameters
-
-
-@contextlib.contextmanager
-def eager():
-    """No graph is captured within the block."""
-    modules = graph_modules()
-    before = [module.GRAPH_MIN_STEPS for module in modules]
-    try:
-        for module in modules:
-            module.GRAPH_MIN_STEPS = 2**62
-        yield
-    finally:
-        for module, value in zip(modules, before):
-            module.GRAPH_MIN_STEPS = value
+def bound(page, what: str, found: float, least: float) -> None:
+    """Add the verdict on one bound."""
+    measured = f"{found:.2f}, {yes(found >= least)}" if CUDA else NOT_MEASURED
+    page.paragraph(f"- {what} (bound: at least {least:g}): {measured}.")
 
 
 @contextlib.contextmanager
 def deterministic():
-    """Torch's deterministic algorithms within the block."""
+    """Use torch's deterministic algorithms within the block."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
     try:
@@ -135,7 +93,7 @@ def deterministic():
 
 @contextlib.contextmanager
 def tf32(allowed: bool):
-    """Products of float32 matrices with or without TF32 within the block."""
+    """Multiply float32 matrices with or without TF32 within the block."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = allowed
     try:
@@ -145,7 +103,7 @@ def tf32(allowed: bool):
 
 
 def swae_parameters(batch_size: int = BATCH_SIZE) -> dict:
-    """SWAE as the literal loop has it."""
+    """Return SWAE's parameters as the literal loop has them."""
     return {
         **shared_parameters(batch_size, DEVICE),
         "beta": BETA,
@@ -155,32 +113,23 @@ def swae_parameters(batch_size: int = BATCH_SIZE) -> dict:
 
 
 def swae_runs(parameters: dict, X, n_epochs: int) -> dict:
-    """skswae in every precision, and in the default one without a graph."""
+    """Return skswae's side in every precision."""
 
     def run(precision):
-        return lambda: skswae_seconds(
-            SWAETransformer, with_precision(parameters, precision), X, clock, n_epochs
-        )
+        return lambda: epoch_seconds(SWAETransformer(**parameters, precision=precision), X, clock, n_epochs)
 
-    first, *rest = precisions()
-    runs = {"skswae": run(first)}
-    if graph_modules():
-
-        def without_graph():
-            with eager():
-                return run(first)()
-
-        runs["skswae, no graph"] = without_graph
-    return {**runs, **{f"skswae, {precision}": run(precision) for precision in rest}}
+    return {
+        f"skswae, {precision}" if i else "skswae": run(precision) for i, precision in enumerate(PRECISIONS)
+    }
 
 
-def table(report, seconds: dict[str, list[float]], reference: str, n_rows: int) -> None:
-    """Seconds and speed of each side."""
-    report.header("side", f"s per {FULL:,} rows", f"times as fast as {reference}")
+def table(page, seconds: dict[str, list[float]], reference: str, n_rows: int) -> None:
+    """Add seconds and speed of each side."""
+    page.header(f"side | s per {FULL:,} rows | times as fast as {reference}")
     for side, values in seconds.items():
         cells = spread(values, FULL / n_rows), ratio_cell(seconds[reference], values)
-        report.row(side, *map(figure, cells))
-    report.add()
+        page.row(side, *map(figure, cells))
+    page.add()
 
 
 # ---------------------------------------------------------------------------
@@ -188,18 +137,16 @@ def table(report, seconds: dict[str, list[float]], reference: str, n_rows: int) 
 # ---------------------------------------------------------------------------
 
 
-def mlp(report, data, arguments) -> None:
-    """SWAE beside the literal loops, and VAE beside pythae's."""
+def mlp(page, data, arguments) -> None:
+    """Add SWAE beside the literal loops, and VAE beside pythae's."""
     X = whole_batches(data[0], BATCH_SIZE)
     x, repeats, n_epochs = torch.from_numpy(X), arguments.repeats, arguments.epochs
-    report.add(f"## GatedMLP({HIDDEN}), batch {BATCH_SIZE}: SWAE, K = {N_PSEUDO_INPUTS}")
-    report.add()
-    report.add(
+    page.section(
+        f"GatedMLP({HIDDEN}), batch {BATCH_SIZE}: SWAE, K = {N_PSEUDO_INPUTS}",
         "Literal: Algorithm 1 with the same objective, written plainly in torch (gates of two linear maps, "
         "two calls of the decoder, torch.cdist(x, u).argmin(1), torch.optim.Adam as it comes, in float32), "
-        "with a DataLoader over rows in host memory, or resident: a permutation and indexing on the device."
+        "with a DataLoader over rows in host memory, or resident: a permutation and indexing on the device.",
     )
-    report.add()
     torch.manual_seed(0)
     loader = Literal(literal_mlp(x, N_PSEUDO_INPUTS), x, BATCH_SIZE, resident=False, device=DEVICE)
     resident = Literal(literal_mlp(x, N_PSEUDO_INPUTS), x, BATCH_SIZE, resident=True, device=DEVICE)
@@ -209,52 +156,42 @@ def mlp(report, data, arguments) -> None:
         "literal, resident": lambda: timed(clock, resident.epoch),
     }
     seconds = interleaved(runs, repeats)
-    table(report, seconds, "literal, DataLoader", len(X))
+    table(page, seconds, "literal, DataLoader", len(X))
     for side, least in (("literal, DataLoader", LOADER_BOUND), ("literal, resident", RESIDENT_BOUND)):
-        bound(report, f"skswae against {side}", ratio(seconds[side], seconds["skswae"]), least)
-    report.add()
+        bound(page, f"skswae against {side}", ratio(seconds[side], seconds["skswae"]), least)
 
-    report.add(f"## GatedMLP({HIDDEN}), batch {BATCH_SIZE}: VAE")
-    report.add()
-    parameters = {
-        **shared_parameters(BATCH_SIZE, DEVICE),
-        "likelihood": "bernoulli",
-        "posterior_scale_floor": 0,
-    }
-    runs = {"skswae": lambda: skswae_seconds(VAETransformer, parameters, X, clock, n_epochs)}
+    page.section(f"GatedMLP({HIDDEN}), batch {BATCH_SIZE}: VAE")
+    shared = shared_parameters(BATCH_SIZE, DEVICE)
+    model = VAETransformer(likelihood="bernoulli", posterior_scale_floor=0, **shared)
+    runs = {"skswae": lambda: epoch_seconds(model, X, clock, n_epochs)}
     try:
-        importlib.import_module("peer_parity")  # ends the program where pythae is not installed
+        peer = importlib.import_module("_pythae")  # ends the program where pythae is not installed
     except SystemExit as error:
-        report.add(f"pythae is not measured. {error}")
-        report.add()
+        page.paragraph(f"pythae is not measured. {error}")
     else:
-        keywords = {"n_epochs": n_epochs, "no_cuda": not CUDA}
-        runs["pythae"] = lambda: pythae_seconds("VAE", 0, X, BATCH_SIZE, clock, **keywords)
+        runs["pythae"] = lambda: peer.epoch_seconds("VAE", X, GatedMLP(HIDDEN), clock, n_epochs, not CUDA)
     seconds = interleaved(runs, repeats)
-    table(report, seconds, "pythae" if "pythae" in seconds else "skswae", len(X))
+    table(page, seconds, "pythae" if "pythae" in seconds else "skswae", len(X))
     if "pythae" in seconds:
         found = ratio(seconds["pythae"], seconds["skswae"])
-        bound(report, "VAETransformer against pythae's VAE", found, PYTHAE_BOUND)
-        report.add()
+        bound(page, "VAETransformer against pythae's VAE", found, PYTHAE_BOUND)
 
 
 def conv_parameters() -> dict:
-    """SWAE with the paper's network."""
+    """Return SWAE's parameters with the paper's network."""
     return {**swae_parameters(), "network": GatedConvNet((1, 28, 28))}
 
 
-def conv(report, data, arguments) -> None:
-    """The paper's network beside a literal loop over the same modules."""
+def conv(page, data, arguments) -> None:
+    """Add the paper's network beside a literal loop over the same modules."""
     X = whole_batches(data[0][: arguments.conv_rows], BATCH_SIZE)
     x = torch.from_numpy(X)
-    report.add(f"## GatedConvNet((1, 28, 28)), batch {BATCH_SIZE}: SWAE, K = {N_PSEUDO_INPUTS}")
-    report.add()
-    report.add(
+    page.section(
+        f"GatedConvNet((1, 28, 28)), batch {BATCH_SIZE}: SWAE, K = {N_PSEUDO_INPUTS}",
         f"{len(X):,} rows, scaled. Literal: as above, but with GatedConvNet's own modules, and under torch's "
         "own setting for convolutions of float32: TF32 "
-        f"{'allowed' if torch.backends.cudnn.allow_tf32 else 'not allowed'}."
+        f"{'allowed' if torch.backends.cudnn.allow_tf32 else 'not allowed'}.",
     )
-    report.add()
     torch.manual_seed(0)
     network, d = GatedConvNet((1, 28, 28)), X.shape[1]
     model = LiteralSWAE(
@@ -269,14 +206,13 @@ def conv(report, data, arguments) -> None:
         "literal, DataLoader": lambda: timed(clock, loader.epoch),
     }
     seconds = interleaved(runs, arguments.repeats)
-    table(report, seconds, "literal, DataLoader", len(X))
+    table(page, seconds, "literal, DataLoader", len(X))
     found = ratio(seconds["literal, DataLoader"], seconds["skswae"])
-    bound(report, "skswae against literal, DataLoader", found, CONV_BOUND)
-    report.add()
+    bound(page, "skswae against literal, DataLoader", found, CONV_BOUND)
 
 
 def peak_flops(precision: str, size: int, repeats: int = 20) -> float:
-    """Of products of square matrices, the best of several, per second."""
+    """Return the operations a second of products of square matrices, the best of several."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b, out = (torch.randn(size, size, device=DEVICE).to(dtype) for _ in range(3))
 
@@ -290,110 +226,81 @@ def peak_flops(precision: str, size: int, repeats: int = 20) -> float:
     return 2 * size**3 / seconds
 
 
-def peak(report, data, arguments) -> None:
-    """How much of the device's own speed an epoch reaches."""
+def peak(page, data, arguments) -> None:
+    """Add how much of the device's own speed an epoch reaches."""
     X = data[0]
     size = 8192 if CUDA else 256
-    report.add(f"## Share of the peak: SWAE, GatedMLP({HIDDEN}), K = {N_PSEUDO_INPUTS}")
-    report.add()
-    K = min(N_PSEUDO_INPUTS, len(X))
-    flops = epoch_flop(X.shape[1], K, len(X))
-    report.add(
+    flops = epoch_flop(X.shape[1], min(N_PSEUDO_INPUTS, len(X)), len(X))
+    page.section(
+        f"Share of the peak: SWAE, GatedMLP({HIDDEN}), K = {N_PSEUDO_INPUTS}",
         f"Peak: products of {size} x {size} matrices of the same precision. Done: the products that an epoch "
         f"cannot avoid ({flops / len(X) / 1e6:.1f} MFLOP a row; epoch_cost.py lists them) by its seconds. An "
-        "epoch is cut into batches of at least the given size."
+        "epoch is cut into batches of at least the given size.",
     )
-    report.add()
-    report.header(
-        "precision", "peak, TFLOP/s", "batch", f"s per {FULL:,} rows", "TFLOP/s", "share of the peak"
-    )
+    page.header(f"precision | peak, TFLOP/s | batch | s per {FULL:,} rows | TFLOP/s | share of the peak")
     shares = {}
-    for precision in precisions():
+    for precision in PRECISIONS:
         highest = peak_flops(precision, size)
         runs = {}
         for batch_size, factor in PEAK_BATCH_SIZES.items():
-            parameters = with_precision(swae_parameters(batch_size), precision)
+            model = SWAETransformer(**swae_parameters(batch_size), precision=precision)
             n_epochs = arguments.epochs * factor if CUDA else 1
-            runs[batch_size] = functools.partial(
-                skswae_seconds, SWAETransformer, parameters, X, clock, n_epochs
-            )
+            runs[batch_size] = functools.partial(epoch_seconds, model, X, clock, n_epochs)
         for batch_size, seconds in interleaved(runs, arguments.repeats).items():
             reached = flops / ratio(seconds, [1.0])
             shares[precision, batch_size] = reached / highest
             cells = spread(seconds, FULL / len(X)), f"{reached / 1e12:.2f}", f"{reached / highest:.1%}"
-            report.row(precision, figure(f"{highest / 1e12:.1f}"), batch_size, *map(figure, cells))
-    report.add()
+            page.row(precision, figure(f"{highest / 1e12:.1f}"), batch_size, *map(figure, cells))
+    page.add()
     largest = max(PEAK_BATCH_SIZES)
-    for precision in precisions():
-        bound(report, f"Share at batch {largest}, {precision}", shares[precision, largest], PEAK_BOUND)
-    report.add()
+    for precision in PRECISIONS:
+        bound(page, f"Share at batch {largest}, {precision}", shares[precision, largest], PEAK_BOUND)
 
 
-def accuracy(report, data, arguments) -> None:
-    """Seconds of training until the codes classify well."""
-    report.add(f"## Seconds to a 5-NN accuracy of {TARGET} on the test rows")
-    report.add()
+def accuracy(page, data, arguments) -> None:
+    """Add the seconds of training until the codes classify well."""
+    X_train, X_test, y_train, y_test = data
     limit = {} if CUDA else {"max_iter": 2}
-    n_epochs = SWAETransformer(**limit).max_iter
-    report.add(
+    page.section(
+        f"Seconds to a 5-NN accuracy of {TARGET} on the test rows",
         f"SWAETransformer(n_components={N_COMPONENTS}) on all training rows, all else by default; after each "
         "epoch a 5-nearest-neighbour classifier on the codes. Counted from the call of fit, its building and "
-        "start from PCA included; measuring is not counted, and one short fit came before."
+        "start from PCA included; measuring is not counted, and one short fit came before.",
     )
-    report.add()
     parameters = {"n_components": N_COMPONENTS, "device": DEVICE, **limit}
-    SWAETransformer(**{**parameters, "max_iter": 1}).fit(data[0][:1000])
-    report.header("seed", "epoch", "seconds", f"accuracy after {n_epochs} epochs", "seconds of those")
+    SWAETransformer(**{**parameters, "max_iter": 1}).fit(X_train[:1000])
+    page.header("seed | epoch | seconds | accuracy after all epochs | seconds of those")
     for seed in range(arguments.seeds):
-        records = accuracy_by_epoch({**parameters, "random_state": seed}, data)
+        records = []
+
+        def look(module, seconds, records=records):
+            score = knn_accuracy(codes(module, X_train), y_train, codes(module, X_test), y_test)
+            records.append((len(records) + 1, score, seconds))
+
+        Watch(clock, look).fit(SWAETransformer(**parameters, random_state=seed), X_train)
         reached = next((record for record in records if record[1] >= TARGET), None)
         first = (str(reached[0]), f"{reached[2]:.1f}") if reached else ("not reached", "not reached")
         last = f"{records[-1][1]:.4f}", f"{records[-1][2]:.1f}"
-        report.row(seed, *map(figure, (*first, *last)))
-    report.add()
+        page.row(seed, *map(figure, (*first, *last)))
+    page.add()
 
 
-def accuracy_by_epoch(parameters: dict, data) -> list[tuple[int, float, float]]:
-    """Epoch, accuracy, and seconds of training so far."""
-    X_train, X_test, y_train, y_test = data
-    records = []
-    spent, since = 0.0, clock()
-
-    class Watched(SWAETransformer):
-        def _after_epoch(self, module, epoch, record, seconds):
-            nonlocal spent, since
-            spent += clock() - since
-            with torch.no_grad():
-                Z_train, Z_test = (
-                    np.concatenate([module.encode(x.to(DEVICE)).cpu().numpy() for x in rows.split(10_000)])
-                    for rows in map(torch.from_numpy, (X_train, X_test))
-                )
-            score = KNeighborsClassifier(5).fit(Z_train, y_train).score(Z_test, y_test)
-            records.append((epoch + 1, score, spent))
-            since = clock()
-
-    Watched(**parameters).fit(X_train)
-    return records
-
-
-def repeatable(report, data, arguments) -> None:
-    """Equal bits of equal seeds, and what torch's deterministic algorithms cost."""
-    report.add("## Two fits with the same seed")
-    report.add()
-    report.add(
+def repeatable(page, data, arguments) -> None:
+    """Add whether equal seeds give equal bits, and what torch's deterministic algorithms cost."""
+    page.section(
+        "Two fits with the same seed",
         "Equal: every weight, buffer and recorded loss after two epochs. Then the same under "
         "torch.use_deterministic_algorithms(True), and its cost: seconds of an epoch by those without. "
-        f"CUBLAS_WORKSPACE_CONFIG={os.environ['CUBLAS_WORKSPACE_CONFIG']} throughout."
+        f"CUBLAS_WORKSPACE_CONFIG={os.environ['CUBLAS_WORKSPACE_CONFIG']} throughout.",
     )
-    report.add()
-    report.header("network", "precision", "bit-equal", "bit-equal, deterministic", "cost of deterministic")
+    page.header("network | precision | bit-equal | bit-equal, deterministic | cost of deterministic")
     for name, parameters, n_rows in (
         ("GatedMLP", swae_parameters(), len(data[0])),
         ("GatedConvNet", conv_parameters(), arguments.conv_rows),
     ):
         X = whole_batches(data[0][:n_rows], BATCH_SIZE)
-        for precision in precisions():
-            chosen = with_precision(parameters, precision)
+        for precision in PRECISIONS:
+            chosen = {**parameters, "precision": precision}
             cells = [equal(chosen, X)]
             try:
                 with deterministic():
@@ -401,12 +308,12 @@ def repeatable(report, data, arguments) -> None:
                 cells.append(cost_of_deterministic(chosen, X, arguments))
             except RuntimeError as error:  # an operation that has no deterministic form
                 cells += [str(error).splitlines()[0][:200]] * (3 - len(cells))
-            report.row(name, precision, *map(figure, cells))
-    report.add()
+            page.row(name, precision, *map(figure, cells))
+    page.add()
 
 
 def equal(parameters: dict, X) -> str:
-    """Whether two fits agree in every bit."""
+    """Say whether two fits agree in every bit."""
     fits = [SWAETransformer(max_iter=2, **parameters).fit(X) for _ in range(2)]
     states = [fit.module_.state_dict() for fit in fits]
     same = all(torch.equal(value, states[1][name]) for name, value in states[0].items())
@@ -415,10 +322,10 @@ def equal(parameters: dict, X) -> str:
 
 
 def cost_of_deterministic(parameters: dict, X, arguments) -> str:
-    """Ratio of the seconds with to those without."""
+    """Return the ratio of the seconds with to those without."""
 
     def run():
-        return skswae_seconds(SWAETransformer, parameters, X, clock)
+        return epoch_seconds(SWAETransformer(**parameters), X, clock)
 
     def run_deterministic():
         with deterministic():
@@ -430,8 +337,7 @@ def cost_of_deterministic(parameters: dict, X, arguments) -> str:
 
 def main():
     tables = {"mlp": mlp, "conv": conv, "peak": peak, "accuracy": accuracy, "repeatable": repeatable}
-    options = parser(__doc__.split("\n")[0])
-    options.add_argument("--data", default=os.environ.get("SKSWAE_DATA"), help="folder of mnist.npz")
+    options = parser(__doc__, "data", gpu=True)
     options.add_argument("--rows", type=int, default=FULL, help="training rows")
     options.add_argument("--conv-rows", type=int, default=12_000, help="training rows of GatedConvNet")
     options.add_argument("--repeats", type=int, default=5, help="measurements of each side")
@@ -439,42 +345,36 @@ def main():
     options.add_argument("--seeds", type=int, default=3, help="of the accuracy")
     options.add_argument("--only", nargs="+", choices=tables, default=list(tables), help="tables")
     arguments = options.parse_args()
-    if arguments.data is None:
-        raise SystemExit("Name the folder of mnist.npz by --data or the environment variable SKSWAE_DATA.")
-    logging.disable(logging.INFO)
-    data = load(arguments.data)
+    data = mnist(arguments.data)
     if not CUDA:  # one measurement on few rows, whatever was asked for
         torch.set_num_threads(1)
         arguments.rows, arguments.conv_rows = REHEARSAL_ROWS, BATCH_SIZE
         arguments.repeats = arguments.epochs = arguments.seeds = 1
         data = tuple(array[:REHEARSAL_ROWS] for array in data)
     data = data[0][: arguments.rows], data[1], data[2][: arguments.rows], data[3]
-    report = Report("Seconds of an epoch on a CUDA device", arguments.output)
+    page = Page("Seconds of an epoch on a CUDA device", arguments.output)
     if CUDA:
         properties = torch.cuda.get_device_properties(0)
-        report.add(
+        page.paragraph(
             f"Device: {properties.name}, {properties.total_memory / 2**30:.0f} GiB, compute capability "
             f"{properties.major}.{properties.minor}, CUDA {torch.version.cuda}, "
-            f"cuDNN {torch.backends.cudnn.version()}. Least number of steps for a CUDA graph: "
-            f"{graph_modules()[0].GRAPH_MIN_STEPS if graph_modules() else 'there are none'}."
+            f"cuDNN {torch.backends.cudnn.version()}."
         )
     else:
-        report.add(
+        page.paragraph(
             "**No CUDA device was found.** Everything below ran on the CPU on a few rows, to see that it "
             "works; nothing was measured."
         )
-    report.add()
-    report.add(
+    page.paragraph(
         f"MNIST, {len(data[0]):,} training rows. Wall-clock seconds, the device synchronised at both ends, "
         f"scaled to {FULL:,} rows: the median and, in brackets, the range of {arguments.repeats} "
         f"measurement(s) taken in turns. skswae and pythae: a fresh fit each, the mean of {arguments.epochs} "
-        f"epoch(s) after its first; Adam at a constant {LEARNING_RATE}. Ratios are of medians, in brackets "
-        f"the range within a turn. Precision by default: {precisions()[0]}."
+        f"epoch(s) after its second; Adam at a constant {LEARNING_RATE}. Ratios are of medians, in brackets "
+        f"the range within a turn. Precision by default: {PRECISIONS[0]}."
     )
-    report.add()
     for name, add_table in tables.items():
         if name in arguments.only:
-            add_table(report, data, arguments)
+            add_table(page, data, arguments)
 
 
 if __name__ == "__main__":

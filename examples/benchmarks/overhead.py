@@ -10,9 +10,10 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import torch
-from _report import Report, parser
+from _harness import Page, parser
 from sklearn.utils.estimator_checks import check_estimator
 
 from skswae import SWAETransformer
@@ -27,37 +28,30 @@ print(time.perf_counter() - start)
 
 
 def seconds_to_import():
-    """In a fresh process."""
+    """Time the import in a fresh process."""
     command = [sys.executable, "-c", TIMED]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def main():
-    arguments = parser(__doc__.split("\n")[0])
+    arguments = parser(__doc__)
     arguments.add_argument("--processes", type=int, default=7)
     arguments = arguments.parse_args()
     torch.set_num_threads(1)
-    report = Report("What the package adds", arguments.output)
-
-    report.add(f"## `import skswae` after torch and scikit-learn, {arguments.processes} fresh processes")
-    report.add()
+    page = Page("What the package adds", arguments.output)
+    page.section(f"`import skswae` after torch and scikit-learn, {arguments.processes} fresh processes")
     seconds_to_import()  # the first one writes bytecode and fills the disk cache
     seconds = sorted(seconds_to_import() for _ in range(arguments.processes))
-    report.add(
+    page.paragraph(
         f"Median {statistics.median(seconds):.2f} s (bound: 0.3 s); all: "
         f"{', '.join(f'{s:.2f}' for s in seconds)}."
     )
-    report.add()
-
-    report.add("## `check_estimator(SWAETransformer())`, one thread")
-    report.add()
+    page.section("`check_estimator(SWAETransformer())`, one thread")
     start, cpu = time.perf_counter(), time.process_time()
     results = check_estimator(SWAETransformer(), on_skip=None, on_fail=None)
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-    counts = {
-        status: sum(r["status"] == status for r in results) for status in ("passed", "failed", "skipped")
-    }
-    report.add(
+    counts = Counter(r["status"] for r in results)
+    page.paragraph(
         f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped "
         f"({', '.join(r['check_name'] for r in results if r['status'] == 'skipped')}) "
         f"in {wall:.0f} s, {cpu:.0f} CPU s (bound: 60 s)."

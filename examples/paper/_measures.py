@@ -24,7 +24,7 @@ SEED_OF_TEST_ROWS = 1_000_003  # noise of their own, not that of the training ro
 
 
 def judge(model: Any, split: Split, seed: int, n_samples: int, features: Any) -> dict[str, float]:
-    """All measures of a fitted model.
+    """Return all measures of a fitted model.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def judge(model: Any, split: Split, seed: int, n_samples: int, features: Any) ->
         decoded = _held(model.inverse_transform(drawn[1]), split)
         found["reconstruction_drawn"] = metrics.reconstruction_error(split.X_test, decoded)
     X, Z = split.X_test[:N_LOCAL], Z_test[:N_LOCAL]
-    most = (len(X) - 1) // 2  # of few rows
+    most = (len(X) - 1) // 2
     found["neighborhood_agreement"] = metrics.neighborhood_agreement(X, Z, n_neighbors=min(10, most))
     found["trustworthiness"] = metrics.trustworthiness(X, Z, n_neighbors=min(5, most))
     if hasattr(model, "sample"):
@@ -80,7 +80,7 @@ def _held(X: np.ndarray, split: Split) -> np.ndarray:
 
 
 def _decoding(model: Any, split: Split) -> Any:
-    """The model with its decoder's output held in the range of the treatment."""
+    """Return the model with its decoder's output held in the range of the treatment."""
 
     def held(X):
         return _held(X, split)
@@ -113,6 +113,6 @@ def _of_samples(X: np.ndarray, split: Split, seed: int, features: Any) -> dict[s
 
 
 def _mostly_new(rows: np.ndarray, X_train: np.ndarray) -> bool:
-    """Whether most rows are none of the training rows; of tables with few different rows they are."""
+    """Tell whether most rows differ from all training rows; in tables with few different rows they do not."""
     known = {row.tobytes() for row in np.ascontiguousarray(X_train)}
     return sum(row.tobytes() in known for row in np.ascontiguousarray(rows)) < len(rows) / 2

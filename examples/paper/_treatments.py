@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import pathlib
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 import joblib
 import numpy as np
+import pandas as pd
 from configurations import DATA, Data
 from sklearn.datasets import load_digits
 
@@ -52,7 +52,7 @@ class Split:
 
 
 def load(name: str, trial: int, data_home: str | None = None) -> Split:
-    """A data set of :data:`configurations.DATA`, or a file of your own, for one trial.
+    """Load a data set of :data:`configurations.DATA`, or a file of your own, for one trial.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def _in_unit_interval(X: np.ndarray, treatment: Data) -> np.ndarray:
 
 @functools.lru_cache(maxsize=2)
 def _pixels(source: str, data_home: str | None) -> tuple[np.ndarray, np.ndarray, int, tuple[int, ...]]:
-    """Rows, labels, how many of the rows are for training, and the shape of an image."""
+    """Return rows, labels, the number of training rows, and the shape of an image."""
     if source == "digits":
         X, y = load_digits(return_X_y=True)
         return X, y, len(X), (1, 8, 8)
@@ -113,7 +113,7 @@ MIN_ROWS = 40  # a fifth is tested with, and neighbours are looked for among the
 
 
 def read_file(path: str, target: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-    """Rows and labels of a file.
+    """Read rows and labels from a file.
 
     Parameters
     ----------
@@ -143,41 +143,7 @@ def read_file(path: str, target: str | None = None) -> tuple[np.ndarray, np.ndar
                 raise ValueError(f"{path} must hold an array X. Got {sorted(arrays)}.")
             X, y = arrays["X"], arrays.get("y")
     elif suffix == ".csv":
-        with open(path, newline="") as file:
-            lines = list(csv.reader(file))
-        if not lines:
-            raise ValueError(f"{path} must start with a line of column names. Got an empty file.")
-        head, *lines = lines
-        if len(head) == 1 and ";" in head[0]:
-            raise ValueError(f"{path} must have commas between its columns. Got semicolons.")
-        if "" in (name.strip() for name in head):
-            raise ValueError(
-                f"{path} must have a name for each column. Got one without, at place {head.index('') + 1}: a "
-                "column of row numbers? (pandas: to_csv(..., index=False))"
-            )
-        if target is not None and target not in head:
-            raise ValueError(f"--target must be a column of {path}: {', '.join(head)}. Got {target!r}.")
-        lines = [line for line in lines if line]
-        odd = [i for i, line in enumerate(lines) if len(line) != len(head)]
-        if odd:
-            raise ValueError(
-                f"{path} must have {len(head)} columns in each row. Got {len(lines[odd[0]])} in row "
-                f"{odd[0] + 1}."
-            )
-        table = np.array(lines, dtype=object).reshape(len(lines), len(head))
-        if target is not None:
-            y = table[:, head.index(target)].astype(str)
-        columns = [i for i, name in enumerate(head) if name != target]
-        X = np.empty((len(table), len(columns)))
-        for j, column in enumerate(columns):
-            for i, text in enumerate(table[:, column]):
-                try:
-                    X[i, j] = float(text)
-                except ValueError as error:
-                    raise ValueError(
-                        f"{path} must hold numbers in every column but the labels', which --target names. "
-                        f"Got {str(text)!r} in column {head[column]!r}, row {i + 1}."
-                    ) from error
+        X, y = _read_csv(path, target)
     else:
         raise ValueError(f"--data must be a data set's name or a .csv, .npy or .npz file. Got {path!r}.")
     if X.ndim > 2:
@@ -192,6 +158,34 @@ def read_file(path: str, target: str | None = None) -> tuple[np.ndarray, np.ndar
     if len(X) < MIN_ROWS:
         raise ValueError(f"{path} must hold at least {MIN_ROWS} rows. Got {len(X)}.")
     return X, y
+
+
+def _read_csv(path: str, target: str | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read a table of numbers, of which one column may hold labels of any kind."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except pd.errors.EmptyDataError as error:
+        raise ValueError(f"{path} must start with a line of column names. Got an empty file.") from error
+    except pd.errors.ParserError as error:
+        raise ValueError(f"{path} must have as many columns in each row. {error}") from error
+    if len(table.columns) == 1 and ";" in table.columns[0]:
+        raise ValueError(f"{path} must have commas between its columns. Got semicolons.")
+    if not isinstance(table.index, pd.RangeIndex) or any(table.columns.str.match(r"Unnamed: \d+$")):
+        raise ValueError(
+            f"{path} must have a name for each column. Got one without: a column of row numbers? "
+            "(pandas: to_csv(..., index=False))"
+        )
+    if target is not None and target not in table:
+        raise ValueError(f"--target must be a column of {path}: {', '.join(table)}. Got {target!r}.")
+    y = None if target is None else table.pop(target).to_numpy(dtype=str)
+    numbers = table.apply(pd.to_numeric, errors="coerce")
+    for name in table.columns[numbers.isna().any()]:
+        row = int(numbers[name].isna().to_numpy().argmax())
+        raise ValueError(
+            f"{path} must hold numbers in every column but the labels', which --target names. "
+            f"Got {table[name][row]!r} in column {name!r}, row {row + 1}."
+        )
+    return table.to_numpy().astype(np.float64), y
 
 
 own_files: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}

@@ -91,7 +91,7 @@ class Preset:
     models: tuple[str, ...] = DEFAULT_MODELS
 
     def parameters(self, data: str, model: str) -> dict[str, Any]:
-        """Of a model on a data set, its own last; a file of one's own matches ``*`` alone."""
+        """Return a model's parameters on a data set; a user's own file matches ``*`` alone."""
         found: dict[str, Any] = {}
         data = data if data in DATA else ""
         for data_pattern, model_pattern, parameters in self.settings:

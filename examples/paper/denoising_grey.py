@@ -9,16 +9,15 @@ images. Of the models that run.py has kept, trial 0.
 
 from __future__ import annotations
 
-import argparse
 import pathlib
-import time
 
+import _paths  # noqa: F401
 import _treatments
 import joblib
 import numpy as np
+from _harness import Page, parser
 from _measures import NOISE
 from configurations import IN_PAPER, MODELS, PRESETS
-from run import hardware, versions
 
 from skswae.metrics import reconstruction_error
 
@@ -26,7 +25,7 @@ DATA = ("mnist", "fashion_mnist")
 
 
 def errors(model, X: np.ndarray, grey: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Mean squared errors against the grey rows: of the noisy rows' reconstructions, of the clean rows'."""
+    """Return the errors of noisy rows' and of clean rows' reconstructions against the grey rows."""
     noise = NOISE * np.random.default_rng(seed).standard_normal(X.shape)
     noisy = (X + noise).astype(X.dtype)
     decoded = (model.inverse_transform(model.transform(rows)) for rows in (noisy, X))
@@ -36,30 +35,20 @@ def errors(model, X: np.ndarray, grey: np.ndarray, seed: int = 0) -> tuple[float
 
 def main() -> None:
     """Print, and write, a table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--preset", choices=PRESETS, default="cpu")
-    parser.add_argument("--results", type=pathlib.Path, default=pathlib.Path("paper_results"))
-    parser.add_argument("--data-home")
-    parser.add_argument("--output", type=pathlib.Path)
-    options = parser.parse_args()
-    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
-    lines = [
-        "# Denoising against grey images",
-        "",
-        f"{time.strftime('%Y-%m-%d')}, {hardware()}. {packages}.",
-        "",
-        f"Made by `python examples/paper/denoising_grey.py --preset {options.preset}` of the models of "
-        "[the tables](paper_cpu.md), trial 0.",
-        "",
-        f"Binary test rows, normal noise of deviation {NOISE} added to them: squared error, summed over "
-        "pixels, of noisy rows' reconstructions / of clean rows' reconstructions, both against the grey "
-        "images that the rows were drawn from. Rows themselves: the rows in place of reconstructions. VAE, "
-        "VampPrior and MIM: posterior means.",
-        "",
-    ]
+    arguments = parser(__doc__, gpu=True)
+    arguments.add_argument("--preset", choices=PRESETS, default="cpu")
+    arguments.add_argument("--results", type=pathlib.Path, default=pathlib.Path("paper_results"))
+    arguments.add_argument("--data-home")
+    options = arguments.parse_args()
+    page = Page("Denoising against grey images", options.output)
+    page.paragraph(
+        "Of the models of [the tables](paper_cpu.md), trial 0. Binary test rows, normal noise of deviation "
+        f"{NOISE} added to them: squared error, summed over pixels, of noisy rows' reconstructions / of "
+        "clean rows' reconstructions, both against the grey images that the rows were drawn from. Rows "
+        "themselves: the rows in place of reconstructions. VAE, VampPrior and MIM: posterior means."
+    )
     models = [m for m in MODELS if m in (*IN_PAPER, "ae", "pca")]
-    heads = ["data", "dim-z", "rows themselves", *(MODELS[m][0] for m in models)]
-    lines += ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    page.header(" | ".join(["data", "dim-z", "rows themselves", *(MODELS[m][0] for m in models)]))
     for data in DATA:
         split = _treatments.load(data, 0, options.data_home)
         grey = _treatments.load(f"{data}-grey", 0, options.data_home).X_test
@@ -69,17 +58,10 @@ def main() -> None:
             cells = []
             for m in models:
                 path = options.results / options.preset / "models" / f"{data}_{n}_{m}_0.joblib"
-                if not path.exists():
-                    cells.append("—")
-                    continue
-                noisy, clean = errors(joblib.load(path)[0], split.X_test, grey)
-                cells.append(f"{noisy:.2f} / {clean:.2f}")
+                found = errors(joblib.load(path)[0], split.X_test, grey) if path.exists() else None
+                cells.append(f"{found[0]:.2f} / {found[1]:.2f}" if found else "—")
             if set(cells) != {"—"}:
-                row = [data, str(n), f"{with_noise:.2f} / {drawn:.2f}", *cells]
-                lines.append("| " + " | ".join(row) + " |")
-                print(lines[-1], flush=True)
-    if options.output is not None:
-        options.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+                page.row(data, n, f"{with_noise:.2f} / {drawn:.2f}", *cells)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,8 @@ Every figure that a run stores is compared, to the bit, but for times and dates;
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import pathlib
-import platform
 import random
 import subprocess
 import sys
@@ -19,16 +16,17 @@ import tempfile
 import time
 from typing import Any
 
+import _paths  # noqa: F401
 import joblib
 import numpy as np
 import torch
-from run import hardware, versions
+from _harness import Page, parser
 
 TIMES = ("cpu_seconds", "seconds", "resumed", "date")
 
 
 def results(folder: pathlib.Path) -> dict[str, Any]:
-    """All runs without what may differ from one time to another, and each model's codes of some rows."""
+    """Return all runs, without what may differ between two times, and each model's codes of some rows."""
     found: dict[str, Any] = {}
     for path in sorted((folder / "smoke" / "runs").glob("*.json")):
         record = json.loads(path.read_text())
@@ -45,23 +43,13 @@ def results(folder: pathlib.Path) -> dict[str, Any]:
 
 def main() -> None:
     """Print, and write, what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--output", type=pathlib.Path)
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--kills", type=int, default=20)
+    arguments.add_argument("--seed", type=int, default=0, help="of the moments")
+    options = arguments.parse_args()
     torch.set_num_threads(1)
-    script = pathlib.Path(__file__).with_name("run.py")
-    command = [
-        sys.executable,
-        str(script),
-        "--preset",
-        "smoke",
-        "--threads",
-        "1",
-        "--checkpoint-seconds",
-        "0",
-    ]
+    command = [sys.executable, str(pathlib.Path(__file__).with_name("run.py"))]
+    command += ["--preset", "smoke", "--threads", "1", "--checkpoint-seconds", "0"]
     rng = random.Random(options.seed)
     moments: list[float] = []
     n_models_cut = n_equal = n_rounds = n_left = 0
@@ -69,10 +57,7 @@ def main() -> None:
         base = pathlib.Path(place)
 
         def start(folder: pathlib.Path) -> subprocess.Popen:
-            environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
-            return subprocess.Popen(
-                [*command, "--results", str(folder)], stdout=subprocess.DEVNULL, env=environment
-            )
+            return subprocess.Popen([*command, "--results", str(folder)], stdout=subprocess.DEVNULL)
 
         begun = time.perf_counter()
         assert start(base / "whole").wait() == 0
@@ -100,26 +85,18 @@ def main() -> None:
             n_left += len([*folder.rglob("*.tmp"), *folder.rglob("*.ckpt")])
             print(f"round {n_rounds}: {len(moments)} kills so far, {n_equal} equal", flush=True)
     n_runs = len([name for name in whole if name.endswith(".json")])
-    packages = ", ".join(f"{name} {version}" for name, version in versions().items())
-    lines = [
-        "# Killed and started again",
-        "",
-        f"{time.strftime('%Y-%m-%d')}, {hardware()}. {platform.system()}, {packages}.",
-        "",
-        f"Made by `python examples/paper/kill_runs.py --kills {options.kills} --seed {options.seed}`.",
-        "",
+    page = Page("Killed and started again", options.output)
+    page.paragraph(
         f'The preset "smoke" ({n_runs} runs, {length:.0f} s undisturbed) was killed by SIGKILL '
         f"{len(moments)} times, after {min(moments):.1f} to {max(moments):.1f} s, and started again each "
         f"time; {n_models_cut} of the kills left a checkpoint of a fit under way. Each time that it came to "
-        f"its end, it began anew in another folder: {n_rounds} times in all.",
-        "",
+        f"its end, it began anew in another folder: {n_rounds} times in all."
+    )
+    page.paragraph(
         f"In {n_equal} of {n_rounds} the results were the undisturbed run's: all measures of all runs equal "
         f"to the bit, and so are codes of the fitted models. {n_left} checkpoints or half-written files were "
-        "left.",
-    ]
-    print("\n".join(lines))
-    if options.output is not None:
-        options.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        "left."
+    )
     if n_equal < n_rounds or n_left:
         sys.exit("The results differ, or something was left.")
 

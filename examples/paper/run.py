@@ -17,8 +17,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import datetime
-import glob
 import hashlib
 import importlib
 import importlib.util
@@ -26,23 +24,24 @@ import inspect
 import json
 import os
 import pathlib
-import platform
 import signal
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
+import _measures
+import _paths  # noqa: F401
 import _treatments
 import joblib
 import numpy as np
-import sklearn
 import torch
+from _harness import circumstances, put
 from configurations import DATA, MODELS, PRESETS, Preset
+from results import Folder
 
-import skswae
+from skswae.metrics import ClassifierFeatures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,12 +55,12 @@ class Run:
 
     @property
     def key(self) -> str:
-        """What its files are called."""
+        """Return what its files are called."""
         return f"{pathlib.Path(self.data).stem}_{self.n_components}_{self.model}_{self.trial}"
 
 
 def make_estimator(run: Run, preset: Preset, custom: dict[str, tuple[str, dict]], device: str) -> Any:
-    """An unfitted estimator, without what a split decides."""
+    """Return an unfitted estimator, without what a split decides."""
     if run.model in custom:
         name, parameters = custom[run.model]
     else:
@@ -75,144 +74,58 @@ def make_estimator(run: Run, preset: Preset, custom: dict[str, tuple[str, dict]]
 
 
 def find_class(name: str) -> Any:
-    """A class of skswae, or of any module as MODULE:CLASS."""
+    """Return a class of skswae, or of any module as MODULE:CLASS."""
     module, _, attribute = name.rpartition(":")
     return getattr(importlib.import_module(module or "skswae"), attribute)
 
 
-def fit(
-    estimator: Any, split: _treatments.Split, checkpoint: pathlib.Path, checkpoint_seconds: float
-) -> dict[str, Any]:
-    """Fit in place; what is to be remembered of it."""
-    arguments: dict[str, Any] = {}
-    accepted = inspect.signature(estimator.fit).parameters
-    if "checkpoint" in accepted:
-        arguments = {
-            "checkpoint": checkpoint,
-            "checkpoint_seconds": checkpoint_seconds,
-            "keep_checkpoint": True,  # until the model is stored
-        }
-    if "X_val" in accepted and getattr(estimator, "early_stopping", False) and len(split.X_val):
-        arguments["X_val"] = split.X_val
-    resumed = checkpoint.exists()
+def timed_fit(estimator: Any, X: np.ndarray, **arguments: Any) -> dict[str, Any]:
+    """Fit in place, and return what is to be remembered of it."""
     wall, cpu = time.perf_counter(), time.process_time()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        estimator.fit(split.X_train, **arguments)
+        estimator.fit(X, **arguments)
     return {
         "seconds": time.perf_counter() - wall,
         "cpu_seconds": time.process_time() - cpu,
-        "resumed": resumed,  # then the seconds are those of the last part
         "n_iter": getattr(estimator, "n_iter_", None),
         "warnings": sorted({str(w.message) for w in caught}),
         **circumstances(),
     }
 
 
-def circumstances() -> dict[str, Any]:
-    """When, on what, and with what."""
-    return {"date": str(datetime.date.today()), "hardware": hardware(), "versions": versions()}
-
-
-def hardware() -> str:
-    """Processor, threads and GPU."""
-    name = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError, StopIteration):
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{name}, {torch.get_num_threads()} thread(s) of {os.cpu_count()} cores, {gpu}"
-
-
-def versions() -> dict[str, str]:
-    """Of what decides the numbers."""
-    packages = {m.__name__: m.__version__ for m in (skswae, torch, sklearn, np)}
-    return {"python": platform.python_version(), **packages}
-
-
-class Folder:
-    """Where a preset's results lie: JSON files of runs, fitted models, checkpoints, locks."""
-
-    def __init__(self, path: pathlib.Path):
-        self.runs, self.models, self.state = path / "runs", path / "models", path / "state"
-        for folder in (self.runs, self.models, self.state):
-            folder.mkdir(parents=True, exist_ok=True)
-
-    def record(self, run: Run) -> dict[str, Any] | None:
-        """What is known of a run."""
-        with contextlib.suppress(FileNotFoundError, ValueError):  # none, or broken
-            record = json.loads((self.runs / f"{run.key}.json").read_text(encoding="utf-8"))
-            if isinstance(record, dict) and {"fingerprint", "error"} <= set(record):
-                return record
-        return None
-
-    def clean(self, run: Run) -> None:
-        """Remove what a killed process left of a run, which the caller has claimed."""
-        name = glob.escape(run.key)
-        for folder, pattern in ((self.runs, ".json"), (self.models, ".joblib"), (self.state, "_*.ckpt")):
-            for left in folder.glob(f"{name}{pattern}.*.tmp"):
-                left.unlink(missing_ok=True)
-
-    def write_record(self, run: Run, record: dict[str, Any]) -> None:
-        """Whole or not at all."""
-        text = json.dumps(record, indent=1, sort_keys=True) + "\n"
-        put(self.runs / f"{run.key}.json", lambda path: path.write_text(text, encoding="utf-8"))
-
-    def model(self, run: Run, fingerprint: str) -> tuple[Any, dict[str, Any]] | None:
-        """The fitted model that is kept of a run, with notes; None if there is none, or another one's."""
-        path = self.models / f"{run.key}.joblib"
-        if not path.exists():
-            return None
-        try:
-            model, notes, its_fingerprint = joblib.load(path)
-        except Exception as error:  # of classes that have changed since
-            print(f"{path} cannot be loaded: {error}", file=sys.stderr)
-            return None
-        return (model, notes) if its_fingerprint == fingerprint else None
-
-    @contextlib.contextmanager
-    def claimed(self, name: str, *, wait: bool = False) -> Iterator[bool]:
-        """Whether the block has something to itself; a killed process has nothing any more."""
-        try:
-            import fcntl
-        except ImportError:  # no such locks on Windows: start one process there, or use --shard
-            yield True
-            return
-        with open(self.state / f"{name}.lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            yield True
-
-
-def put(path: pathlib.Path, write: Any) -> None:
-    """Write a file beside its place, and move it there."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+def fit(
+    estimator: Any, split: _treatments.Split, checkpoint: pathlib.Path, checkpoint_seconds: float
+) -> dict[str, Any]:
+    """Fit in place, from a checkpoint if there is one, and return what is to be remembered of it."""
+    arguments: dict[str, Any] = {}
+    accepted = inspect.signature(estimator.fit).parameters
+    if "checkpoint" in accepted:
+        # kept until the model is stored
+        arguments = {"checkpoint": checkpoint, "keep_checkpoint": True}
+        arguments["checkpoint_seconds"] = checkpoint_seconds
+    if "X_val" in accepted and getattr(estimator, "early_stopping", False) and len(split.X_val):
+        arguments["X_val"] = split.X_val
+    resumed = checkpoint.exists()  # then the seconds are those of the last part
+    return timed_fit(estimator, split.X_train, **arguments) | {"resumed": resumed}
 
 
 class Runner:
-    """Does the runs of a preset."""
+    """Fits and measures the runs of a preset."""
 
     def __init__(self, preset: Preset, folder: Folder, options: argparse.Namespace, custom: dict):
         self.preset, self.folder, self.options, self.custom = preset, folder, options, custom
         self._split: tuple[Any, Any] = (None, None)
 
     def split(self, run: Run) -> _treatments.Split:
-        """The run's data; the last one's are kept."""
+        """Return the run's data; the last one's are kept."""
         if self._split[0] != (run.data, run.trial):
             self._split = (None, None)
             self._split = (run.data, run.trial), _treatments.load(run.data, run.trial, self.options.data_home)
         return self._split[1]
 
     def do(self, run: Run) -> str:
-        """Bring one run to its end, from wherever it is; what was done, in a word."""
+        """Bring one run to its end, from wherever it is, and say what was done."""
         with self.folder.claimed(run.key) as mine:
             if not mine:
                 return "is being done elsewhere"
@@ -225,26 +138,26 @@ class Runner:
             if run.model in self.custom:
                 what.append(_source_of(estimator))
             fingerprint = joblib.hash(what)
-            record = self.folder.record(run)
+            record = self.folder.record(run.key)
             if record is not None and record["fingerprint"] == fingerprint:
                 if record["error"] is not None:
                     if not self.options.retry:
                         return "failed before: --retry tries again"
-                elif self.options.fit_only or record["measures_version"] == self.measures_version():
+                elif self.options.fit_only or record["measures_version"] == _measures.VERSION:
                     return "done before"
             elif record is not None and (run.data not in DATA or run.model in self.custom):
                 return (
                     "failed: results of other rows, parameters or code have this name. "
                     "Name another folder by --results, or remove them"
                 )
-            self.folder.clean(run)
+            self.folder.clean(run.key)
             description = self.describe(run, estimator, fingerprint)
             checkpoint = self.folder.state / f"{run.key}_{fingerprint[:8]}.ckpt"
             try:
                 return self.fit_and_measure(run, estimator, split, checkpoint, description)
             except Exception as error:  # of any kind: other runs are not to suffer, and it is recorded
                 failure = {"error": f"{type(error).__name__}: {error}", "fit": circumstances()}
-                self.folder.write_record(run, description | failure)
+                self.folder.write_record(run.key, description | failure)
                 checkpoint.unlink(missing_ok=True)
                 return f"failed: {type(error).__name__}: {error}"
 
@@ -256,18 +169,16 @@ class Runner:
         checkpoint: pathlib.Path,
         description: dict[str, Any],
     ) -> str:
-        """What is left to do of a run."""
+        """Do what is left of a run."""
         fingerprint = description["fingerprint"]
-        kept = self.folder.model(run, fingerprint)
+        kept = self.folder.model(run.key, fingerprint)
         if kept is None:
             how = "goes on from a checkpoint" if checkpoint.exists() else "is being fitted"
             print(f"{run.key} {how}", flush=True)
             notes = fit(estimator, split, checkpoint, self.options.checkpoint_seconds)
-            path = self.folder.models / f"{run.key}.joblib"
-            put(path, lambda to: joblib.dump((estimator, notes, fingerprint), to))
+            self.folder.write_model(run.key, estimator, notes, fingerprint)
             kept = estimator, notes
-        # of earlier parameters too
-        for done in self.folder.state.glob(f"{glob.escape(run.key)}_*.ckpt"):
+        for done in self.folder.checkpoints(run.key):
             done.unlink(missing_ok=True)
         model, notes = kept
         outcome = f"fitted in {notes['seconds']:.0f} s"
@@ -276,14 +187,13 @@ class Runner:
         start = time.perf_counter()
         measures = self.judge(model, split, run)
         seconds = time.perf_counter() - start
-        results = {"measures": measures, "measures_version": self.measures_version()}
-        self.folder.write_record(
-            run, description | results | {"fit": notes, "measuring_seconds": seconds, "error": None}
-        )
+        results = {"measures": measures, "measures_version": _measures.VERSION}
+        results |= {"fit": notes, "measuring_seconds": seconds, "error": None}
+        self.folder.write_record(run.key, description | results)
         return f"{outcome}, measured in {seconds:.0f} s"
 
     def describe(self, run: Run, estimator: Any, fingerprint: str) -> dict[str, Any]:
-        """What a record says of its run."""
+        """Return what a record says about its run."""
         return {
             **dataclasses.asdict(run),
             "preset": self.options.preset,
@@ -293,25 +203,14 @@ class Runner:
             "fingerprint": fingerprint,
         }
 
-    @staticmethod
-    def measures_version() -> int:
-        """Of the measures."""
-        import _measures
-
-        return _measures.VERSION
-
     def judge(self, model: Any, split: _treatments.Split, run: Run) -> dict[str, float]:
-        """All measures of a fitted model."""
-        import _measures
-
+        """Return all measures of a fitted model."""
         several = split.y_train is not None and len(np.unique(split.y_train)) > 1
         features = self.features(split) if several else None
         return _measures.judge(model, split, run.trial, self.preset.n_samples, features)
 
     def features(self, split: _treatments.Split) -> Any:
-        """A classifier of the training rows, whose hidden layer the second Frechet distance is taken in."""
-        from skswae.metrics import ClassifierFeatures
-
+        """Return a classifier of the training rows, for the second Frechet distance."""
         path = self.folder.models / f"classifier_{split.digest}.joblib"
         with self.folder.claimed(path.stem, wait=True):
             if not path.exists():
@@ -336,7 +235,7 @@ def _without_device(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """For JSON."""
+    """Return a parameter as JSON can hold it."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if callable(value) and hasattr(value, "__qualname__"):
@@ -345,7 +244,7 @@ def plain(value: Any) -> Any:
 
 
 def chosen_runs(options: argparse.Namespace, preset: Preset, custom: dict) -> list[Run]:
-    """The runs that the options ask for, cheap ones first in each cell."""
+    """List the runs that the options ask for, trial by trial."""
     models = options.models or ([*custom] if custom else [*preset.models])
     if custom:
         models = list(dict.fromkeys([*models, *custom]))
@@ -372,7 +271,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -426,54 +325,32 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Do all runs; the number of those that failed."""
-    options = parse(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # a fit takes KeyboardInterrupt for a wish to keep what it has; here it is to go on later
-        signal.signal(number, _stop)
-    if options.processes > 1:
-        if importlib.util.find_spec("fcntl") is None:
-            raise SystemExit("--processes needs locks that this system lacks: use --shard instead.")
-        own = sys.argv[1:] if arguments is None else arguments
-        command = [sys.executable, __file__, *own, "--processes", "1"]
-        if options.threads is None:
-            command += ["--threads", "1"]
-        started = [subprocess.Popen(command) for _ in range(options.processes)]
-        try:
-            codes = [process.wait() for process in started]  # of all: any() would stop at the first
-            return int(any(codes))
-        finally:
-            for process in started:
-                if process.poll() is None:
-                    process.terminate()
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    preset = PRESETS[options.preset]
-    custom = {}
-    if options.estimator is not None:
-        if ":" not in options.estimator:
-            raise SystemExit(f"--estimator must be MODULE:CLASS. Got {options.estimator!r}.")
-        sys.path.insert(0, os.getcwd())
-        try:
-            known = find_class(options.estimator)().get_params()
-        except (ImportError, AttributeError, TypeError) as error:
-            raise SystemExit(
-                f"--estimator must name a scikit-learn transformer that can be made without arguments. "
-                f"Got {options.estimator!r}: {error}"
-            ) from error
-        if not hasattr(find_class(options.estimator), "transform"):
-            raise SystemExit(f"--estimator must have a method 'transform'. Got {options.estimator!r}.")
-        for fixed in ("n_components", "random_state"):
-            if fixed in options.parameters:
-                raise SystemExit(f"--parameters must leave {fixed} to --dims and --trials.")
-        unknown = set(options.parameters) - set(known)
-        if unknown:
-            raise SystemExit(
-                f"--parameters must be of {', '.join(sorted(known))}. Got {', '.join(sorted(unknown))}."
-            )
-        name = options.estimator.rpartition(":")[2].lower()
-        custom[f"own-{name}" if name in MODELS else name] = (options.estimator, options.parameters)
+def own_estimator(options: argparse.Namespace) -> dict[str, tuple[str, dict]]:
+    """Return the estimator that --estimator names, by its key, or end the program."""
+    if ":" not in options.estimator:
+        raise SystemExit(f"--estimator must be MODULE:CLASS. Got {options.estimator!r}.")
+    sys.path.insert(0, os.getcwd())
+    try:
+        known = find_class(options.estimator)().get_params()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise SystemExit(
+            f"--estimator must name a scikit-learn transformer that can be made without arguments. "
+            f"Got {options.estimator!r}: {error}"
+        ) from error
+    if not hasattr(find_class(options.estimator), "transform"):
+        raise SystemExit(f"--estimator must have a method 'transform'. Got {options.estimator!r}.")
+    allowed = set(known) - {"n_components", "random_state"}  # which --dims and --trials set
+    unknown = set(options.parameters) - allowed
+    if unknown:
+        raise SystemExit(
+            f"--parameters must be of {', '.join(sorted(allowed))}. Got {', '.join(sorted(unknown))}."
+        )
+    name = options.estimator.rpartition(":")[2].lower()
+    return {f"own-{name}" if name in MODELS else name: (options.estimator, options.parameters)}
+
+
+def read_own_files(options: argparse.Namespace) -> None:
+    """Read the files that --data names, or end the program."""
     for path in options.data or ():
         if path not in DATA:
             stem = pathlib.Path(path).stem  # what results are called by
@@ -483,6 +360,38 @@ def main(arguments: list[str] | None = None) -> int:
                 _treatments.own_files[path] = _treatments.read_file(path, options.target)
             except (ValueError, OSError) as error:
                 raise SystemExit(str(error)) from error
+
+
+def share_among_processes(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Start the same command several times, and return whether any run failed."""
+    if importlib.util.find_spec("fcntl") is None:
+        raise SystemExit("--processes needs locks that this system lacks: use --shard instead.")
+    command = [sys.executable, __file__, *arguments, "--processes", "1"]
+    if options.threads is None:
+        command += ["--threads", "1"]
+    started = [subprocess.Popen(command) for _ in range(options.processes)]
+    try:
+        codes = [process.wait() for process in started]  # of all: any() would stop at the first
+        return int(any(codes))
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.terminate()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do all runs, and return whether any failed."""
+    options = parse(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # a fit takes KeyboardInterrupt for a wish to keep what it has; here it is to go on later
+        signal.signal(number, _stop)
+    if options.processes > 1:
+        return share_among_processes(options, sys.argv[1:] if arguments is None else arguments)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    preset = PRESETS[options.preset]
+    custom = {} if options.estimator is None else own_estimator(options)
+    read_own_files(options)
     runner = Runner(preset, Folder(options.results / options.preset), options, custom)
     runs = chosen_runs(options, preset, custom)
     outcomes = []
