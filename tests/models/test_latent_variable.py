@@ -87,7 +87,6 @@ def test_the_automatic_likelihood(iris, digits):
     for data, activation, *expected in [*cases, (binary, "sigmoid", "bernoulli", "sigmoid")]:
         vae = cheap(VAETransformer, max_iter=1, output_activation=activation).fit(data)
         assert [vae.likelihood_, vae.out_activation_] == expected
-        assert vae.likelihood == "auto"
 
 
 @pytest.mark.parametrize("scale", ["shared", "per_feature"])

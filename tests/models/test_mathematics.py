@@ -73,13 +73,13 @@ def test_gradients_of_wae(divergence, player):
 
 
 @pytest.mark.parametrize(
-    ("Estimator", "parameters", "noise"),
+    ("Estimator", "parameters", "noise", "excess"),
     [
-        (skswae.AETransformer, {"batch_size": 64, "max_iter": 20}, 0.8),
-        (skswae.SWAETransformer, {"beta": 0, "alpha": 0.01, "batch_size": 128, "max_iter": 40}, 0.3),
+        (skswae.AETransformer, {"batch_size": 64, "max_iter": 20}, 0.8, 1.02),
+        (skswae.SWAETransformer, {"beta": 0, "alpha": 0.01, "batch_size": 128, "max_iter": 40}, 0.3, 1.2),
     ],
 )
-def test_linear_networks_find_the_principal_subspace(Estimator, parameters, noise, rng):
+def test_linear_networks_find_the_principal_subspace(Estimator, parameters, noise, excess, rng):
     """From random weights, on rows of a linear-Gaussian model; and no error is below that of PCA."""
     W = np.linalg.qr(rng.normal(size=(10, 3)))[0] * [3.0, 2.5, 2.0]
     X = rng.normal(size=(1000, 3)) @ W.T + noise * rng.normal(size=(1000, 10))
@@ -90,4 +90,4 @@ def test_linear_networks_find_the_principal_subspace(Estimator, parameters, nois
     cosines = np.linalg.svd(pca.components_ @ ours, compute_uv=False)
     assert np.degrees(np.arccos(np.clip(cosines.min(), -1, 1))) < (1 if noise < 0.5 else 5)
     best = np.square(X - pca.inverse_transform(pca.transform(X))).sum(axis=1).mean()
-    assert best <= -model.score(X) < 1.02 * best
+    assert best <= -model.score(X) < excess * best

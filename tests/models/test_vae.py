@@ -1,4 +1,4 @@
-"""The variational autoencoder, against NumPy, numerical gradients and probabilistic PCA."""
+"""The variational autoencoder, against NumPy and probabilistic PCA."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_samples_come_from_the_standard_normal():
     z = latent_module(VAETransformer)[0].sample_prior(20_000, generator())
     assert z.shape == (20_000, 3)
     assert not z.requires_grad
-    assert np.all(stats.kstest(z.numpy(), stats.norm.cdf, axis=0).pvalue > 1e-3)
+    assert all(stats.kstest(column, stats.norm.cdf).pvalue > 1e-3 for column in z.T.numpy())
     assert np.all(np.abs(np.corrcoef(z.T)[np.triu_indices(3, 1)]) < 5 / np.sqrt(20_000))
 
 

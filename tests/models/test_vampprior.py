@@ -1,4 +1,4 @@
-"""The VampPrior: its mixture and its bound, against NumPy and numerical gradients."""
+"""The VampPrior: its mixture and its bound, against NumPy."""
 
 import numpy as np
 import pytest

@@ -45,7 +45,7 @@ class Epochs(Callback):
 
     def on_epoch_begin(self, run):
         if self.n_begun == self.most:
-            raise self.end
+            raise self.end()
         self.n_begun += 1
 
 
@@ -75,9 +75,10 @@ def test_a_resumed_fit_is_the_undisturbed_one(make, early_stopping, tmp_path):
 def test_a_process_is_killed(tmp_path):
     path = tmp_path / "fit.ckpt"
     code = (
-        "import os, sys; from tests.training.test_checkpoint import *; torch.set_num_threads(1)\n"
-        "Epochs.end = property(lambda self: os.kill(os.getpid(), signal.SIGKILL), lambda self, end: None)\n"
-        "_fit.fit(vae(), X, checkpoint=sys.argv[1], checkpoint_seconds=0, callbacks=[Epochs(3)])\n"
+        "import sys; from skswae import _fit; from tests.training.test_checkpoint import *\n"
+        "torch.set_num_threads(1)\n"
+        "kill = Epochs(3, end=lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
+        "_fit.fit(vae(), X, checkpoint=sys.argv[1], checkpoint_seconds=0, callbacks=[kill])\n"
     )
     root = pathlib.Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code, path], cwd=root, capture_output=True, check=False)
