@@ -39,9 +39,7 @@ def test_sklearn_checks(estimator, check):
 
 
 @pytest.mark.slow
-@parametrize_with_checks(
-    [cheap(E, **parameters) for E, parameters in VARIANTS[1:]]  # the first runs above
-)
+@parametrize_with_checks([cheap(E, **parameters) for E, parameters in VARIANTS[1:]])
 def test_sklearn_checks_of_variants(estimator, check):
     check(estimator)
 
