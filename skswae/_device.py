@@ -30,7 +30,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
         If the name is no torch device, or this machine has no such device.
     """
     if isinstance(device, str) and device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         resolved = torch.device(device)
         torch.empty(1, dtype=torch.float64, device=resolved)  # units are kept in float64
@@ -44,7 +44,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
         raise ValueError("The 'device' parameter must be a device that stores numbers. Got 'meta' instead.")
     if resolved.type == "cuda" and resolved.index is None:
         resolved = torch.device("cuda", torch.cuda.current_device())
-    return resolved
+    # torch takes "cpu:0" for another device than "cpu"
+    return torch.device("cpu") if resolved.type == "cpu" else resolved
 
 
 def fits_on(device: torch.device, n_bytes: int) -> bool:

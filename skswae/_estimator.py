@@ -389,7 +389,7 @@ class BaseAutoencoder(
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        for name in ("_trainer", "_float64_copy"):
+        for name in ("_moments", "_float64_copy"):
             state.pop(name, None)
         module = state.get("module_")
         if module is not None and module.device.type != "cpu":

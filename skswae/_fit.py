@@ -22,11 +22,12 @@ from torch import Tensor
 from skswae._device import arithmetic, limited_threads, resolve_device
 from skswae._inference import CHUNK_ROWS, Float64Copy
 from skswae._random import draw_seed, forked_rng
-from skswae._trainer import Trainer, check_resumable, frozen, go_on, make_builder, module_parameters, new_step
+from skswae._resume import check_resumable, frozen, go_on, make_builder, module_parameters, new_step
 from skswae._validation import check_and_resolve, validate_rows
 from skswae.data import ArrayData, DataSource
 from skswae.data._loader import Loader
 from skswae.data._scaler import Scaler, TrainingRows
+from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import reduced_precision
 from skswae.networks._protocol import check_network, draws_from_global_streams
 from skswae.training._auto import AutoSettings, n_threads
@@ -35,6 +36,7 @@ from skswae.training._checkpoint import Checkpoint
 from skswae.training._cuda_graph import MIN_STEPS, side_stream
 from skswae.training._loop import train
 from skswae.training._preparation import Preparation
+from skswae.training._step import TrainingStep
 
 
 @dataclass(frozen=True)
@@ -184,28 +186,27 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
         train_data, held_out = data.split(estimator.validation_fraction, seed)
     clamp = check_and_resolve(estimator, parts, len(train_data), plan.resume)
     with _clear_about_memory(estimator, device), arithmetic(device, estimator.precision), side_stream(device):
+        memory = None
         if plan.resume:
-            trainer = go_on(estimator, device)
-            rows = TrainingRows(train_data, copy.deepcopy(trainer.module.scaler).cpu(), clamp)
+            module, step, memory = go_on(estimator, device)
+            rows = TrainingRows(train_data, copy.deepcopy(estimator.module_.scaler).cpu(), clamp)
         else:
-            scaler = _fitted_scaler(estimator, data)
-            rows = TrainingRows(train_data, scaler, clamp)
-            trainer = _build_and_initialize(estimator, rows, seed, device)
-        try:
-            run, settings = _train(estimator, plan, trainer, rows, held_out, seed, checkpoint)
-            published = trainer.publish()
-        except BaseException:
-            trainer.restore()
-            raise
+            rows = TrainingRows(train_data, _fitted_scaler(estimator, data), clamp)
+            module = _built_and_initialized(estimator, rows, seed).to(device)
+            step = new_step(estimator, module)
+        run, settings = _train(estimator, plan, module, step, rows, held_out, seed, checkpoint)
     first = estimator.n_iter_ if plan.resume else 0
     estimator._seed = seed
     estimator._fitted_parameters = module_parameters(estimator)
-    estimator.module_, estimator._float64_copy = published, Float64Copy()
+    # a network of the user's own may have built tensors that are parts of larger ones
+    estimator.module_ = module if plan.resume else detached_copy(module)
+    estimator._float64_copy = Float64Copy()
     estimator.n_iter_ = first + len(run.history)
     estimator.batch_size_, estimator.learning_rate_init_ = settings.batch_size, settings.learning_rate
     estimator.history_ = _joined(estimator.history_ if plan.resume else {}, run.history, first)
     # the optimisers are ahead of a module that was put back
-    estimator._trainer = None if run.restored or run.interrupted else trainer
+    ahead = run.restored or run.interrupted
+    estimator._moments = (None, None) if ahead else (step.moments(), memory)
     if checkpoint is not None and not plan.keep_checkpoint and not run.interrupted:
         checkpoint.remove()
 
@@ -218,24 +219,25 @@ def _fitted_scaler(estimator: Any, data: DataSource) -> Scaler:
     return scaler
 
 
-def _build_and_initialize(estimator: Any, rows: TrainingRows, seed: int, device: torch.device) -> Trainer:
+def _built_and_initialized(estimator: Any, rows: TrainingRows, seed: int) -> AutoencoderModule:
     with torch.device("cpu"):
         module = estimator._build_module(make_builder(estimator, rows.n_features, seed))
         module.initialize(rows, seed)
-    return Trainer(new_step(estimator, module.to(device)))
+    return module
 
 
 def _train(
     estimator: Any,
     plan: Plan,
-    trainer: Trainer,
+    module: AutoencoderModule,
+    step: TrainingStep,
     rows: TrainingRows,
     held_out: DataSource | None,
     seed: int,
     checkpoint: Checkpoint | None,
 ) -> tuple[Run, AutoSettings]:
-    """Train the trainer's module as the plan and the estimator's parameters say."""
-    module, step, device = trainer.module, trainer.step, trainer.module.device
+    """Train the module as the plan and the estimator's parameters say."""
+    device = module.device
     settings = AutoSettings.resolve(
         len(rows),
         max_iter=estimator.max_iter,
@@ -267,7 +269,8 @@ def _train(
     rng_context = None
     if foreign or estimator.augment is not None:
         rng_context = functools.partial(forked_rng, device=device)
-    module.before_training(_prepared(loader, rows), accumulate=plan.accumulate)
+    with torch.no_grad():
+        module.before_training(_prepared(loader, rows), accumulate=plan.accumulate)
     step.prepare_training(preprocess, settings.learning_rate, n_steps if plan.one_cycle else None, n_steps)
     with (
         reduced_precision(module, estimator.precision),
@@ -289,8 +292,9 @@ def _train(
             ConvergenceWarning,
             stacklevel=5,
         )
-    module.after_training(_prepared(loader, rows), accumulate=plan.accumulate)
     step.end_training()
+    with torch.no_grad():
+        module.after_training(_prepared(loader, rows), accumulate=plan.accumulate)
     estimator._check_fitted(module)
     return run, settings
 

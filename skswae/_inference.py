@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from torch import Tensor, nn
+from torch import Tensor
 
 from skswae._device import arithmetic, as_array, as_tensor
 from skswae.data import DataSource
@@ -78,32 +77,29 @@ def reconstruct(module: AutoencoderModule, rows: Tensor) -> Tensor:
 
 
 class Float64Copy:
-    """A module's copy in float64, made anew when the module's numbers have changed.
+    """A module's copy in float64, made anew when a tensor of the module was replaced or written to.
 
-    The copy takes ten times as long to make as a row takes to encode (docs/results/inference.md).
+    The copy takes ten times as long to make as a row takes to encode (docs/results/inference.md). Torch does
+    not count what is written through ``.data``.
     """
 
     def __init__(self) -> None:
-        self._made_of: Any = None
+        self._made_of: list[tuple[Tensor, int, int]] = []
         self._copy: AutoencoderModule | None = None
 
     def of(self, module: AutoencoderModule) -> AutoencoderModule:
         """Return the copy of this module."""
-        now = versions(module)
-        if self._copy is None or now is None or now != self._made_of:
+        tensors = [*module.parameters(), *module.buffers()]
+        if any(tensor.is_inference() for tensor in tensors):  # their changes are not counted either
+            return copy.deepcopy(module).double()
+        now = [(tensor, tensor.data_ptr(), tensor._version) for tensor in tensors]
+        if (
+            self._copy is None
+            or len(now) != len(self._made_of)
+            or any(a[0] is not b[0] or a[1:] != b[1:] for a, b in zip(now, self._made_of))
+        ):
             self._copy, self._made_of = copy.deepcopy(module).double(), now
         return self._copy
-
-
-def versions(module: nn.Module) -> list | None:
-    """Return what changes when a tensor of the module is replaced, written to or frozen.
-
-    None for inference tensors, whose changes torch does not count.
-    """
-    tensors = [*module.parameters(), *module.buffers()]
-    if any(t.is_inference() for t in tensors):
-        return None
-    return [(id(t), t.data_ptr(), t._version, t.requires_grad) for t in tensors]
 
 
 def sample_gmm(codes: np.ndarray, n_samples: int, fit_seed: int, seed: int) -> np.ndarray:

@@ -51,7 +51,8 @@ def _resolve_activation(estimator: Any, data: DataSource, limits: tuple[float, f
 
 def check_and_resolve(estimator: Any, parts: list[DataSource], n_rows: int, resume: bool) -> bool:
     """Check all rows; in a first fit, resolve each "auto". Return whether rounding is to be taken back."""
-    limits = [_checks.value_range(part) for part in parts]
+    needs_range = not resume or estimator.out_activation_ == "sigmoid"
+    limits = [_checks.value_range(part) for part in parts] if needs_range else []
     if not resume:
         estimator._resolve(parts[0], n_rows)
         estimator.out_activation_ = _resolve_activation(estimator, parts[0], limits[0])

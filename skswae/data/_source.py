@@ -22,7 +22,7 @@ class DataSource(abc.ABC):
     """Training rows that are read part by part.
 
     A subclass has the two attributes and :meth:`read`; the other methods follow from them, and may be
-    overridden by faster ones.
+    overridden by faster ones. Rows that ``early_stopping`` has divided are read through :meth:`read` alone.
 
     Attributes
     ----------

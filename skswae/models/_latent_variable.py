@@ -91,7 +91,7 @@ class BaseLatentVariableModel(BaseAutoencoder):
             return
         needed = f"The 'likelihood' parameter must suit the data: {self.likelihood_!r} is for rows"
         low, high = _checks.value_range(data)
-        if low < 0.0 or high > 1.0:
+        if not _checks.in_unit_range(data, (low, high)):
             raise ValueError(
                 f"{needed} in [0, 1]. Got values from {low!r} to {high!r}: divide by "
                 "the maximum, or use 'gaussian'. A first fit or partial_fit fixes what 'auto' means."

@@ -6,6 +6,7 @@ of the fit and of each task, which is an epoch here, and a hook at the end that 
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ class Run:
         Whether the run ends after this epoch.
     restored : bool
         Whether the module has been put back to an earlier epoch than the optimisers'.
+    interrupted : bool
+        Whether the user ended the training.
     """
 
     module: TrainableModule
@@ -67,6 +70,10 @@ class Callback:
 
     def on_epoch_begin(self, run: Run) -> None:
         """Before each epoch."""
+
+    def extra_terms(self, run: Run) -> dict[str, float]:
+        """Return terms to add to the record of the epoch that ends; it is complete once all have answered."""
+        return {}
 
     def on_epoch_end(self, run: Run) -> bool | None:
         """After each complete epoch, whose record is ``run.history[-1]``; True ends the training."""
@@ -107,10 +114,11 @@ class EarlyStopping(Callback):
         self.best_state: dict[str, Any] = {}
         self.n_without_gain = 0
 
+    def extra_terms(self, run: Run) -> dict[str, float]:
+        return {"validation_loss": self._evaluate(run)}
+
     def on_epoch_end(self, run: Run) -> bool:
-        loss = self._evaluate(run)
-        run.history[-1]["validation_loss"] = loss
-        check_finite(run.history[-1], run.epoch)
+        loss = run.history[-1]["validation_loss"]
         if math.isinf(self.reference) or self.reference - loss > self.tol * abs(self.reference):
             self.reference, self.n_without_gain = loss, 0
         elif run.module.objective_is_final:
@@ -168,7 +176,7 @@ class EpochLines(Callback):
 def snapshot(module: TrainableModule) -> dict[str, Any]:
     """Copy the module's state, on its device."""
     return {
-        name: value.detach().clone() if isinstance(value, torch.Tensor) else value
+        name: value.detach().clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
         for name, value in module.state_dict().items()
     }
 

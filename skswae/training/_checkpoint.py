@@ -87,8 +87,8 @@ class Checkpoint(Callback):
         run.history.extend(state["history"])
         run.module.load_state_dict(state["module"])
         run.step.load_state_dict(state["step"])
-        for callback, own in zip(run.callbacks, state["callbacks"]):
-            callback.load_state_dict(own)
+        for callback in run.callbacks:
+            callback.load_state_dict(state["callbacks"].get(type(callback).__name__, {}))
 
     def on_epoch_end(self, run: Run) -> None:
         """Write the state if it is time to, and the training goes on."""
@@ -98,7 +98,7 @@ class Checkpoint(Callback):
             "history": run.history,
             "module": run.module.state_dict(),
             "step": run.step.state_dict(),
-            "callbacks": [callback.state_dict() for callback in run.callbacks],
+            "callbacks": {type(callback).__name__: callback.state_dict() for callback in run.callbacks},
         }
         beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
         try:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skswae.training._step import TrainingStep
+from skswae.training._step import Preprocess, TrainableModule, TrainingStep
 
 MIN_STEPS = 200
 """Least number of steps to come for which a graph is captured. Not measured: a guess of a capture's cost."""
@@ -39,7 +39,7 @@ class GraphedStep(TrainingStep):
         promise ``capturable``.
     """
 
-    def __init__(self, module: Any, solver: str = "adam", *, capturable: bool):
+    def __init__(self, module: TrainableModule, solver: str = "adam", *, capturable: bool):
         super().__init__(module, solver)
         self._capturable = capturable
         self._seen: dict[int, int] = {}  # eager steps of the final objective, by rows
@@ -47,7 +47,13 @@ class GraphedStep(TrainingStep):
         self._pool: Any = None
         self._steps_to_come = 0
 
-    def prepare_training(self, preprocess, learning_rate, n_steps, n_steps_to_come=0) -> None:
+    def prepare_training(
+        self,
+        preprocess: Preprocess | None,
+        learning_rate: float,
+        n_steps: int | None,
+        n_steps_to_come: int = 0,
+    ) -> None:
         super().prepare_training(preprocess, learning_rate, n_steps, n_steps_to_come)
         self._steps_to_come = n_steps_to_come
 
@@ -110,7 +116,9 @@ def side_stream(device: torch.device) -> Iterator[None]:
         yield
         return
     # one for all fits, for memory is kept by stream
-    stream = _side_streams.setdefault(device, torch.cuda.Stream(device))
+    if device not in _side_streams:
+        _side_streams[device] = torch.cuda.Stream(device)
+    stream = _side_streams[device]
     outside = torch.cuda.current_stream(device)
     stream.wait_stream(outside)
     try:

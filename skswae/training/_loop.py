@@ -80,10 +80,13 @@ def train(
                 record = step.end_epoch()
                 check_finite(record, run.epoch)
                 module.eval()
-                run.history.append(record)
-                complete = None
                 for callback in callbacks:
-                    run.stop = bool(callback.on_epoch_end(run)) or run.stop
+                    record.update(callback.extra_terms(run))
+                check_finite(record, run.epoch)
+            run.history.append(record)
+            complete = None
+            for callback in callbacks:
+                run.stop = bool(callback.on_epoch_end(run)) or run.stop
             if run.stop:
                 break
     except KeyboardInterrupt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
@@ -10,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from skswae.training._optimizers import make_optimizer, one_cycle, set_rate
+
+Moments = dict[str, list[dict[str, Any]]]
+"""What the optimiser of each player keeps for each of its parameters, in their order."""
 
 
 class TrainableModule(Protocol):
@@ -63,8 +65,10 @@ class TrainingStep:
     def __init__(self, module: TrainableModule, solver: str = "adam"):
         self.module = module
         self.solver = solver
-        self.players = module.players()
-        self.optimizers = {name: make_optimizer(solver, p) for name, p in self.players.items()}
+        # a player whose parameters are all frozen has nothing to move
+        free = {name: [p for p in own if p.requires_grad] for name, own in module.players().items()}
+        self.players = {name: own for name, own in free.items() if own}
+        self.optimizers = {name: make_optimizer(solver, own) for name, own in self.players.items()}
         self.schedulers: dict[str, torch.optim.lr_scheduler.OneCycleLR] = {}
         self.preprocess: Preprocess | None = None
         self._names: list[str] = []
@@ -95,7 +99,7 @@ class TrainingStep:
         self.preprocess = preprocess
         self.schedulers = {}
         for name, optimizer in self.optimizers.items():
-            rate = self.module.learning_rates.get(name, learning_rate)
+            rate = float(self.module.learning_rates.get(name, learning_rate))
             if n_steps is None:
                 set_rate(optimizer, rate)
             else:
@@ -124,16 +128,16 @@ class TrainingStep:
         """Move every player once: what a CUDA graph records."""
         values = []
         for player, terms in self.module.losses(x, generator):
-            optimizer = self.optimizers[player]
-            optimizer.zero_grad(set_to_none=True)
-            terms["loss"].backward(inputs=self.players[player])
-            self.reduce(self.players[player])
-            optimizer.step()
-            self.module.after_step()
+            if player in self.players:
+                self.optimizers[player].zero_grad(set_to_none=True)
+                terms["loss"].backward(inputs=self.players[player])
+                self.reduce(self.players[player])
+                self.optimizers[player].step()
+                self.module.after_step()
             values.append((player, {name: value.detach() for name, value in terms.items()}))
         total = torch.stack([v for _, terms in values for v in terms.values()]).double() * len(x)
         if self._total is None:
-            first = next(iter(self.players))
+            first = values[0][0]
             self._names = [("" if p == first else f"{p}_") + n for p, terms in values for n in terms]
             self._total = total
         else:
@@ -150,39 +154,56 @@ class TrainingStep:
 
     # -- state ---------------------------------------------------------------
 
+    def moments(self) -> Moments:
+        """Return what the optimisers keep; not a copy."""
+        return {
+            name: [self.optimizers[name].state[parameter] for parameter in own]
+            for name, own in self.players.items()
+        }
+
+    def set_moments(self, moments: Moments, memory: Moments | None = None) -> None:
+        """Copy the moments of another step on such a module, into given memory where it fits."""
+        for name, own in self.players.items():
+            kept = moments.get(name, [])
+            # of other sizes if parameters were frozen or freed in between: then it starts anew
+            if len(kept) != len(own) or not all(map(_fits, kept, own)):
+                continue
+            spare = (memory or {}).get(name, [])
+            for i, parameter in enumerate(own):
+                self.optimizers[name].state[parameter] = _copied(
+                    kept[i], parameter, spare[i] if i < len(spare) else {}
+                )
+
     def state_dict(self) -> dict[str, Any]:
         """Return the state that a step on another copy of the module can go on from."""
         return {
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "moments": self.moments(),
             "steps": {name: scheduler.last_epoch for name, scheduler in self.schedulers.items()},
             "rates": {name: float(o.param_groups[0]["lr"]) for name, o in self.optimizers.items()},
         }
 
-    def load_optimizers(self, state: dict[str, Any]) -> None:
-        """Take the optimisers' moments from another step's :meth:`state_dict`, and keep their options."""
-        for name, optimizer in self.optimizers.items():
-            saved = state["optimizers"][name]
-            # of other sizes if parameters were frozen or freed in between: then it starts anew
-            if _sizes(saved) != _sizes(optimizer.state_dict()):
-                continue
-            own = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
-            # a copy: load_state_dict keeps the tensors, which the other step may still need
-            optimizer.load_state_dict(copy.deepcopy(saved))
-            for parameter, moments in optimizer.state.items():
-                for key, value in moments.items():  # the fused Adam takes the parameters' layout for granted
-                    if value.shape == parameter.shape and value.stride() != parameter.stride():
-                        moments[key] = torch.empty_like(parameter).copy_(value)
-            for group, options in zip(optimizer.param_groups, own):
-                group.update(options)
-
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where another step stood, in the course of rates that :meth:`prepare_training` began."""
-        self.load_optimizers(state)
+        self.set_moments(state["moments"])
         for name, optimizer in self.optimizers.items():
             set_rate(optimizer, state["rates"][name])
         for name, scheduler in self.schedulers.items():
             scheduler.last_epoch = state["steps"][name]
 
 
-def _sizes(state: dict[str, Any]) -> list[int]:
-    return [len(group["params"]) for group in state["param_groups"]]
+def _fits(moments: dict[str, Any], parameter: Tensor) -> bool:
+    return all(value.ndim == 0 or value.shape == parameter.shape for value in moments.values())
+
+
+def _copied(moments: dict[str, Any], parameter: Tensor, memory: dict[str, Any]) -> dict[str, Any]:
+    """Copy what an optimiser keeps for a parameter, to the parameter's device and layout."""
+    copies = {}
+    for name, value in moments.items():
+        # the fused Adam takes the parameters' layout for granted
+        shaped = value.shape == parameter.shape
+        like = parameter if shaped else value.to(parameter.device)
+        own = memory.get(name)
+        if own is None or own.device != like.device or own.stride() != like.stride():
+            own = torch.empty_like(like, dtype=value.dtype)
+        copies[name] = own.copy_(value)
+    return copies

@@ -148,7 +148,7 @@ def test_moments_get_the_layout_of_their_parameters():
     step = new_step(module)
     step(x, torch.Generator())
     after = new_step(detached_copy(module))
-    after.load_optimizers(step.state_dict())
+    after.set_moments(step.moments())
     step(x, torch.Generator())
     after(x, torch.Generator())
     torch.testing.assert_close(after.module.weight, module.weight)

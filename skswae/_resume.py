@@ -1,0 +1,117 @@
+"""Going on with a fitted module: what must stay, what may change, and the optimisers' moments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+
+from skswae.modules._base import AutoencoderModule, detached_copy
+from skswae.modules._builder import NetworkBuilder
+from skswae.networks._protocol import check_network, draws_from_global_streams
+from skswae.training._cuda_graph import GraphedStep
+from skswae.training._step import Moments, TrainingStep
+
+# parameters of the training alone, which the module does not depend on
+_OF_TRAINING = {
+    *("augment", "max_iter", "batch_size", "solver", "learning_rate", "learning_rate_init"),
+    *("early_stopping", "validation_fraction", "n_iter_no_change", "tol", "warm_start"),
+    *("device", "precision", "random_state", "verbose"),
+}
+
+
+def make_builder(estimator: Any, n_features: int, seed: int) -> NetworkBuilder:
+    """Return the builder of the module of an estimator that is fitted, or about to be fitted."""
+    return NetworkBuilder(
+        check_network(estimator.network),
+        n_features=n_features,
+        n_components=int(estimator.n_components),
+        out_activation=estimator.out_activation_,
+        init=estimator.init,
+        seed=seed,
+    )
+
+
+def new_step(estimator: Any, module: AutoencoderModule) -> TrainingStep:
+    """Make the training step of the estimator's solver, for the device that the module is on."""
+    if module.device.type != "cuda":
+        return TrainingStep(module, estimator.solver)
+    foreign = draws_from_global_streams(check_network(estimator.network))
+    return GraphedStep(module, estimator.solver, capturable=module.capturable and not foreign)
+
+
+def go_on(estimator: Any, device: torch.device) -> tuple[AutoencoderModule, TrainingStep, Moments | None]:
+    """Return a copy of the fitted module and a step on it, with the optimisers' moments if they are there.
+
+    Nothing of the estimator's is trained: neither ``module_`` nor the moments that it keeps. So a training
+    that fails has nothing to put back, and whoever holds ``module_``, or a shallow copy of the estimator,
+    does not see it trained. The moments are copied into memory that an earlier call used, for a copy into
+    new memory takes twice as long; they are returned as the memory that the next call may use.
+    """
+    fitted, now = estimator._fitted_parameters, module_parameters(estimator)
+    changed = [name for name in now if fitted[name] != now[name]]
+    module = _rebuilt(estimator, changed) if changed else detached_copy(estimator.module_)
+    module = module.to(device)
+    step = new_step(estimator, module)
+    kept, spare = getattr(estimator, "_moments", (None, None))
+    if kept is not None:
+        step.set_moments(kept, spare)
+    return module, step, kept
+
+
+def _rebuilt(estimator: Any, changed: list[str]) -> AutoencoderModule:
+    """Build the module by today's parameters, and give it the fitted one's numbers."""
+    with torch.device("cpu"):
+        module = estimator._build_module(make_builder(estimator, estimator.n_features_in_, estimator._seed))
+    try:
+        module.load_state_dict(estimator.module_.state_dict())
+    except RuntimeError as error:
+        name = "network" if "network" in changed else changed[0]
+        same = "one of the same weights" if name == "network" else "as it was"
+        raise _must_stay(estimator, name, same, getattr(estimator, name)) from error
+    for parameter, before in zip(module.parameters(), estimator.module_.parameters()):
+        parameter.requires_grad_(before.requires_grad)
+    return module
+
+
+def check_resumable(estimator: Any) -> None:
+    """Raise ValueError if a parameter has changed that decides what the module consists of."""
+    # what was resolved in the first fit stays resolved
+    resolved = [name for name in estimator.get_params(deep=False) if f"{name}_" in vars(estimator)]
+    for name in (*estimator._structural_parameters, *resolved):
+        fitted = estimator._fitted_parameters.get(name, ...)
+        value = frozen(getattr(estimator, name))
+        if fitted is not ... and value != fitted:
+            raise _must_stay(estimator, name, repr(fitted), value)
+    if estimator._needs_unit_interval() and estimator.out_activation_ != "sigmoid":
+        raise ValueError(
+            f"A {type(estimator).__name__} fitted with an identity output must not go on training with a "
+            "cost for data in [0, 1], such as reconstruction='binary_cross_entropy'. Fit a new one."
+        )
+
+
+def _must_stay(estimator: Any, name: str, fitted: str, value: Any) -> ValueError:
+    return ValueError(
+        f"The '{name}' parameter must stay {fitted} to go on training a fitted {type(estimator).__name__}. "
+        f"Got {value!r} instead."
+    )
+
+
+def module_parameters(estimator: Any) -> dict[str, Any]:
+    """Return the parameters that the module depends on, as values that can be compared."""
+    names = {*estimator.get_params(deep=False), *estimator._structural_parameters} - _OF_TRAINING
+    values = {name: frozen(getattr(estimator, name)) for name in sorted(names)}
+    try:
+        values["network"] = joblib.hash(estimator.network)
+    except Exception:  # whatever pickling a user's network raises
+        values["network"] = object()  # equal to no other
+    return values
+
+
+def frozen(value: Any) -> Any:
+    """Return a value that may be compared, and does not change with the caller's list."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    return tuple(value) if isinstance(value, list) else value
