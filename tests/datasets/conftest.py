@@ -68,3 +68,13 @@ class Remote:
 @pytest.fixture
 def remote(replace, tmp_path):
     return Remote(replace, tmp_path / "cache")
+
+
+class Evil:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
