@@ -10,40 +10,23 @@ from sklearn.decomposition import PCA
 from skswae.metrics import frechet_distance, frechet_inception_distance
 
 
-def by_sqrtm(X, Y):
-    """The formula, in float64."""
-    C, D = np.cov(X.T), np.cov(Y.T)
-    difference = X.mean(axis=0) - Y.mean(axis=0)
-    return difference @ difference + np.trace(C + D - 2 * scipy.linalg.sqrtm(C @ D).real)
-
-
-def with_moments(mean, covariance, n, rng):
-    """Rows that have this mean and covariance exactly, up to rounding."""
-    d = len(mean)
-    Z = rng.normal(size=(n, d))
-    Z -= Z.mean(axis=0)
-    Z = Z @ np.linalg.inv(np.linalg.cholesky(np.cov(Z.T).reshape(d, d))).T
-    return mean + Z @ np.linalg.cholesky(covariance).T
-
-
 @pytest.mark.parametrize(("n", "m", "d"), [(60, 40, 2), (500, 300, 20), (101, 1000, 100)])
 def test_formula(n, m, d, rng):
     X = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + rng.normal(size=d)
     Y = rng.normal(size=(m, d)) @ rng.normal(size=(d, d))
-    expected = by_sqrtm(X, Y)
+    C, D, difference = np.cov(X.T), np.cov(Y.T), X.mean(axis=0) - Y.mean(axis=0)
+    expected = difference @ difference + np.trace(C + D - 2 * scipy.linalg.sqrtm(C @ D).real)
     assert frechet_distance(X, Y) == pytest.approx(expected, rel=1e-9)
     assert frechet_distance(Y, X) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("d", [1, 3])
-@pytest.mark.parametrize("rotated", [False, True], ids=["diagonal", "commuting"])
-def test_closed_form(d, rotated, rng):
-    a, b = np.array([1.0, 4.0, 9.0])[:d], np.array([0.25, 5.0, 1.0])[:d]
-    Q = np.linalg.qr(rng.normal(size=(d, d)))[0] if rotated else np.eye(d)
-    X = with_moments(np.zeros(d), Q * a @ Q.T, 50, rng)
-    Y = with_moments(np.ones(d), Q * b @ Q.T, 40, rng)
-    expected = d + np.sum((np.sqrt(a) - np.sqrt(b)) ** 2)
-    assert frechet_distance(X, Y) == pytest.approx(expected, rel=1e-12)
+def test_closed_form(rng):
+    """Covariances that commute: the distance of the means, and of the standard deviations."""
+    Z = np.linalg.qr(rng.normal(size=(50, 4)) - [0, 0, 0, 1])[0]
+    Z = np.linalg.qr(Z - Z.mean(axis=0))[0][:, :3] * np.sqrt(49)  # of mean 0 and covariance I
+    Q = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    X, Y = (Z * [1.0, 2.0, 3.0]) @ Q.T, (Z * [0.5, 5.0, 1.0]) @ Q.T + 1
+    assert frechet_distance(X, Y) == pytest.approx(3 + 0.5**2 + 3**2 + 2**2, rel=1e-12)
 
 
 @pytest.mark.parametrize(("n", "d"), [(50, 4), (4, 50), (2, 3)])
@@ -57,8 +40,7 @@ def test_equal_rows(n, d, rng):
 @pytest.mark.parametrize(("n", "m"), [(5, 7), (7, 5), (5, 200), (200, 5)])
 def test_without_full_rank(n, m, rng):
     """Fewer rows than features: by the sum of singular values."""
-    d = 30
-    X, Y = rng.normal(size=(n, d)), 2 * rng.normal(size=(m, d)) + 1
+    X, Y = rng.normal(size=(n, 30)), 2 * rng.normal(size=(m, 30)) + 1
     A, B = ((A - A.mean(axis=0)) / np.sqrt(len(A) - 1) for A in (X, Y))
     difference = X.mean(axis=0) - Y.mean(axis=0)
     nuclear = np.linalg.svd(A @ B.T, compute_uv=False).sum()
@@ -116,17 +98,28 @@ def pixels(X):
     return np.tile(np.rint(255 * X), 3)
 
 
-@pytest.mark.parametrize(("n", "m", "warned"), [(2049, 2100, False), (2048, 2100, True), (2100, 2048, True)])
-def test_inception_distance_of_all_rows(n, m, warned, fidelity, monkeypatch, rng):
+@pytest.mark.parametrize(
+    ("n", "m", "mode", "warned"),
+    [
+        (2049, 2100, "standard", False),
+        (2048, 2100, "standard", True),
+        (2100, 2048, "standard", True),
+        (2100, 5100, "paper", False),
+        (2000, 200, "paper", False),
+    ],
+)
+def test_inception_distance(n, m, mode, warned, monkeypatch, rng):
+    """Between all rows, or the first 2,000 and 5,000 as in the paper."""
     monkeypatch.setattr("skswae.metrics.InceptionFeatures.__call__", lambda self, X: pixels(X))
     X, Y = rng.random((n, 4)), rng.random((m, 4))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = frechet_inception_distance(X, Y, (1, 2, 2))
+        found = frechet_inception_distance(X, Y, (1, 2, 2), mode=mode)
+    if mode == "paper":
+        X, Y = X[:2000], Y[:5000]
     assert found == pytest.approx(frechet_distance(pixels(X), pixels(Y)))
-    assert [w.category for w in caught] == warned * [UserWarning]
+    assert [(w.category, w.filename) for w in caught] == warned * [(UserWarning, __file__)]
     assert all(f"of {n} generated and {m} real images" in str(w.message) for w in caught)
-    assert all(w.filename == __file__ for w in caught)
 
 
 def test_inception_distance_through_the_network(fidelity, rng):
@@ -137,14 +130,6 @@ def test_inception_distance_through_the_network(fidelity, rng):
     (network,) = fidelity.made
     assert network.path == "w"
     assert [len(x) for x in network.batches] == [3, 2, 3, 3]
-
-
-@pytest.mark.parametrize(("n", "m"), [(2100, 5100), (2000, 200)])
-def test_inception_distance_as_in_the_paper(n, m, monkeypatch, rng):
-    monkeypatch.setattr("skswae.metrics.InceptionFeatures.__call__", lambda self, X: pixels(X))
-    X, Y = rng.random((n, 4)), rng.random((m, 4))
-    found = frechet_inception_distance(X, Y, (1, 2, 2), mode="paper")
-    assert found == pytest.approx(frechet_distance(pixels(X[:2000]), pixels(Y[:5000])))
 
 
 def test_inception_distance_with_bad_arguments(fidelity):
