@@ -75,10 +75,6 @@ def openml(name, arrays):
     return {path: arff, **{path: json.dumps(answer).encode() for path, answer in answers.items()}}
 
 
-class Response(io.BytesIO):
-    info = dict
-
-
 class Web(dict):
     """What is at each address, for pooch and for scikit-learn; whatever is asked for is noted."""
 
@@ -95,7 +91,7 @@ class Web(dict):
         path = request.full_url.split("openml.org", 1)[1]
         if self.get(path) is None:
             raise HTTPError(request.full_url, 404, "Not found", {}, io.BytesIO())
-        return Response(self[path])
+        return type("Response", (io.BytesIO,), {"info": dict})(self[path])
 
 
 @pytest.fixture
@@ -108,30 +104,23 @@ def web(monkeypatch):
     return web
 
 
-@pytest.fixture
-def serve(web, replace):
+def put_cifar(web, replace, content, known=None):
     """Put an archive at CIFAR-10's address, under its own hash or another."""
-
-    def serve(content, known=None):
-        web[URL] = content
-        digest = hashlib.sha256(content if known is None else known).hexdigest()
-        read = functools.partial(_sources.read_cifar10, sha256=digest)
-        replace("CIFAR10", shapes=CIFAR, download=read)
-
-    return serve
+    web[URL] = content
+    digest = hashlib.sha256(content if known is None else known).hexdigest()
+    replace("CIFAR10", shapes=CIFAR, download=functools.partial(_sources.read_cifar10, sha256=digest))
 
 
-def fetch_cifar10(home, **parameters):
-    return fetch_cifar10_sub(classes=range(10), data_home=home, **parameters)
+fetch_cifar10 = functools.partial(fetch_cifar10_sub, classes=range(10))
 
 
-def test_a_download_lands_in_the_cache(web, serve, tmp_path):
+def test_a_download_lands_in_the_cache(web, replace, tmp_path):
     arrays = split_arrays(CIFAR)
-    serve(cifar_tar(arrays))
-    assert_is(fetch_cifar10(tmp_path), arrays)
-    assert os.listdir(tmp_path) == ["cifar10.npz"]  # and nothing of the archive
-    assert_is(fetch_cifar10(tmp_path), arrays)
-    assert web.asked == [URL]
+    put_cifar(web, replace, cifar_tar(arrays))
+    for _ in range(2):
+        assert_is(fetch_cifar10(data_home=tmp_path), arrays)
+        assert os.listdir(tmp_path) == ["cifar10.npz"]  # and nothing of the archive
+        assert web.asked == [URL]
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -140,14 +129,14 @@ def test_no_download(web, replace, tmp_path, wanted):
     replace("CIFAR10", shapes=SPLIT)
     home = tmp_path / "cache"
     with pytest.raises(OSError, match="no such address" if wanted else "if_missing=False") as caught:
-        fetch_cifar10(home, download_if_missing=wanted)
+        fetch_cifar10(data_home=home, download_if_missing=wanted)
     arrays = "X_train (20, 12), y_train (20,), X_test (10, 12), y_test (10,)"
     for part in ("cifar10.npz", str(home), "SKSWAE_DATA", "data_home", arrays, URL):
         assert part in str(caught.value)
     assert len(web.asked) == (3 if wanted else 0)  # two more tries
     assert isinstance(caught.value.__cause__, requests.ConnectionError if wanted else type(None))
-    assert home.exists() == wanted
     assert not wanted or os.listdir(home) == []
+    assert home.exists() == wanted
 
 
 @pytest.mark.parametrize(
@@ -155,18 +144,18 @@ def test_no_download(web, replace, tmp_path, wanted):
     [
         (lambda a: cifar_tar({**a, "X_train": a["X_train"][:, :11]}), None, "cannot reshape"),
         (
-            lambda a: cifar_tar({**a, "X_test": a["X_test"][:9], "y_test": a["y_test"][:9]}),
+            lambda a: cifar_tar({k: v[5:] for k, v in a.items()}),
             None,
-            r"X_test must be uint8 of shape \(10, 3072\)",
+            r"X_train must be uint8 of shape \(20, ",
         ),
         (lambda a: tar_of({"readme.html": b""}), None, "data_batch_1"),
         (cifar_tar, b"", r"hash of downloaded file.*does not match"),
     ],
 )
-def test_an_archive_of_something_else(serve, tmp_path, content, known, message):
-    serve(content(split_arrays(CIFAR)), known)
+def test_an_archive_of_something_else(web, replace, tmp_path, content, known, message):
+    put_cifar(web, replace, content(split_arrays(CIFAR)), known)
     with pytest.raises(OSError, match=message):
-        fetch_cifar10(tmp_path)
+        fetch_cifar10(data_home=tmp_path)
     assert os.listdir(tmp_path) == []
 
 
@@ -183,25 +172,20 @@ def test_packages_are_missing(remote, replace, monkeypatch, tmp_path):
         remote.fetch(data_home=tmp_path)
 
 
-@pytest.fixture
-def small_openml(web, replace):
-    def small_openml(record, name, digest=None):
-        arrays = split_arrays()
-        web.update(openml(name, arrays))
-        assert getattr(_fetchers, record).download.keywords == {"name": name, "n_train": 60000}
-        download = functools.partial(_sources.read_openml, name=name, n_train=20)
-        replace(record, shapes=SPLIT, digest=digest or digest_of(arrays), download=download)
-        return arrays
-
-    return small_openml
+def put_openml(web, replace, record, name, digest=None):
+    """Put a small data set at OpenML's address."""
+    arrays = split_arrays()
+    web.update(openml(name, arrays))
+    assert getattr(_fetchers, record).download.keywords == {"name": name, "n_train": 60000}
+    download = functools.partial(_sources.read_openml, name=name, n_train=20)
+    replace(record, shapes=SPLIT, digest=digest or digest_of(arrays), download=download)
+    return arrays
 
 
-@pytest.mark.parametrize(
-    ("record", "name", "with_pandas"),
-    [("MNIST", "mnist_784", True), ("MNIST", "mnist_784", False), ("FASHION_MNIST", "Fashion-MNIST", True)],
-)
-def test_openml(web, small_openml, monkeypatch, tmp_path, record, name, with_pandas):
-    arrays = small_openml(record, name)
+@pytest.mark.parametrize(("record", "name"), [("MNIST", "mnist_784"), ("FASHION_MNIST", "Fashion-MNIST")])
+@pytest.mark.parametrize("with_pandas", [True, False])
+def test_openml(web, replace, monkeypatch, tmp_path, record, name, with_pandas):
+    arrays = put_openml(web, replace, record, name)
     fetch = getattr(_fetchers, f"fetch_{record.lower()}")
     if not with_pandas:
         monkeypatch.setitem(sys.modules, "pandas", None)
@@ -214,21 +198,16 @@ def test_openml(web, small_openml, monkeypatch, tmp_path, record, name, with_pan
     assert "Cite" in bunch.DESCR
 
 
-@pytest.mark.filterwarnings(
-    "ignore:A network error occurred:UserWarning", "ignore:Invalid cache:RuntimeWarning"
-)
+@pytest.mark.filterwarnings("ignore:A network error:UserWarning", "ignore:Invalid cache:RuntimeWarning")
 @pytest.mark.parametrize("answer", [None, b"<html>Sign in to this network</html>", "other numbers"])
-def test_openml_fails(web, small_openml, tmp_path, answer):
+def test_openml_fails(web, replace, tmp_path, answer):
     other = answer == "other numbers"
-    small_openml("MNIST", "mnist_784", digest="0" * 64 if other else None)
+    put_openml(web, replace, "MNIST", "mnist_784", digest="0" * 64 if other else None)
     if not other:
         web["/data/v1/download/1/images.arff"] = answer
     message = "hash of its numbers.*should be 0000" if other else ""
-    with pytest.raises(OSError, match=rf"MNIST could not be fetched.*{message}") as caught:
+    with pytest.raises(OSError, match=rf"MNIST could not be fetched.*{message}.*mnist.npz.*openml.org/d/554"):
         fetch_mnist(data_home=tmp_path)
-    for part in ("mnist.npz", "SKSWAE_DATA", "X_train (20, 12)", "https://www.openml.org/d/554"):
-        assert part in str(caught.value)
-    assert caught.value.__cause__ is not None
     assert os.listdir(tmp_path) == []
 
 

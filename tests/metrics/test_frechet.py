@@ -20,15 +20,6 @@ def test_formula(n, m, d, rng):
     assert frechet_distance(Y, X) == pytest.approx(expected, rel=1e-9)
 
 
-def test_closed_form(rng):
-    """Covariances that commute: the distance of the means, and of the standard deviations."""
-    Z = np.linalg.qr(rng.normal(size=(50, 4)) - [0, 0, 0, 1])[0]
-    Z = np.linalg.qr(Z - Z.mean(axis=0))[0][:, :3] * np.sqrt(49)  # of mean 0 and covariance I
-    Q = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    X, Y = (Z * [1.0, 2.0, 3.0]) @ Q.T, (Z * [0.5, 5.0, 1.0]) @ Q.T + 1
-    assert frechet_distance(X, Y) == pytest.approx(3 + 0.5**2 + 3**2 + 2**2, rel=1e-12)
-
-
 @pytest.mark.parametrize(("n", "d"), [(50, 4), (4, 50), (2, 3)])
 def test_equal_rows(n, d, rng):
     X = 100 * rng.normal(size=(n, d))
@@ -79,9 +70,7 @@ ROWS = np.arange(15.0).reshape(5, 3)
         (ROWS[:1], ROWS, None, r"'X' argument cannot be used. .* 1 sample.* minimum of 2"),
         (ROWS, ROWS[:0], None, r"'Y' argument cannot be used. .* 0 sample"),
         (ROWS, ROWS[:, :2], None, r"equally many columns. Got 3 and 2"),
-        (ROWS[0], ROWS, None, r"'X' argument cannot be used. Expected 2D array"),
         (ROWS, np.where(ROWS == 4, np.nan, ROWS), None, r"'Y' argument cannot be used. Input contains NaN"),
-        (ROWS, np.where(ROWS == 4, np.inf, ROWS), None, r"'Y' argument cannot be used. .* infinity"),
         (ROWS, ROWS, "x", r"'features' parameter .* Got 'x'"),
         (ROWS, ROWS, lambda rows: rows[1:], r"'features' argument must give one row for each of the 5 rows"),
         (ROWS, ROWS, lambda rows: rows.sum(axis=1), r"'features\(X\)' argument .* Expected 2D"),
@@ -98,17 +87,11 @@ def pixels(X):
     return np.tile(np.rint(255 * X), 3)
 
 
-@pytest.mark.parametrize(
-    ("n", "m", "mode", "warned"),
-    [
-        (2049, 2100, "standard", False),
-        (2048, 2100, "standard", True),
-        (2100, 2048, "standard", True),
-        (2100, 5100, "paper", False),
-        (2000, 200, "paper", False),
-    ],
-)
-def test_inception_distance(n, m, mode, warned, monkeypatch, rng):
+COUNTS = [(2049, 2100, "standard"), (2048, 2100, "standard"), (2100, 2048, "standard")]
+
+
+@pytest.mark.parametrize(("n", "m", "mode"), [*COUNTS, (2100, 5100, "paper"), (2000, 200, "paper")])
+def test_inception_distance(n, m, mode, monkeypatch, rng):
     """Between all rows, or the first 2,000 and 5,000 as in the paper."""
     monkeypatch.setattr("skswae.metrics.InceptionFeatures.__call__", lambda self, X: pixels(X))
     X, Y = rng.random((n, 4)), rng.random((m, 4))
@@ -118,6 +101,7 @@ def test_inception_distance(n, m, mode, warned, monkeypatch, rng):
     if mode == "paper":
         X, Y = X[:2000], Y[:5000]
     assert found == pytest.approx(frechet_distance(pixels(X), pixels(Y)))
+    warned = mode == "standard" and 2048 in (n, m)
     assert [(w.category, w.filename) for w in caught] == warned * [(UserWarning, __file__)]
     assert all(f"of {n} generated and {m} real images" in str(w.message) for w in caught)
 

@@ -53,22 +53,16 @@ def test_neighborhood_agreement_by_loops(k, targets, rng):
     assert k == 29 or 0 < found < 1 or targets is not None
 
 
-def test_neighborhood_agreement_of_the_same(rng):
-    X = rng.normal(size=(100, 5))
+def test_neighborhood_agreement_at_its_ends(rng):
+    X, many = rng.normal(size=(100, 5)), rng.normal(size=(100, 40))
     rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
     assert neighborhood_agreement(X, 3 * X @ rotation + 7) == 1
     assert neighborhood_agreement(X, rng.normal(size=(100, 5))) == pytest.approx(10 / 99, abs=0.05)
-    many = rng.normal(size=(100, 40))
     assert neighborhood_agreement(many, many + 1e7) > 0.99
-
-
-@pytest.mark.parametrize("target", [0, 20, 39])
-def test_a_row_is_not_its_own_neighbor(target):
-    """Also where more rows are equal to it than are searched for."""
     same, line = np.zeros((40, 2)), np.arange(40.0)[:, None]
-    # all others are neighbours, in whatever order, and the target is not among them
-    assert neighborhood_agreement(same, line, n_neighbors=39, targets=[target]) == 1
-    assert neighborhood_agreement(same, same, n_neighbors=3, targets=[target]) == 1
+    for target in (0, 20, 39):  # a row is not its own neighbour, also where more are equal than searched for
+        assert neighborhood_agreement(same, line, n_neighbors=39, targets=[target]) == 1
+        assert neighborhood_agreement(same, same, n_neighbors=3, targets=[target]) == 1
 
 
 @pytest.mark.parametrize("targets", TARGETS)

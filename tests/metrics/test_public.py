@@ -8,11 +8,16 @@ import pytest
 import sklearn.manifold
 import torch
 
-from skswae import AETransformer, metrics
+from skswae import AETransformer, datasets, metrics
 
 from ..estimators import cheap
 
-FUNCTIONS = [name for name in metrics.__all__ if inspect.isroutine(getattr(metrics, name))]
+NAMES = [
+    (module, name)
+    for module in (datasets, metrics)
+    for name in module.__all__
+    if inspect.isfunction(getattr(module, name)) and name != "trustworthiness"
+]
 
 
 def test_public_names():
@@ -20,14 +25,15 @@ def test_public_names():
     assert metrics.trustworthiness is sklearn.manifold.trustworthiness
 
 
-@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "trustworthiness"])
-def test_functions_are_documented(name):
-    function = getattr(metrics, name)
+@pytest.mark.parametrize(("module", "name"), NAMES)
+def test_functions_are_documented(module, name):
+    function = getattr(module, name)
     text = inspect.getdoc(function)
     section = text.split("Parameters\n----------\n")[1].split("\n\nReturns\n")[0]
     documented = ", ".join(re.findall(r"^(\w[\w, ]*) : ", section, flags=re.M)).split(", ")
     assert documented == list(inspect.signature(function).parameters)
     assert "\nExamples\n--------\n>>> " in text
+    assert "{shared}" not in text
 
 
 def test_global_streams_and_arguments_stay_as_they_are(digits):

@@ -38,8 +38,9 @@ def test_knn_scorer_leaves_one_out(fitted, fitted_pipeline, digits):
     X, y = (A[200:260] for A in digits)
     names = np.array(list("jihgfedcba"))[y]  # tied votes go to the lowest of these, too
     for k, model in ((4, fitted), (5, fitted_pipeline)):
-        Z = model.transform(X)
-        expected = cross_val_score(KNeighborsClassifier(k), Z, names, cv=LeaveOneOut()).mean()
+        expected = cross_val_score(
+            KNeighborsClassifier(k), model.transform(X), names, cv=LeaveOneOut()
+        ).mean()
         assert metrics.make_knn_scorer(k)(model, X, names) == pytest.approx(expected, abs=1e-12)
         assert 0.1 < expected < 1
 
@@ -115,12 +116,10 @@ def test_scorers_rank_beta_and_components(digits):
 
 
 def test_a_search_without_labels(digits):
-    X = digits[0][:120]
     search = GridSearchCV(cheap(AETransformer), {"n_components": [1, 4]}, scoring=frechet_scorer, cv=2)
-    assert search.fit(X).best_params_ == {"n_components": 4}
-    search.set_params(scoring=knn_scorer, error_score="raise")
+    assert search.fit(digits[0][:120]).best_params_ == {"n_components": 4}
     with pytest.raises(ValueError, match=r"the target y is None"):
-        search.fit(X)
+        search.set_params(scoring=knn_scorer, error_score="raise").fit(digits[0])
 
 
 @pytest.mark.parametrize("scorer", SCORERS.values(), ids=SCORERS)
@@ -134,55 +133,35 @@ def test_scorers_travel_and_take_data_frames(scorer, fitted, digits, iris):
     assert scorer(framed, frame, y) == pytest.approx(scorer(pipe, iris, y), rel=0.01)
 
 
-CLASSIFIER = make_pipeline(PCA(2), KNeighborsClassifier())
+def test_scorers_of_what_lacks_a_method(iris):
+    y, classifier = np.repeat([0, 1, 2], 50), KNeighborsClassifier()
+    pipe, passed = make_pipeline(PCA(2), classifier), make_pipeline(FunctionTransformer(), "passthrough")
+    for name, model, message in (
+        ("knn", pipe, r"method transform. Got PCA, KNeighborsClassifier inst"),
+        ("frechet", pipe, r"method sample. Got KNeighborsClassifier inst"),
+        ("trustworthiness", classifier, r"method transform. Got KNeighborsClassifier inst"),
+        ("frechet", make_pipeline(Normalizer(), cheap(AETransformer)), r"inverse_transform. Got Normalizer"),
+        ("frechet", passed, r"method sample"),
+    ):
+        with pytest.raises(ValueError, match=rf"scorer needs .*{message}"):
+            SCORERS[name](model.fit(iris, y), iris, y)
 
 
-@pytest.mark.parametrize(
-    ("scorer", "model", "message"),
-    [
-        (knn_scorer, CLASSIFIER, r"method transform. Got PCA, KNeighborsClassifier inst"),
-        (frechet_scorer, CLASSIFIER, r"method sample. Got KNeighborsClassifier inst"),
-        (trustworthiness_scorer, CLASSIFIER, r"method transform. Got PCA, KNeighborsClassifier inst"),
-        (knn_scorer, KNeighborsClassifier(), r"method transform. Got KNeighborsClassifier inst"),
-        (frechet_scorer, PCA(2), r"method sample. Got PCA instead"),
-        (
-            frechet_scorer,
-            make_pipeline(Normalizer(), cheap(AETransformer)),
-            r"inverse_transform. Got Normalizer",
-        ),
-        (frechet_scorer, make_pipeline(FunctionTransformer(), "passthrough"), r"method sample"),
-    ],
-)
-def test_scorers_of_what_lacks_a_method(scorer, model, message, iris):
-    y = np.repeat([0, 1, 2], 50)
-    with pytest.raises(ValueError, match=rf"scorer needs .*{message}"):
-        scorer(model.fit(iris, y), iris, y)
+def test_bad_arguments():
+    for name, argument, value in (
+        ("knn", "n_neighbors", 0), ("frechet", "features", 3), ("frechet", "random_state", None),
+        ("trustworthiness", "random_state", -1), ("trustworthiness", "max_samples", 2),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=rf"'{argument}' parameter .* Got {value}"):
+            getattr(metrics, f"make_{name}_scorer")(**{argument: value})
 
 
-@pytest.mark.parametrize(
-    ("name", "argument", "value"),
-    [
-        ("knn", "n_neighbors", 0),
-        ("frechet", "features", 3),
-        ("frechet", "random_state", None),
-        ("trustworthiness", "n_neighbors", 0),
-        ("trustworthiness", "random_state", -1),
-        ("trustworthiness", "max_samples", 2),
-    ],
-)
-def test_bad_arguments(name, argument, value):
-    with pytest.raises(ValueError, match=rf"'{argument}' parameter .* Got {value}"):
-        getattr(metrics, f"make_{name}_scorer")(**{argument: value})
-
-
-@pytest.mark.parametrize(
-    ("scorer", "n_samples", "message"),
-    [
-        (knn_scorer, 5, "Expected n_neighbors < n_samples_fit, but n_neighbors = 5, n_samples_fit = 5"),
-        (trustworthiness_scorer, 10, r"n_neighbors \(5\) should be less than n_samples / 2"),
-        (frechet_scorer, 1, "'X' argument cannot be used. .* 1 sample"),
-    ],
-)
-def test_too_few_rows(scorer, n_samples, message, fitted, digits):
-    with pytest.raises(ValueError, match=message):
-        scorer(fitted, *(A[:n_samples] for A in digits))
+def test_too_few_rows(fitted, digits):
+    few, half = "Expected n_neighbors < n_samples_fit", "should be less than n_samples / 2"
+    for scorer, n, message in (
+        (knn_scorer, 5, few),
+        (trustworthiness_scorer, 10, half),
+        (frechet_scorer, 1, "'X'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            scorer(fitted, *(A[:n] for A in digits))
