@@ -91,14 +91,12 @@ def test_copies_are_at_no_distance_at_all(n_features, offset, rng):
 
 def test_bad_arguments(rng):
     X = rng.normal(size=(10, 3))
-    with pytest.raises(ValueError, match=r"'n_neighbors' parameter .* Got 0"):
-        precision_recall(X, X, n_neighbors=0)
-    with pytest.raises(ValueError, match=r"Expected n_neighbors < n_samples_fit, but n_neighbors = 3"):
-        precision_recall(X[:3], X)
-    with pytest.raises(ValueError, match=r"'X_real' argument must have 3 features. Got 2"):
-        precision_recall(X, X[:, 1:])
-    for function in (nearest_row_ratio, duplicate_rate):
-        with pytest.raises(ValueError, match=r"'X_generated' argument must have 3 features. Got 2"):
-            function(X[:, 1:], X, X)
-        with pytest.raises(ValueError, match=r"'X_held_out' argument cannot be used. .* 0 sample"):
-            function(X, X, X[:0])
+    for function, arguments, message in (
+        (lambda X: precision_recall(X, X, n_neighbors=0), [X], r"'n_neighbors' parameter .* Got 0"),
+        (precision_recall, [X[:3], X], r"Expected n_neighbors < n_samples_fit, but n_neighbors = 3"),
+        (precision_recall, [X, X[:, 1:]], r"'X_real' argument must have 3 features. Got 2"),
+        (nearest_row_ratio, [X[:, 1:], X, X], r"'X_generated' argument must have 3 features. Got 2"),
+        (duplicate_rate, [X, X, X[:0]], r"'X_held_out' argument cannot be used. .* 0 sample"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            function(*arguments)

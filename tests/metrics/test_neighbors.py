@@ -96,11 +96,12 @@ def test_rows_that_do_not_fit(function, rng):
     X = rng.normal(size=(12, 3))
     with pytest.raises(ValueError, match=r"'Z_test' argument must have 3 features. Got 2"):
         knn_accuracy(X, np.arange(12), X[:, 1:], np.arange(12))
-    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[12, 11\]"):
-        function(X, X[1:])
-    with pytest.raises(ValueError, match=r"'X' argument cannot be used. .* 1 sample"):
-        function(X[:1], X[:1])
-    message = r"'targets' (parameter|argument must be None or indices of rows)"
-    for targets in ([], 3, [[0]], [0.5], [True] * 12, ["a"], [12], [-1, 3]):
+    bad_targets = r"'targets' (parameter|argument must be None or indices of rows)"
+    targets = ([], 3, [[0]], [0.5], [True] * 12, ["a"], [12], [-1, 3])
+    for X_, Z, given, message in (
+        (X, X[1:], None, r"inconsistent numbers of samples: \[12, 11\]"),
+        (X[:1], X[:1], None, r"'X' argument cannot be used. .* 1 sample"),
+        *((X, X, t, bad_targets) for t in targets),
+    ):
         with pytest.raises(ValueError, match=message):
-            function(X, X, targets=targets)
+            function(X_, Z, targets=given)
