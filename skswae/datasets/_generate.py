@@ -13,9 +13,7 @@ from torch import Tensor
 
 @validate_params(
     {
-        "n_samples": [Interval(Integral, 1, None, closed="left")],
-        "n_modes": [Interval(Integral, 1, None, closed="left")],
-        "n_features": [Interval(Integral, 1, None, closed="left")],
+        **{k: [Interval(Integral, 1, None, closed="left")] for k in ("n_samples", "n_modes", "n_features")},
         "variance": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
     },
@@ -25,17 +23,12 @@ def make_gmm(n_samples=100, *, n_modes=5, n_features=10, variance=0.2, random_st
     """Draw rows from a mixture of Gaussians on a line, the data of the SWAE paper's Figure 1.
 
     Mode i, from 0 to ``n_modes - 1``, has the mean (i, ..., i) and the covariance ``variance`` times the
-    identity. Rows are independent: each comes from any mode with the same probability, so that the numbers of
-    rows of the modes vary.
+    identity. Each row comes from any mode with the same probability.
 
     Parameters
     ----------
-    n_samples : int, default=100
-        Number of rows.
-    n_modes : int, default=5
-        Number of modes.
-    n_features : int, default=10
-        Number of features.
+    n_samples, n_modes, n_features : int, default=100, 5 and 10
+        Numbers of rows, modes and features.
     variance : float, default=0.2
         Variance of each feature within a mode.
     random_state : int, RandomState instance or None, default=None
@@ -48,21 +41,10 @@ def make_gmm(n_samples=100, *, n_modes=5, n_features=10, variance=0.2, random_st
     y : ndarray of shape (n_samples,)
         The mode that each row comes from.
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range.
-
-    References
-    ----------
-    S. Sun, H. Guo, "Symmetric Wasserstein Autoencoders", UAI 2021, Figure 1.
-
     Examples
     --------
     >>> from skswae.datasets import make_gmm
     >>> X, y = make_gmm(1000, random_state=0)
-    >>> X.shape
-    (1000, 10)
     >>> print(f"{X[y == 3].mean():.1f}")
     3.0
     """
@@ -72,27 +54,20 @@ def make_gmm(n_samples=100, *, n_modes=5, n_features=10, variance=0.2, random_st
 
 
 def binarise(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw each pixel of a batch as black or white, for the ``augment`` parameter of every estimator.
-
-    Each batch of a training is drawn afresh, which is dynamic binarisation.
+    """Draw each pixel of a batch as black or white, afresh in each call: ``augment`` for every estimator.
 
     Parameters
     ----------
     x : Tensor of shape (n, d)
-        Probabilities of ones in [0, 1], of a floating-point dtype.
+        Probabilities of ones in [0, 1], of a floating-point dtype. Others, beyond rounding, raise ValueError
+        on a CPU, and become NaN on devices for which a check would wait.
     generator : torch.Generator
         Source of all random numbers, on the device of ``x``.
 
     Returns
     -------
-    x : Tensor of shape (n, d)
-        Zeros and ones, in the dtype and on the device of the argument.
-
-    Raises
-    ------
-    ValueError
-        If ``x`` holds numbers outside [0, 1] by more than rounding. On other devices than a CPU, where a
-        check would wait for the device, they become NaN instead, which the estimators refuse.
+    drawn : Tensor of shape (n, d)
+        Zeros and ones, in the dtype and on the device of ``x``.
 
     References
     ----------
@@ -100,12 +75,9 @@ def binarise(x: Tensor, generator: torch.Generator) -> Tensor:
 
     Examples
     --------
-    >>> import torch
     >>> from sklearn.datasets import load_digits
     >>> from skswae import VAETransformer
     >>> from skswae.datasets import binarise
-    >>> binarise(torch.tensor([[0.0, 1.0]]), torch.Generator().manual_seed(0))
-    tensor([[0., 1.]])
     >>> X = load_digits().data / 16
     >>> VAETransformer(augment=binarise, likelihood="bernoulli", max_iter=1).fit(X).n_iter_
     1
@@ -129,19 +101,14 @@ def binarised(X, random_state=None):
     X : array-like of shape (n_samples, n_features)
         Probabilities of ones in [0, 1]; rounded to float32 first.
     random_state : int, RandomState instance or None, default=None
-        Pass an int for the same rows in each call. A RandomState instance goes on where it is: the authors
-        of the SWAE paper draw the validation rows of MNIST, its last 10,000 training rows, and then the test
+        Pass an int for the same rows in each call. A RandomState instance goes on where it is: the SWAE
+        paper's authors draw the validation rows of MNIST (the last 10,000 for training), and then the test
         rows, from one that starts at 777.
 
     Returns
     -------
-    X : ndarray of shape (n_samples, n_features), float32
+    drawn : ndarray of shape (n_samples, n_features), float32
         Zeros and ones.
-
-    Raises
-    ------
-    ValueError
-        If ``X`` holds numbers outside [0, 1] or NaN, or has no rows.
 
     Examples
     --------

@@ -1,9 +1,77 @@
-"""The data sets that are fetched: names, shapes, hashes, addresses and descriptions."""
+"""The data sets that are fetched: a record of each, and its download, which alone needs pooch or Pillow."""
 
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import zipfile
 from functools import partial
+from pathlib import Path
+from typing import Any
 
-from skswae.datasets._archives import read_cifar10, read_coil20, read_openml
-from skswae.datasets._cache import Source
+import numpy as np
+from sklearn.datasets import fetch_openml
+
+from skswae.datasets._cache import Arrays, Source
+
+_RETRIES = 2  # of each request
+_CLOTHES = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
+_OBJECTS = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
+
+
+def read_openml(url: str, folder: Path, *, name: str, n_train: int) -> Arrays:
+    """Download version 1 of a data set of OpenML, in which the training rows come first."""
+    bunch = fetch_openml(
+        name,
+        version=1,
+        data_home=str(folder),
+        as_frame=False,
+        # the other parser takes minutes and gigabytes
+        parser="pandas" if importlib.util.find_spec("pandas") else "liac-arff",
+        # without categories: with pandas from 3.1 on scikit-learn 1.9 cannot read those that are numbers
+        read_csv_kwargs={"dtype": {}},
+        n_retries=_RETRIES,
+    )
+    with np.errstate(invalid="ignore"):  # the hash finds what is not a byte
+        X = np.asarray(bunch.data).astype(np.uint8)
+        y = np.array([float(str(label).strip("'")) for label in bunch.target]).astype(np.uint8)
+    return {"X_train": X[:n_train], "y_train": y[:n_train], "X_test": X[n_train:], "y_test": y[n_train:]}
+
+
+def read_cifar10(url: str, folder: Path, *, sha256: str) -> Arrays:
+    """Download the binary version of CIFAR-10: bytes, where the Python version has pickles."""
+    parts = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
+    members = [f"cifar-10-batches-bin/{name}" for names in parts.values() for name in names]
+    untar = importlib.import_module("pooch").Untar(members=members)
+    paths = {Path(path).name: path for path in _retrieve(url, folder, f"sha256:{sha256}", untar)}
+    arrays = {}
+    for part, names in parts.items():
+        images = np.concatenate([np.fromfile(paths[name], np.uint8) for name in names]).reshape(-1, 3073)
+        arrays[f"X_{part}"], arrays[f"y_{part}"] = images[:, 1:], images[:, 0]
+    return arrays
+
+
+def read_coil20(url: str, folder: Path) -> Arrays:
+    """Download the images of COIL-20, and keep every fourth pixel of every fourth row."""
+    images = importlib.import_module("PIL.Image")
+    names = [f"coil-20-proc/obj{label}__{view}.png" for label in range(1, 21) for view in range(72)]
+    rows = []
+    with zipfile.ZipFile(_retrieve(url, folder)) as archive:  # 1,440 files, which need not be unpacked
+        for name in names:
+            with archive.open(name) as file, images.open(file, formats=["PNG"]) as image:
+                rows.append(np.asarray(image)[2::4, 2::4].reshape(-1))
+    return {"X": np.stack(rows), "y": np.repeat(np.arange(1, 21, dtype=np.uint8), 72)}
+
+
+def _retrieve(url: str, folder: Path, known_hash: str | None = None, processor: Any = None) -> Any:
+    """Download a file by pooch, and return its path or what the processor makes of it."""
+    name = url.rsplit("/", 1)[-1]
+    # not pooch.retrieve, which does not try again
+    registry = importlib.import_module("pooch").create(
+        path=folder, base_url="", registry={name: known_hash}, urls={name: url}, retry_if_failed=_RETRIES
+    )
+    return registry.fetch(name, processor=processor)
+
 
 MNIST = Source(
     name="MNIST",
@@ -23,22 +91,17 @@ rows, in the original order.
 Source: OpenML, data set mnist_784, version 1 (https://www.openml.org/d/554), after
 http://yann.lecun.com/exdb/mnist/. The authors' page states no licence; Yann LeCun and Corinna Cortes hold the
 copyright, and it is commonly given as CC BY-SA 3.0.
-
-Cite: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition",
-Proceedings of the IEEE 86(11), 1998.
 """,
+    citation='Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document '
+    'recognition", Proceedings of the IEEE 86(11), 1998.',
 )
 
-FASHION_MNIST = Source(
+FASHION_MNIST = dataclasses.replace(
+    MNIST,
     name="Fashion-MNIST",
     filename="fashion_mnist.npz",
-    shapes=MNIST.shapes,
     digest="9ebc38be682e76917eeff92416700b02d4c8ee4d4f090ac9bd6d624082d4675f",
-    image_shape=(1, 28, 28),
-    target_names=(
-        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-        "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-    ),
+    target_names=tuple(_CLOTHES.split(", ")),
     urls=("https://www.openml.org/d/40996",),
     download=partial(read_openml, name="Fashion-MNIST", n_train=60000),
     description="""Fashion-MNIST: articles of clothing
@@ -49,11 +112,10 @@ rows, in the original order.
 
 Source: OpenML, data set Fashion-MNIST, version 1 (https://www.openml.org/d/40996), after
 https://github.com/zalandoresearch/fashion-mnist. MIT licence, copyright Zalando SE.
-
-Cite: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
-Algorithms", arXiv:1708.07747, 2017.
 """,
-)  # fmt: skip
+    citation='H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine '
+    'Learning Algorithms", arXiv:1708.07747, 2017.',
+)
 
 CIFAR10 = Source(
     name="CIFAR-10",
@@ -61,13 +123,9 @@ CIFAR10 = Source(
     shapes={"X_train": (50000, 3072), "y_train": (50000,), "X_test": (10000, 3072), "y_test": (10000,)},
     digest=None,
     image_shape=(3, 32, 32),
-    target_names=(
-        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-    ),
-    urls=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
-    download=partial(
-        read_cifar10, file_hash="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
-    ),
+    target_names=tuple(_OBJECTS.split(", ")),
+    urls=("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",),
+    download=partial(read_cifar10, sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"),
     hint=" For birds, cats and ships cifar10_sub.npz does as well.",
     description="""CIFAR-10: some of its classes
 =============================
@@ -76,23 +134,18 @@ Colour images of 32 x 32 pixels from 0 to 255, 3,072 features: the red, the gree
 row by row. Of each of the 10 classes 5,000 training and 1,000 test rows, in the original order.
 
 Source: https://www.cs.toronto.edu/~kriz/cifar.html, which states no licence and asks for a citation.
-
-Cite: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", technical report, University of
-Toronto, 2009.
 """,
-)  # fmt: skip
+    citation='A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", technical report, '
+    "University of Toronto, 2009.",
+)
 
-CIFAR10_SUB = Source(
+CIFAR10_SUB = dataclasses.replace(  # without 19 test images of ships
+    CIFAR10,
     name="CIFAR-10's birds, cats and ships",
     filename="cifar10_sub.npz",
     shapes={"X_train": (15000, 3072), "y_train": (15000,), "X_test": (2981, 3072), "y_test": (2981,)},
     digest="9551c42417a7ad56b8fb68003664d0faf24ddafa07cb038c22c7e8e2a518ac73",
-    image_shape=CIFAR10.image_shape,
-    target_names=CIFAR10.target_names,
-    description=CIFAR10.description,
 )
-SUB_CLASSES = {2, 3, 8}
-SUB_MISSING = {8: 19}  # test images, by class
 
 COIL20 = Source(
     name="COIL-20",
@@ -116,8 +169,7 @@ Source: the processed images of the Columbia Object Image Library
 (https://cave.cs.columbia.edu/repository/COIL-20), 128 x 128 pixels, of which every fourth pixel of every
 fourth row is kept, from the third on. Another 32 x 32 version in use, COIL20.mat of D. Cai, has means of
 4 x 4 pixels instead. The report states no licence; the images are made available for research purposes.
-
-Cite: S. A. Nene, S. K. Nayar, H. Murase, "Columbia Object Image Library (COIL-20)", technical report
-CUCS-005-96, Columbia University, 1996.
 """,
+    citation='S. A. Nene, S. K. Nayar, H. Murase, "Columbia Object Image Library (COIL-20)", technical '
+    "report CUCS-005-96, Columbia University, 1996.",
 )

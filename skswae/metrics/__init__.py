@@ -1,17 +1,7 @@
 """Measures of codes, reconstructions and samples as functions of arrays, and scorers for a search.
 
-Codes are measured by :func:`knn_accuracy`, :func:`neighborhood_agreement`, :func:`rank_agreement` and
-:func:`trustworthiness`; reconstructions by :func:`reconstruction_error` and :func:`denoising_error`; samples
-by :func:`frechet_distance`, :func:`precision_recall`, :func:`nearest_row_ratio` and :func:`duplicate_rate`.
-Arrays may come from any model. No single number tells good samples: copies of training rows have the best
-Frechet distance, precision and recall that there are, and only the nearest-row ratio and the duplicate rate
-expose them.
-
-:data:`knn_scorer`, :data:`frechet_scorer` and :data:`trustworthiness_scorer` are ``scoring`` functions for
-``GridSearchCV``. They can rank ``beta`` and ``n_components``, which the estimators' own ``score`` cannot: it
-measures reconstruction alone and always prefers the most components.
-
-The SWAE paper, whose measures these are, is S. Sun, H. Guo. Symmetric Wasserstein Autoencoders. UAI 2021.
+Copies of training rows have the best Frechet distance, precision and recall that there are; only
+:func:`nearest_row_ratio` and :func:`duplicate_rate` expose them.
 """
 
 from sklearn.manifold import trustworthiness

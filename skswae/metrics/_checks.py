@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,13 @@ def check_rows(X: Any, name: str, *, min_samples: int = 1, n_features: int | Non
         rows = check_array(X, dtype=np.float64, ensure_min_samples=min_samples)
     except ValueError as error:  # which names the argument only where a number is not finite
         raise ValueError(f"The {name!r} argument cannot be used. {error}") from error
-    if n_features is not None and rows.shape[1] != n_features:
-        raise ValueError(
-            f"The {name!r} argument must have {n_features} features. Got {rows.shape[1]} instead."
-        )
+    if n_features not in (None, rows.shape[1]):
+        found = rows.shape[1]
+        raise ValueError(f"The {name!r} argument must have {n_features} features. Got {found} instead.")
     return rows
 
 
 def make_rng(random_state: Any) -> np.random.Generator:
     """Return a private generator for scikit-learn's ``random_state``."""
-    if isinstance(random_state, numbers.Integral):
-        return np.random.default_rng(int(random_state))
-    return np.random.default_rng(draw_seed(random_state))
+    is_seed = isinstance(random_state, Integral)
+    return np.random.default_rng(int(random_state) if is_seed else draw_seed(random_state))

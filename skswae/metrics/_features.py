@@ -21,7 +21,6 @@ from skswae._random import forked_rng
 from skswae.metrics._checks import check_rows
 
 _AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
-_INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # the name that torch-fidelity looks for
 
 
 class InceptionFeatures:
@@ -29,8 +28,7 @@ class InceptionFeatures:
 
     An object of this class is a function of rows: the last pooling layer of the 2015 Inception network [1]_
     with TensorFlow's weights and resizing, as the package torch-fidelity has them (``pip install
-    "skswae[fid]"``). The weights, 91 MB, are loaded in the first call: from ``weights_path``, or from where
-    torch-fidelity keeps them, downloaded if they are not there.
+    "skswae[fid]"``). :class:`ClassifierFeatures` serve where its weights cannot be had.
 
     Parameters
     ----------
@@ -38,21 +36,13 @@ class InceptionFeatures:
         Shape of the image that a row is, flattened channel first; 1 or 3 channels. A grey channel serves as
         all three.
     weights_path : str or None, default=None
-        File with the weights, torch-fidelity's ``weights-inception-2015-12-05-6726825d.pth``. Loading may run
-        code from the file: use one that you trust.
+        File with the weights (91 MB), torch-fidelity's ``weights-inception-2015-12-05-6726825d.pth``, loaded
+        in the first call. Loading may run code from the file: use one that you trust. None: from where
+        torch-fidelity keeps them, downloaded if they are not there.
     batch_size : int, default=64
         Number of images at a time. Each is enlarged to 299 x 299.
     device : str or torch.device, default="auto"
         "auto" is "cuda" where there is one, else "cpu", on which 1,000 images take minutes.
-
-    Attributes
-    ----------
-    n_features_out : int
-        2,048.
-
-    See Also
-    --------
-    ClassifierFeatures : Features where these weights cannot be had.
 
     References
     ----------
@@ -72,12 +62,8 @@ class InceptionFeatures:
         {"image_shape": [tuple, list], "batch_size": [_AT_LEAST_1]}, prefer_skip_nested_validation=True
     )
     def __init__(self, image_shape, *, weights_path=None, batch_size=64, device="auto"):
-        self.image_shape = tuple(image_shape)
-        if (
-            len(self.image_shape) != 3
-            or self.image_shape[0] not in (1, 3)
-            or not all(_AT_LEAST_1.is_satisfied_by(size) for size in self.image_shape)
-        ):
+        sizes = self.image_shape = tuple(image_shape)
+        if len(sizes) != 3 or sizes[0] not in (1, 3) or not all(map(_AT_LEAST_1.is_satisfied_by, sizes)):
             raise ValueError(
                 "The 'image_shape' argument must be (channels, height, width), with 1 or 3 channels. "
                 f"Got {image_shape!r} instead."
@@ -102,59 +88,46 @@ class InceptionFeatures:
         -------
         F : ndarray of shape (n_samples, 2048), float32
             Features.
-
-        Raises
-        ------
-        ValueError
-            If the rows have another width than the images, or leave [0, 1].
-        ImportError
-            If torch-fidelity is not installed.
-        OSError
-            If the weights cannot be loaded.
         """
         X = check_rows(X, "X", n_features=int(np.prod(self.image_shape)))
         if X.min() < -1e-6 or X.max() > 1 + 1e-6:
-            raise ValueError(
-                "The 'X' argument must be pixels in [0, 1]; np.clip(X, 0, 1) brings back samples outside. "
-                f"Got {X.min():g} to {X.max():g} instead."
-            )
+            advice = f"np.clip(X, 0, 1) brings back samples outside. Got {X.min():g} to {X.max():g} instead."
+            raise ValueError(f"The 'X' argument must be pixels in [0, 1]; {advice}")
         device = resolve_device(self.device)
         network = self._load().to(device)
         features = []
         with arithmetic(device):  # float32, not TF32: as everyone else's
             for batch in gen_batches(len(X), self.batch_size):
-                pixels = (
-                    np.rint(255 * np.clip(X[batch], 0, 1)).astype(np.uint8).reshape(-1, *self.image_shape)
-                )
-                images = np.broadcast_to(pixels, (len(pixels), 3, *self.image_shape[1:]))
+                pixels = np.rint(255 * np.clip(X[batch], 0, 1)).astype(np.uint8)
+                images = pixels.reshape(-1, *self.image_shape)
+                images = np.broadcast_to(images, (len(images), 3, *self.image_shape[1:]))
                 features.append(as_array(network(as_tensor(images, device))[0]))
         return np.concatenate(features)
 
     def _load(self) -> Any:
-        if self._network is None:
-            try:
-                from torch_fidelity import FeatureExtractorInceptionV3
-            except ImportError as error:
-                raise ImportError(
-                    "The Inception network needs the packages torch-fidelity and torchvision: "
-                    f'pip install "skswae[fid]". {error}'
-                ) from error
-            try:
-                with forked_rng(0):  # it draws weights, which it then replaces
-                    self._network = FeatureExtractorInceptionV3(
-                        "inception-v3-compat",
-                        [str(self.n_features_out)],
-                        feature_extractor_weights_path=self.weights_path,
-                    )
-            except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-                where = "" if self.weights_path is None else f" from {self.weights_path!r}"
-                raise OSError(
-                    f"The weights of the Inception network could not be loaded{where}: {error}. Download "
-                    f"{_INCEPTION_WEIGHTS} from torch-fidelity's releases on GitHub (v0.2.0) and pass its "
-                    "path as weights_path, or put it into the folder 'checkpoints' of torch.hub.get_dir(). "
-                    "Where it cannot be had, frechet_distance(X, Y, features=ClassifierFeatures().fit("
-                    "X_train, y_train)) compares models on one data set."
-                ) from error
+        """Return the network, which the first call makes."""
+        if self._network is not None:
+            return self._network
+        try:
+            from torch_fidelity import FeatureExtractorInceptionV3
+        except ImportError as error:
+            raise ImportError(
+                "The Inception network needs the packages torch-fidelity and torchvision: "
+                f'pip install "skswae[fid]". {error}'
+            ) from error
+        try:
+            with forked_rng(0):  # it draws weights, which it then replaces
+                self._network = FeatureExtractorInceptionV3(
+                    "inception-v3-compat", ["2048"], feature_extractor_weights_path=self.weights_path
+                )
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+            where = "" if self.weights_path is None else f" from {self.weights_path!r}"
+            raise OSError(
+                f"The weights of the Inception network could not be loaded{where}: {error}. Download "
+                "weights-inception-2015-12-05-6726825d.pth from torch-fidelity's releases on GitHub (v0.2.0) "
+                "and pass its path as weights_path, or put it into the folder 'checkpoints' of "
+                "torch.hub.get_dir(). ClassifierFeatures, which compare models on one data set, need none."
+            ) from error
         return self._network
 
     def __getstate__(self) -> dict[str, Any]:
@@ -164,12 +137,10 @@ class InceptionFeatures:
 class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Features from a small classifier of the data set's own classes, for :func:`frechet_distance`.
 
-    They serve where Inception's weights cannot be had, or the rows are not images: scikit-learn's
-    ``MLPClassifier`` is trained on the training rows, and the activations of its last hidden layer are the
-    features. A distance between them says whether samples have the content that tells classes apart. It
-    compares models on one data set by one fitted classifier; it means nothing across data sets, classifiers
-    or seeds, and nothing beside distances between Inception's features. A fitted object is a function of
-    rows, so that it can be passed as ``features``.
+    scikit-learn's ``MLPClassifier`` is trained on the training rows, images or not, and the activations of
+    its last hidden layer are the features. A distance between them says whether samples have the content that
+    tells classes apart. It compares models on one data set by one fitted classifier, and means nothing across
+    data sets, classifiers or seeds. A fitted object is a function of rows, to be passed as ``features``.
 
     Parameters
     ----------
@@ -183,32 +154,19 @@ class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     Attributes
     ----------
-    classifier_ : MLPClassifier
-        The fitted classifier.
-    n_iter_ : int
-        Number of epochs trained.
-    n_features_in_ : int
-        Number of features seen in :meth:`fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, if X has names that are all strings.
-
-    See Also
-    --------
-    InceptionFeatures : Features that are the same for everyone.
+    classifier_, n_iter_ : MLPClassifier and int
+        The fitted classifier, and its number of epochs.
+    n_features_in_, feature_names_in_ : int and ndarray of shape (n_features_in_,)
+        Number of features seen in :meth:`fit`, and their names if X has names that are all strings.
 
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skswae.metrics import ClassifierFeatures, frechet_distance
     >>> X, y = load_digits(return_X_y=True)
-    >>> X_train, X_test = X[::2] / 16, X[1::2] / 16
-    >>> features = ClassifierFeatures((64, 32)).fit(X_train, y[::2])
-    >>> features(X_test).shape
-    (898, 32)
-    >>> whole = frechet_distance(X_train, X_test, features=features)
-    >>> no_zeros = frechet_distance(X_train[y[::2] != 0], X_test, features=features)
-    >>> whole < no_zeros / 2
-    True
+    >>> features = ClassifierFeatures((64, 32)).fit(X[::2] / 16, y[::2])
+    >>> print(f"{frechet_distance(X[::2] / 16, X[1::2] / 16, features=features):.0f}")
+    0
     """
 
     _parameter_constraints: dict = {
@@ -227,40 +185,29 @@ class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows, of like units, as for any network: in [0, 1], or standardised.
-        y : array-like of shape (n_samples,)
-            Their classes, at least 2.
+        X, y : array-like of shape (n_samples, n_features) and (n_samples,)
+            Training rows, in [0, 1] or standardised, and their classes, at least 2.
 
         Returns
         -------
         self : object
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data cannot be used.
         """
         self._validate_params()
         if np.size(self.hidden_layer_sizes) == 0:
-            raise ValueError(
-                "The 'hidden_layer_sizes' parameter must have at least one layer, whose activations are the "
-                f"features. Got {self.hidden_layer_sizes!r} instead."
-            )
+            got = f"Got {self.hidden_layer_sizes!r} instead."
+            raise ValueError(f"The 'hidden_layer_sizes' parameter must have at least one layer. {got}")
         X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
         check_classification_targets(y)
         if len(np.unique(y)) < 2:
-            raise ValueError(
-                "The 'y' argument must have at least 2 classes to be told apart. Got 1 class instead."
-            )
-        max_iter = self.max_iter
-        if max_iter == "auto":
-            max_iter = min(200, max(10, round(600_000 / len(X))))
+            raise ValueError("The 'y' argument must have at least 2 classes. Got 1 class instead.")
+        auto = min(200, max(10, round(600_000 / len(X))))
+        max_iter = auto if self.max_iter == "auto" else self.max_iter
         classifier = MLPClassifier(self.hidden_layer_sizes, max_iter=max_iter, random_state=self.random_state)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the features need no optimum
             self.classifier_ = classifier.fit(X, y)
         self.n_iter_ = classifier.n_iter_
+        self._n_features_out = len(classifier.coefs_[-1])
         return self
 
     def transform(self, X):
@@ -289,27 +236,10 @@ class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         return np.asarray(self.transform(X))
 
     def score(self, X, y) -> float:
-        """Compute the accuracy of the classifier, which says whether its features know the classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Held-out rows.
-        y : array-like of shape (n_samples,)
-            Their classes.
-
-        Returns
-        -------
-        accuracy : float
-            Share of the rows that are classified correctly, in [0, 1].
-        """
+        """Compute the accuracy of the classifier on held-out rows and their classes, in [0, 1]."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         return float(self.classifier_.score(X, y))
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.classifier_.coefs_[-1].shape[0]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -18,30 +18,19 @@ def reconstruction_error(X, X_reconstructed) -> float:
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
-        Rows.
-    X_reconstructed : array-like of shape (n_samples, n_features)
-        Their reconstructions, in the same order.
+    X, X_reconstructed : array-like of shape (n_samples, n_features)
+        Rows, and their reconstructions in the same order.
 
     Returns
     -------
     error : float
         At least 0, in squared units of X.
 
-    Raises
-    ------
-    ValueError
-        If the shapes differ, there are no rows, or a number is not finite.
-
     Examples
     --------
-    >>> from sklearn.datasets import load_digits
-    >>> from sklearn.decomposition import PCA
     >>> from skswae.metrics import reconstruction_error
-    >>> X = load_digits().data / 16
-    >>> pca = PCA(8).fit(X)
-    >>> round(reconstruction_error(X, pca.inverse_transform(pca.transform(X))), 2)
-    1.53
+    >>> reconstruction_error([[0, 0], [1, 2]], [[3, 4], [1, 1]])
+    13.0
     """
     X, rebuilt = check_rows(X, "X"), check_rows(X_reconstructed, "X_reconstructed")
     if X.shape != rebuilt.shape:
@@ -64,10 +53,8 @@ def reconstruction_error(X, X_reconstructed) -> float:
 def denoising_error(estimator, X, *, noise=0.3, n_repeats=1, clip=None, random_state=None) -> float:
     """Compute the squared L2 distance between clean rows and the reconstructions of noisy ones.
 
-    Gaussian noise is added to the rows, the model reconstructs them, and the result is compared with the rows
-    without noise, as in section 3.4 and Figure 6 of the SWAE paper. Compare the value with
-    :func:`reconstruction_error` of clean rows, and with the error of the noise itself, ``noise**2 *
-    n_features``.
+    Gaussian noise is added to the rows before the model reconstructs them, as in section 3.4 and Figure 6 of
+    the SWAE paper. The error of the noise itself is ``noise**2 * n_features``.
 
     Parameters
     ----------
@@ -90,21 +77,14 @@ def denoising_error(estimator, X, *, noise=0.3, n_repeats=1, clip=None, random_s
     error : float
         Mean over rows and repetitions, at least 0.
 
-    Raises
-    ------
-    ValueError
-        If the estimator can neither reconstruct nor transform and invert, or an argument cannot be used.
-
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.decomposition import PCA
     >>> from skswae.metrics import denoising_error
     >>> X = load_digits().data / 16
-    >>> pca = PCA(8).fit(X)
-    >>> clean, noisy = (denoising_error(pca, X, noise=s, random_state=0) for s in (0, 0.3))
-    >>> print(f"{clean:.2f}, {noisy:.2f}")
-    1.53, 2.25
+    >>> print(f"{denoising_error(PCA(8).fit(X), X, random_state=0):.2f}")
+    2.25
     """
     rows = check_rows(X, "X")
     if clip is not None and (np.shape(clip) != (2,) or not clip[0] < clip[1]):

@@ -11,12 +11,10 @@ SPLIT = {"X_train": (20, 12), "y_train": (20,), "X_test": (10, 12), "y_test": (1
 
 def split_arrays(shapes=SPLIT, classes=10, seed=0):
     rng = np.random.default_rng(seed)
-    return {
-        key: rng.integers(0, 256, shape, np.uint8) if len(shape) == 2
-        # every class, in no order
-        else rng.permutation(np.arange(shape[0]) % classes).astype(np.uint8)
-        for key, shape in shapes.items()
-    }  # fmt: skip
+    X = {key: rng.integers(0, 256, shape, np.uint8) for key, shape in shapes.items()}
+    for key in ("y_train", "y_test"):
+        X[key] = rng.permutation(np.arange(shapes[key][0]) % classes).astype(np.uint8)  # in no order
+    return X
 
 
 def assert_is(bunch, arrays):
@@ -24,6 +22,16 @@ def assert_is(bunch, arrays):
     np.testing.assert_array_equal(bunch.target, np.concatenate([arrays["y_train"], arrays["y_test"]]))
     assert bunch.data.dtype == np.uint8
     assert bunch.target.dtype == np.int64
+
+
+def rewrite(path, **changes):
+    """Change some arrays of a file, or drop them."""
+    with np.load(path) as npz:
+        arrays = dict(npz)
+    for key, change in changes.items():
+        value = arrays.pop(key)
+        arrays.update({} if change is None else {key: change(value)})
+    np.savez_compressed(path, **arrays)
 
 
 @pytest.fixture(autouse=True)

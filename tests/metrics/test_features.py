@@ -17,12 +17,11 @@ from skswae.metrics import ClassifierFeatures, InceptionFeatures, _features, fre
 def test_images_are_three_channels_of_bytes(n_channels, fidelity, rng):
     X = rng.integers(256, size=(10, n_channels * 4 * 6)) / 255
     F = InceptionFeatures((n_channels, 4, 6), batch_size=4, device="cpu")(X)
-    assert F.shape == (10, 2048)
-    assert F.dtype == np.float32
-    network = fidelity.made[0]
-    assert [len(x) for x in network.batches] == [4, 4, 2]
+    assert (F.shape, F.dtype) == ((10, 2048), np.float32)
+    batches = fidelity.made[0].batches
+    assert [len(x) for x in batches] == [4, 4, 2]
     expected = np.rint(255 * X).astype(np.uint8).reshape(10, n_channels, 4, 6)
-    np.testing.assert_array_equal(torch.cat(network.batches), np.broadcast_to(expected, (10, 3, 4, 6)))
+    np.testing.assert_array_equal(torch.cat(batches), np.broadcast_to(expected, (10, 3, 4, 6)))
     np.testing.assert_array_equal(F[:, :24], expected[:, 0].reshape(10, 24))  # in the order of the rows
     F = InceptionFeatures((1, 1, 4), device="cpu")([[0, 1, 0.4999 / 255, 254.5001 / 255]])
     np.testing.assert_array_equal(F[0, :4], [0, 255, 0, 255])
@@ -32,8 +31,8 @@ def test_the_network_is_loaded_once_and_late(fidelity):
     state = torch.get_rng_state()
     features = InceptionFeatures((1, 2, 2), weights_path="somewhere.pth", device="cpu")
     assert not fidelity.made
-    features(np.zeros((2, 4)))
-    features(np.zeros((2, 4)))
+    for _ in range(2):
+        features(np.zeros((2, 4)))
     assert [network.path for network in fidelity.made] == ["somewhere.pth"]
     assert torch.equal(torch.get_rng_state(), state)
     content = pickle.dumps(features)
@@ -42,25 +41,15 @@ def test_the_network_is_loaded_once_and_late(fidelity):
     assert [network.path for network in fidelity.made] == 2 * ["somewhere.pth"]
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ([-0.1, 1.0, 0.5, 0.5], r"must be pixels in \[0, 1\]; np.clip\(X, 0, 1\) .* Got"),
-        ([0.0, 255.0, 0.5, 0.5], r"must be pixels in \[0, 1\]"),
-        ([0.0, 1.0], r"'X' argument must have 4 features. Got 2"),
-    ],
-)
-def test_rows_that_are_no_images(row, message):
-    with pytest.raises(ValueError, match=message):
-        InceptionFeatures((1, 2, 2))([row])
-
-
-@pytest.mark.parametrize(
-    "shape", [28, None, (28, 28), (2, 28, 28), (28, 28, 1), (1, 28, 0), (1, 2.5, 28), (1, 2, 2, 2)]
-)
-def test_images_of_bad_shapes(shape):
-    with pytest.raises(ValueError, match=r"'image_shape' (parameter|argument) "):
-        InceptionFeatures(shape)
+def test_rows_that_are_no_images():
+    outside = r"must be pixels in \[0, 1\]; np.clip\(X, 0, 1\) .* Got"
+    width = r"'X' argument must have 4 features. Got 2"
+    for row, message in (([-0.1, 1, 0.5, 0.5], outside), ([0, 255, 1, 1], outside), ([0, 1], width)):
+        with pytest.raises(ValueError, match=message):
+            InceptionFeatures((1, 2, 2))([row])
+    for shape in (28, (28, 28), (2, 28, 28), (28, 28, 1), (1, 28, 0), (1, 2.5, 28)):
+        with pytest.raises(ValueError, match=r"'image_shape' (parameter|argument) "):
+            InceptionFeatures(shape)
     with pytest.raises(ValueError, match=r"'batch_size' parameter .* Got 0"):
         InceptionFeatures((1, 2, 2), batch_size=0)
 
@@ -73,14 +62,12 @@ def test_without_torch_fidelity(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [OSError("no network"), RuntimeError("missing keys"), EOFError("cut off")])
-@pytest.mark.parametrize(("path", "where"), [("x.pth", " from 'x.pth'"), (None, "")])
-def test_without_weights(error, path, where, fidelity):
+def test_without_weights(error, fidelity):
     fidelity.error = error
-    with pytest.raises(
-        OSError, match=rf"could not be loaded{where}: {error}. Download .*ClassifierF"
-    ) as caught:
-        InceptionFeatures((1, 2, 2), weights_path=path)(np.zeros((2, 4)))
-    assert "pass its path as weights_path, or put it into the folder" in str(caught.value)
+    advice = "pass its path as weights_path, or put it into the folder .*ClassifierF"
+    for path, where in (("x.pth", " from 'x.pth'"), (None, "")):
+        with pytest.raises(OSError, match=rf"could not be loaded{where}: {error}. Download .*{advice}"):
+            InceptionFeatures((1, 2, 2), weights_path=path)(np.zeros((2, 4)))
 
 
 @parametrize_with_checks([ClassifierFeatures(hidden_layer_sizes=(4, 3), max_iter=3)])
@@ -88,18 +75,11 @@ def test_scikit_learn_s_checks(estimator, check):
     check(estimator)
 
 
-@pytest.fixture(scope="module")
-def fitted(digits):
+def test_features_lead_to_the_classifier_s_probabilities(digits):
     X, y = digits
-    return ClassifierFeatures((30, 10), max_iter=150).fit(X[:200], y[:200])
-
-
-def test_features_lead_to_the_classifier_s_probabilities(fitted, digits):
-    X, y = digits
-    F = fitted.transform(X)
-    assert F.shape == (300, 10)
-    assert F.min() == 0
-    mlp = fitted.classifier_
+    fitted = ClassifierFeatures((30, 10), max_iter=150).fit(X[:200], y[:200])
+    F, mlp = fitted.transform(X), fitted.classifier_
+    assert (F.shape, F.min()) == ((300, 10), 0)
     logits = F @ mlp.coefs_[-1] + mlp.intercepts_[-1]
     np.testing.assert_allclose(scipy.special.softmax(logits, axis=1), mlp.predict_proba(X), atol=1e-12)
     single = fitted(X.astype(np.float32))
@@ -109,40 +89,32 @@ def test_features_lead_to_the_classifier_s_probabilities(fitted, digits):
     assert list(framed.transform(X).columns) == [f"classifierfeatures{i}" for i in range(10)]
     assert type(framed(X)) is np.ndarray  # for a distance
     assert fitted.score(X[200:], y[200:]) == np.mean(mlp.predict(X[200:]) == y[200:]) > 0.7
+    whole, lacking = (frechet_distance(A, X[200:], features=fitted) for A in (X[:200], X[:200][y[:200] != 0]))
+    assert lacking > 1.1 * whole  # a missing class is told
 
 
-def test_a_missing_class_is_told(fitted, digits):
-    X, y = digits
-    whole, lacking = X[:200], X[:200][y[:200] != 0]
-    distances = [frechet_distance(A, X[200:], features=fitted) for A in (whole, lacking)]
-    assert distances[1] > 1.1 * distances[0]
-
-
-@pytest.mark.parametrize(("n_rows", "expected"), [(40, 200), (3000, 200), (6000, 100), (10**5, 10)])
-def test_auto_epochs(n_rows, expected, monkeypatch):
+def test_auto_epochs(monkeypatch):
     asked = []
 
     def fit(self, X, y):
-        asked.append(self.max_iter)
-        self.n_iter_ = 1
+        asked.append((len(X), self.max_iter))
+        self.n_iter_, self.coefs_ = 1, [np.zeros((1, 2))]
         return self
 
     monkeypatch.setattr("sklearn.neural_network.MLPClassifier.fit", fit)
-    X, y = np.zeros((n_rows, 1)), np.arange(n_rows) % 2
-    ClassifierFeatures().fit(X, y)
-    ClassifierFeatures(max_iter=7).fit(X, y)
-    assert asked == [expected, 7]
+    expected = [(40, 200), (3000, 200), (6000, 100), (10**5, 10), (50, 7)]
+    for n_rows, n_epochs in expected:
+        ClassifierFeatures(max_iter=7 if n_epochs == 7 else "auto").fit(
+            np.ones((n_rows, 1)), np.arange(n_rows) % 2
+        )
+    assert asked == expected
 
 
-@pytest.mark.parametrize("layers", [(), [], 0, (5, 0), "wide", None])
-def test_bad_layers(layers, digits):
-    with pytest.raises(ValueError, match=r"hidden_layer_sizes"):
-        ClassifierFeatures(layers).fit(*digits)
-
-
-def test_bad_data(digits):
+def test_bad_layers_and_labels(digits):
     X, y = digits
-    with pytest.raises(ValueError, match=r"at least 2 classes to be told apart. Got 1 class"):
-        ClassifierFeatures().fit(X, np.zeros(len(X), dtype=int))
-    with pytest.raises(ValueError, match=r"Unknown label type: continuous"):
-        ClassifierFeatures().fit(X, y + 0.5)
+    for layers in ((), [], 0, (5, 0), "wide", None):
+        with pytest.raises(ValueError, match=r"hidden_layer_sizes"):
+            ClassifierFeatures(layers).fit(X, y)
+    for labels, message in ((0 * y, "at least 2 classes. Got 1 class"), (y + 0.5, "label type: continuous")):
+        with pytest.raises(ValueError, match=message):
+            ClassifierFeatures().fit(X, labels)

@@ -10,29 +10,24 @@ from skswae.metrics import knn_accuracy, neighborhood_agreement, rank_agreement
 TARGETS = [None, [0], [3, 7, 7, 29]]
 
 
-def codes(rng, n=260):
+def codes(rng, dtype=np.float64):
     """Codes and classes that overlap, so that votes are tied as well."""
-    y = rng.integers(4, size=n)
-    Z = 0.6 * y[:, None] + rng.normal(size=(n, 3))
+    y = rng.integers(4, size=260)
+    Z = (0.6 * y[:, None] + rng.normal(size=(260, 3))).astype(dtype)
     return Z[:-60], y[:-60], Z[-60:], y[-60:]
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_knn_accuracy_is_scikit_learn_s(dtype, rng):
-    Z_train, y_train, Z_test, y_test = codes(rng)
-    Z_train, Z_test = Z_train.astype(dtype), Z_test.astype(dtype)
+    data = Z_train, y_train, Z_test, y_test = codes(rng, dtype)
     ks = (10, 1, 4, 200)
-    expected = [
-        KNeighborsClassifier(k).fit(Z_train.astype(float), y_train).score(Z_test.astype(float), y_test)
-        for k in ks
-    ]
-    found = knn_accuracy(Z_train, y_train, Z_test, y_test, n_neighbors=ks)
+    models = [KNeighborsClassifier(k).fit(Z_train.astype(float), y_train) for k in ks]
+    expected = [model.score(Z_test.astype(float), y_test) for model in models]
+    found = knn_accuracy(*data, n_neighbors=ks)
     assert isinstance(found, np.ndarray)
     np.testing.assert_array_equal(found, expected)
-    assert type(knn_accuracy(Z_train, y_train, Z_test, y_test)) is float
-    np.testing.assert_array_equal(
-        knn_accuracy(Z_train, y_train, Z_test, y_test, n_neighbors=[4]), expected[2]
-    )
+    assert type(knn_accuracy(*data)) is float
+    np.testing.assert_array_equal(knn_accuracy(*data, n_neighbors=[4]), expected[2:3])
 
 
 @pytest.mark.parametrize("k", [0, 1.5, "5", None, 201, [3, 0], [[3]], [3, 201], [2.5]])
@@ -43,53 +38,38 @@ def test_bad_numbers_of_neighbors(k, rng):
         neighborhood_agreement(*np.zeros((2, 10, 3)), n_neighbors=k)
 
 
-def agreement_by_loops(X, Z, k, targets):
-    shares = []
-    for t in targets:
-        near = [
-            {j for _, j in sorted((np.linalg.norm(A[j] - A[t]), j) for j in range(len(A)) if j != t)[:k]}
-            for A in (X, Z)
-        ]
-        shares.append(len(near[0] & near[1]) / k)
-    return np.mean(shares)
-
-
 @pytest.mark.parametrize("k", [1, 3, 10, 29])
 @pytest.mark.parametrize("targets", TARGETS)
 def test_neighborhood_agreement_by_loops(k, targets, rng):
     X = rng.normal(size=(30, 20))
     Z = X[:, :2] + rng.normal(size=(30, 2))
-    expected = agreement_by_loops(X, Z, k, range(30) if targets is None else targets)
+
+    def near(A, t):
+        return set(sorted((j for j in range(30) if j != t), key=lambda j: np.linalg.norm(A[j] - A[t]))[:k])
+
+    shares = [len(near(X, t) & near(Z, t)) / k for t in (range(30) if targets is None else targets)]
     found = neighborhood_agreement(X, Z, n_neighbors=k, targets=targets)
-    assert found == pytest.approx(expected, abs=1e-12)
+    assert found == pytest.approx(np.mean(shares), abs=1e-12)
     assert k == 29 or 0 < found < 1 or targets is not None
 
 
-def test_neighborhood_agreement_of_the_same(rng):
-    X = rng.normal(size=(100, 5))
+def test_neighborhood_agreement_at_its_ends(rng):
+    X, many = rng.normal(size=(100, 5)), rng.normal(size=(100, 40))
     rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
     assert neighborhood_agreement(X, 3 * X @ rotation + 7) == 1
     assert neighborhood_agreement(X, rng.normal(size=(100, 5))) == pytest.approx(10 / 99, abs=0.05)
-    many = rng.normal(size=(100, 40))
     assert neighborhood_agreement(many, many + 1e7) > 0.99
-
-
-@pytest.mark.parametrize("target", [0, 20, 39])
-def test_a_row_is_not_its_own_neighbor(target):
-    """Also where more rows are equal to it than are searched for."""
     same, line = np.zeros((40, 2)), np.arange(40.0)[:, None]
-    # all others are neighbours, in whatever order, and the target is not among them
-    assert neighborhood_agreement(same, line, n_neighbors=39, targets=[target]) == 1
-    assert neighborhood_agreement(same, same, n_neighbors=3, targets=[target]) == 1
+    for target in (0, 20, 39):  # a row is not its own neighbour, also where more are equal than searched for
+        assert neighborhood_agreement(same, line, n_neighbors=39, targets=[target]) == 1
+        assert neighborhood_agreement(same, same, n_neighbors=3, targets=[target]) == 1
 
 
 @pytest.mark.parametrize("targets", TARGETS)
-@pytest.mark.parametrize("whole", [False, True], ids=["numbers", "equal distances"])
-def test_rank_agreement_is_scipy_s(targets, whole, rng):
+@pytest.mark.parametrize("decimals", [9, 0], ids=["numbers", "equal distances"])
+def test_rank_agreement_is_scipy_s(targets, decimals, rng):
     X = rng.normal(size=(30, 4))
-    Z = X[:, :2] + rng.normal(size=(30, 2))
-    if whole:
-        X, Z = X.round(), Z.round()
+    X, Z = X.round(decimals), (X[:, :2] + rng.normal(size=(30, 2))).round(decimals)
     expected = []
     for t in range(30) if targets is None else targets:
         of_X, of_Z = (np.delete(np.linalg.norm(A - A[t], axis=1), t) for A in (X, Z))
@@ -116,12 +96,12 @@ def test_rows_that_do_not_fit(function, rng):
     X = rng.normal(size=(12, 3))
     with pytest.raises(ValueError, match=r"'Z_test' argument must have 3 features. Got 2"):
         knn_accuracy(X, np.arange(12), X[:, 1:], np.arange(12))
-    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[12, 11\]"):
-        function(X, X[1:])
-    with pytest.raises(ValueError, match=r"'X' argument cannot be used. .* 1 sample"):
-        function(X[:1], X[:1])
-    for targets in ([], 3, [[0]], [0.5], [True] * 12, ["a"], [12], [-1, 3]):
-        with pytest.raises(
-            ValueError, match=r"'targets' (parameter|argument must be None or indices of rows)"
-        ):
-            function(X, X, targets=targets)
+    bad_targets = r"'targets' (parameter|argument must be None or indices of rows)"
+    targets = ([], 3, [[0]], [0.5], [True] * 12, ["a"], [12], [-1, 3])
+    for X_, Z, given, message in (
+        (X, X[1:], None, r"inconsistent numbers of samples: \[12, 11\]"),
+        (X[:1], X[:1], None, r"'X' argument cannot be used. .* 1 sample"),
+        *((X, X, t, bad_targets) for t in targets),
+    ):
+        with pytest.raises(ValueError, match=message):
+            function(X_, Z, targets=given)

@@ -14,16 +14,8 @@ from sklearn.neighbors import KernelDensity, KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, Normalizer, StandardScaler
 
-from skswae import AETransformer, SWAETransformer
-from skswae.metrics import (
-    frechet_distance,
-    frechet_scorer,
-    knn_scorer,
-    make_frechet_scorer,
-    make_knn_scorer,
-    make_trustworthiness_scorer,
-    trustworthiness_scorer,
-)
+from skswae import AETransformer, SWAETransformer, metrics
+from skswae.metrics import frechet_distance, frechet_scorer, knn_scorer, trustworthiness_scorer
 
 from ..estimators import cheap
 
@@ -37,29 +29,31 @@ def fitted(digits):
 
 @pytest.fixture(scope="module")
 def fitted_pipeline(digits):
-    steps = [("drop", VarianceThreshold(1e-6)), ("scale", StandardScaler()), ("swae", cheap(SWAETransformer))]
-    return Pipeline(steps).fit(digits[0][:200])
+    return make_pipeline(VarianceThreshold(1e-6), StandardScaler(), cheap(SWAETransformer)).fit(
+        digits[0][:200]
+    )
 
 
 def test_knn_scorer_leaves_one_out(fitted, fitted_pipeline, digits):
     X, y = (A[200:260] for A in digits)
     names = np.array(list("jihgfedcba"))[y]  # tied votes go to the lowest of these, too
     for k, model in ((4, fitted), (5, fitted_pipeline)):
-        Z = model.transform(X)
-        expected = cross_val_score(KNeighborsClassifier(k), Z, names, cv=LeaveOneOut()).mean()
-        assert make_knn_scorer(k)(model, X, names) == pytest.approx(expected, abs=1e-12)
+        expected = cross_val_score(
+            KNeighborsClassifier(k), model.transform(X), names, cv=LeaveOneOut()
+        ).mean()
+        assert metrics.make_knn_scorer(k)(model, X, names) == pytest.approx(expected, abs=1e-12)
         assert 0.1 < expected < 1
 
 
 def test_frechet_scorer_of_a_model(fitted, digits):
     X = digits[0][200:]
     drawn = fitted.sample(100, random_state=0)
-    assert frechet_scorer(fitted, X) == -frechet_distance(drawn, X)
     assert frechet_scorer(fitted, X) == frechet_scorer(fitted, X, digits[1][200:]) < 0
+    assert frechet_scorer(fitted, X) == -frechet_distance(drawn, X)
     other = -frechet_distance(fitted.sample(100, random_state=1), X)
-    assert make_frechet_scorer(random_state=1)(fitted, X) == other != frechet_scorer(fitted, X)
+    assert metrics.make_frechet_scorer(random_state=1)(fitted, X) == other != frechet_scorer(fitted, X)
     pca = PCA(3).fit(X)
-    of_features = make_frechet_scorer(features=pca.transform)(fitted, X)
+    of_features = metrics.make_frechet_scorer(features=pca.transform)(fitted, X)
     assert of_features == -frechet_distance(pca.transform(drawn), pca.transform(X))
     density = KernelDensity(bandwidth=0.01).fit(X)  # has samples, too
     assert frechet_scorer(fitted, X) < frechet_scorer(density, X) < 0
@@ -67,16 +61,15 @@ def test_frechet_scorer_of_a_model(fitted, digits):
 
 def test_frechet_scorer_brings_samples_into_the_units_of_the_rows(fitted_pipeline, digits):
     X = digits[0][200:]
-    scaled = fitted_pipeline["swae"].sample(100, random_state=0)
+    scaled = fitted_pipeline[-1].sample(100, random_state=0)
     drawn = fitted_pipeline[:2].inverse_transform(scaled)
     assert drawn.shape == X.shape != scaled.shape
     expected = -frechet_distance(drawn, X)
-    assert frechet_scorer(fitted_pipeline, X) == pytest.approx(expected, rel=1e-12)
-    # a Pipeline in a Pipeline, and one of a single step
-    nested = Pipeline([("drop", fitted_pipeline["drop"]), ("rest", fitted_pipeline[1:])])
-    assert frechet_scorer(nested, X) == pytest.approx(expected, rel=1e-12)
+    nested = Pipeline([("drop", fitted_pipeline[0]), ("rest", fitted_pipeline[1:])])
+    for pipe in (fitted_pipeline, nested):
+        assert frechet_scorer(pipe, X) == pytest.approx(expected, rel=1e-12)
     rows = fitted_pipeline[:2].transform(X)
-    assert frechet_scorer(fitted_pipeline[2:], rows) == -frechet_distance(scaled, rows)
+    assert frechet_scorer(fitted_pipeline[2:], rows) == -frechet_distance(scaled, rows)  # of a single step
 
 
 def test_trustworthiness_scorer_is_scikit_learn_s(fitted, fitted_pipeline, digits):
@@ -84,26 +77,26 @@ def test_trustworthiness_scorer_is_scikit_learn_s(fitted, fitted_pipeline, digit
     for model in (fitted, fitted_pipeline):
         expected = sklearn.manifold.trustworthiness(X, model.transform(X), n_neighbors=5)
         assert trustworthiness_scorer(model, X) == expected < 1
-    seven = make_trustworthiness_scorer(7, features=lambda rows: rows[:, :20])(fitted, X)
+    seven = metrics.make_trustworthiness_scorer(7, features=lambda rows: rows[:, :20])(fitted, X)
     assert seven == sklearn.manifold.trustworthiness(X[:, :20], fitted.transform(X), n_neighbors=7)
 
 
 def test_trustworthiness_scorer_draws_from_many_rows(fitted, digits):
-    X = digits[0]
-    seen = []
+    X, seen = digits[0], []
 
     class Watched:
         def transform(self, rows):
             seen.append(rows)
             return fitted.transform(rows)
 
-    scorer = make_trustworthiness_scorer(max_samples=50)
-    score = scorer(Watched(), X)
-    assert scorer(Watched(), X) == score
+    scores = [
+        metrics.make_trustworthiness_scorer(max_samples=50, random_state=seed)(Watched(), X)
+        for seed in (0, 0, 1)
+    ]
+    assert scores[0] == scores[1] != scores[2]
     assert len(np.unique(seen[0], axis=0)) == len(seen[0]) == 50
     assert not np.array_equal(seen[0], X[:50])
-    assert score == sklearn.manifold.trustworthiness(seen[0], fitted.transform(seen[0]))
-    assert make_trustworthiness_scorer(max_samples=50, random_state=1)(Watched(), X) != score
+    assert scores[0] == sklearn.manifold.trustworthiness(seen[0], fitted.transform(seen[0]))
 
 
 def test_scorers_rank_beta_and_components(digits):
@@ -113,98 +106,62 @@ def test_scorers_rank_beta_and_components(digits):
     grid = {"swae__beta": [0.0, 1.0], "swae__n_components": [1, 6]}
     folds = list(KFold(2).split(X))
     search = GridSearchCV(pipe, grid, scoring=SCORERS, cv=folds, refit=False, error_score="raise").fit(X, y)
-    for name in SCORERS:
-        scores = search.cv_results_[f"mean_test_{name}"]
-        assert len(np.unique(scores)) == 4
-        assert search.cv_results_["params"][np.argmax(scores)]["swae__n_components"] == 6
-    # by hand, of the first candidate on the first fold
     train, test = folds[0]
     first = clone(pipe).set_params(**search.cv_results_["params"][0]).fit(X[train])
     for name, scorer in SCORERS.items():
+        scores = search.cv_results_[f"mean_test_{name}"]
+        assert len(np.unique(scores)) == 4
+        assert search.cv_results_["params"][np.argmax(scores)]["swae__n_components"] == 6
         assert search.cv_results_[f"split0_test_{name}"][0] == scorer(first, X[test], y[test])
 
 
 def test_a_search_without_labels(digits):
-    X = digits[0][:120]
     search = GridSearchCV(cheap(AETransformer), {"n_components": [1, 4]}, scoring=frechet_scorer, cv=2)
-    assert search.fit(X).best_params_ == {"n_components": 4}
-    search.set_params(scoring=knn_scorer, error_score="raise")
+    assert search.fit(digits[0][:120]).best_params_ == {"n_components": 4}
     with pytest.raises(ValueError, match=r"the target y is None"):
-        search.fit(X)
+        search.set_params(scoring=knn_scorer, error_score="raise").fit(digits[0])
 
 
 @pytest.mark.parametrize("scorer", SCORERS.values(), ids=SCORERS)
-def test_scorers_travel(scorer, fitted, digits):
-    """As they do to other processes with ``n_jobs``."""
+def test_scorers_travel_and_take_data_frames(scorer, fitted, digits, iris):
     X, y = (A[200:] for A in digits)
-    assert pickle.loads(pickle.dumps(scorer))(fitted, X, y) == scorer(fitted, X, y)
-
-
-def test_scorers_of_data_frames(iris):
-    frame = pd.DataFrame(iris, columns=list("abcd"))
-    y = np.repeat([0, 1, 2], 50)
+    assert pickle.loads(pickle.dumps(scorer))(fitted, X, y) == scorer(fitted, X, y)  # as with n_jobs
+    frame, y = pd.DataFrame(iris, columns=list("abcd")), np.repeat([0, 1, 2], 50)
     pipe = make_pipeline(StandardScaler(), cheap(SWAETransformer)).fit(iris)
     framed = clone(pipe).set_output(transform="pandas").fit(frame)
-    for scorer in SCORERS.values():
-        # columns that lie otherwise in memory are summed in another order
-        assert scorer(framed, frame, y) == pytest.approx(scorer(pipe, iris, y), rel=0.01)
+    # columns that lie otherwise in memory are summed in another order
+    assert scorer(framed, frame, y) == pytest.approx(scorer(pipe, iris, y), rel=0.01)
 
 
-@pytest.mark.parametrize(
-    ("name", "method"), [("knn", "transform"), ("frechet", "sample"), ("trustworthiness", "transform")]
-)
-def test_scorers_of_a_classifier(name, method, digits):
-    X, y = (A[:100] for A in digits)
-    pipe = make_pipeline(PCA(2), KNeighborsClassifier()).fit(X, y)
-    for model in (pipe, pipe[-1]):
-        with pytest.raises(
-            ValueError, match=rf"{name}_scorer needs .* {method}. Got .*KNeighborsClassifier inst"
-        ):
-            SCORERS[name](model, X, y)
+def test_scorers_of_what_lacks_a_method(iris):
+    y, classifier = np.repeat([0, 1, 2], 50), KNeighborsClassifier()
+    pipe, passed = make_pipeline(PCA(2), classifier), make_pipeline(FunctionTransformer(), "passthrough")
+    for name, model, message in (
+        ("knn", pipe, r"method transform. Got PCA, KNeighborsClassifier inst"),
+        ("frechet", pipe, r"method sample. Got KNeighborsClassifier inst"),
+        ("trustworthiness", classifier, r"method transform. Got KNeighborsClassifier inst"),
+        ("frechet", make_pipeline(Normalizer(), cheap(AETransformer)), r"inverse_transform. Got Normalizer"),
+        ("frechet", passed, r"method sample"),
+    ):
+        with pytest.raises(ValueError, match=rf"scorer needs .*{message}"):
+            SCORERS[name](model.fit(iris, y), iris, y)
 
 
-@pytest.mark.parametrize(
-    ("pipe", "message"),
-    [
-        (PCA(2), r"method sample. Got PCA instead"),
-        (
-            make_pipeline(StandardScaler(), Normalizer(), cheap(AETransformer)),
-            r"Got StandardScaler, Normalizer",
-        ),
-        (make_pipeline(FunctionTransformer(), "passthrough"), r"method sample"),
-    ],
-)
-def test_frechet_scorer_of_what_cannot_sample_or_go_back(pipe, message, iris):
-    with pytest.raises(ValueError, match=rf"frechet_scorer needs .*{message}"):
-        frechet_scorer(pipe.fit(iris), iris)
+def test_bad_arguments():
+    for name, argument, value in (
+        ("knn", "n_neighbors", 0), ("frechet", "features", 3), ("frechet", "random_state", None),
+        ("trustworthiness", "random_state", -1), ("trustworthiness", "max_samples", 2),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=rf"'{argument}' parameter .* Got {value}"):
+            getattr(metrics, f"make_{name}_scorer")(**{argument: value})
 
 
-@pytest.mark.parametrize(
-    ("make", "argument", "value"),
-    [
-        (make_knn_scorer, "n_neighbors", 0),
-        (make_frechet_scorer, "features", 3),
-        (make_frechet_scorer, "random_state", None),
-        (make_trustworthiness_scorer, "n_neighbors", 0),
-        (make_trustworthiness_scorer, "features", 3),
-        (make_trustworthiness_scorer, "random_state", -1),
-        (make_trustworthiness_scorer, "max_samples", 2),
-    ],
-)
-def test_bad_arguments(make, argument, value):
-    with pytest.raises(ValueError, match=rf"'{argument}' parameter .* Got {value}"):
-        make(**{argument: value})
-
-
-@pytest.mark.parametrize(
-    ("scorer", "n_samples", "message"),
-    [
-        (knn_scorer, 5, "Expected n_neighbors < n_samples_fit, but n_neighbors = 5, n_samples_fit = 5"),
-        (trustworthiness_scorer, 10, r"n_neighbors \(5\) should be less than n_samples / 2"),
-        (frechet_scorer, 1, "'X' argument cannot be used. .* 1 sample"),
-    ],
-)
-def test_too_few_rows(scorer, n_samples, message, fitted, digits):
-    X, y = (A[:n_samples] for A in digits)
-    with pytest.raises(ValueError, match=message):
-        scorer(fitted, X, y)
+def test_too_few_rows(fitted, digits):
+    few, half = "Expected n_neighbors < n_samples_fit", "should be less than n_samples / 2"
+    for scorer, n, message in (
+        (knn_scorer, 5, few),
+        (trustworthiness_scorer, 10, half),
+        (frechet_scorer, 1, "'X'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            scorer(fitted, *(A[:n] for A in digits))
