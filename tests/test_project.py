@@ -39,7 +39,7 @@ def test_docstring_examples(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/user_guide.md"])
+@pytest.mark.parametrize("page", ["README.md", pytest.param("docs/user_guide.md", marks=pytest.mark.slow)])
 def test_examples_in_the_docs(page):
     """Blocks of Python run, one after the other."""
     text = (ROOT / page).read_text()

@@ -9,7 +9,7 @@ from torch import nn
 
 from skswae.data import ArrayData
 from skswae.data._loader import Loader
-from skswae.training._callbacks import EarlyStopping
+from skswae.training._callbacks import Callback, EarlyStopping
 from skswae.training._loop import train
 
 from .test_step import CPU, Toy, new_step
@@ -115,16 +115,27 @@ def test_held_out_noise_is_fixed_and_evaluation_leaves_no_trace():
     assert found != pytest.approx(550, abs=1e-6)
 
 
-@pytest.mark.parametrize(("interrupted_after", "n_kept"), [(6, 2), (None, 1)])
-def test_an_interrupt_keeps_the_complete_epochs(interrupted_after, n_kept):
-    """Right after an epoch too, before early stopping has its loss; before the first ends it is raised."""
-    module, whole, callbacks = Line(interrupted_after), Line(), []
-    if interrupted_after is None:
-        callbacks = [EarlyStopping(loader(5), Mock(side_effect=KeyboardInterrupt), np.inf, 0.0)]
+class CtrlC(Callback):
+    """The user presses Ctrl-C after an epoch."""
+
+    def on_epoch_end(self, run):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("interrupted_after", "n_kept", "callbacks"), [(6, 2, []), (None, 1, [CtrlC()])])
+def test_an_interrupt_keeps_the_complete_epochs(interrupted_after, n_kept, callbacks):
+    module, whole = Line(interrupted_after), Line()
     result = run(module, range(4), *callbacks)
     assert result.interrupted
     assert result.history == run(whole, range(n_kept)).history
     assert torch.equal(module.value, whole.value)
     assert not module.training
+
+
+def test_an_interrupt_before_an_epoch_is_complete_is_raised():
+    """An epoch is complete once its held-out rows are judged."""
     with pytest.raises(KeyboardInterrupt):
         run(Line(interrupted_after=2), range(4))
+    judged = EarlyStopping(loader(5), Mock(side_effect=KeyboardInterrupt), np.inf, 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        run(Line(), range(4), judged)
