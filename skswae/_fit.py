@@ -41,27 +41,11 @@ from skswae.training._step import TrainingStep
 
 @dataclass(frozen=True)
 class Plan:
-    """The settings of one call of ``fit`` or ``partial_fit``.
+    """The settings of one call of ``fit`` or ``partial_fit``."""
 
-    Attributes
-    ----------
-    resume : bool
-        Whether training goes on with the fitted module.
-    accumulate : bool
-        Whether what the last pass counts is added to what earlier calls counted.
-    n_epochs : int or None
-        None is what ``max_iter`` says.
-    one_cycle, early_stopping : bool
-    X_val : array-like, DataSource or None
-    checkpoint : str or None
-    checkpoint_seconds : float
-    keep_checkpoint : bool
-    callbacks : sequence of Callback
-    """
-
-    resume: bool
-    accumulate: bool = False
-    n_epochs: int | None = None
+    resume: bool  # whether training goes on with the fitted module
+    accumulate: bool = False  # whether what the last pass counts is added to what earlier calls counted
+    n_epochs: int | None = None  # None is what ``max_iter`` says
     one_cycle: bool = False
     early_stopping: bool = False
     X_val: Any = None

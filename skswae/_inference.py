@@ -26,25 +26,11 @@ def apply(
     dtype: torch.dtype,
     n_rows: int = CHUNK_ROWS,
 ) -> np.ndarray:
-    """Apply a function of the module and rows to all rows, chunk by chunk.
+    """Apply a function of the module and rows to all rows, chunk by chunk: an array of len(data) rows.
 
-    A device that lacks the memory for a chunk gets smaller ones.
-
-    Parameters
-    ----------
-    module : AutoencoderModule
-        In evaluation mode, and in ``dtype``.
-    data : DataSource
-    function : callable of (module, rows)
-        Its result has one row for each row, and does not depend on the other rows of a chunk.
-    dtype : torch.dtype
-        What the rows are computed in.
-    n_rows : int
-        Rows of a chunk.
-
-    Returns
-    -------
-    result : ndarray of shape (n_samples, ...)
+    The module is in evaluation mode and in ``dtype``. The function's result has one row for each row, and
+    does not depend on the other rows of a chunk of ``n_rows``. A device that lacks the memory for a chunk
+    gets smaller ones.
     """
     device, multiple = module.device, module.row_block
     out: np.ndarray | None = None
@@ -103,18 +89,9 @@ class Float64Copy:
 
 
 def sample_gmm(codes: np.ndarray, n_samples: int, fit_seed: int, seed: int) -> np.ndarray:
-    """Draw from a GaussianMixture fitted to the codes.
+    """Draw from a GaussianMixture fitted to the codes: (n, k) -> (n_samples, k), float32.
 
-    Parameters
-    ----------
-    codes : ndarray of shape (n, k)
-    n_samples : int
-    fit_seed, seed : int
-        Seeds of the mixture and of the draws.
-
-    Returns
-    -------
-    Z : ndarray of shape (n_samples, k), float32
+    ``fit_seed`` and ``seed`` are those of the mixture and of the draws.
     """
     from sklearn.mixture import GaussianMixture  # here: importing it takes longer than this package
 

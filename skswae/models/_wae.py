@@ -54,15 +54,8 @@ def wae_loss(cost: Tensor, divergence: Tensor, weight: Tensor | float) -> Terms:
 def critic_loss(prior_logits: Tensor, code_logits: Tensor) -> Tensor:
     """-1/n sum log s(f(z_p)) - 1/n sum log (1 - s(f(z_e))), s the sigmoid: Algorithm 1's, to be minimised.
 
-    Parameters
-    ----------
-    prior_logits, code_logits : Tensor of shape (n, 1)
-        The critic's output f for draws from the prior and for codes.
-
-    Returns
-    -------
-    loss : Tensor of shape ()
-        2 log 2 for a critic that cannot tell them apart.
+    f(z_p) and f(z_e) are the critic's output for draws from the prior and for codes: (n, 1), (n, 1) -> (). A
+    critic that cannot tell them apart has 2 log 2.
     """
     return nn.functional.softplus(-prior_logits).mean() + nn.functional.softplus(code_logits).mean()
 

@@ -12,24 +12,13 @@ LOG_VARIANCE_RANGE = 8.0
 
 
 def bounded_log_variance(h: Tensor, scale_floor: float, least_ceiling: float = -math.inf) -> Tensor:
-    """Map a network's free output to log-variances from ``2 log(scale_floor)`` upwards.
+    """Map a network's free output to log-variances from ``2 log(scale_floor)`` upwards, of any shape.
 
     ``l + 8 sigmoid(h)`` with ``l = 2 log(scale_floor)``: the interval [-6, 2] of the public codes for
     a floor of exp(-3), about 0.05. Those clamp, and a clamped unit gets no gradient; this map's never
     vanishes entirely. The interval moves with the floor, so that codes in other units (all codes, the
-    floor and the decoder's input times c) are the same model.
-
-    Parameters
-    ----------
-    h : Tensor of any shape
-    scale_floor : float
-        The smallest standard deviation, in units of the code; 0 leaves h as it is.
-    least_ceiling : float, default=-inf
-        The upper end of the interval is not below this log-variance: for codes whose unit a prior fixes.
-
-    Returns
-    -------
-    log_variance : Tensor of h's shape
+    floor and the decoder's input times c) are the same model. A floor of 0 leaves h as it is. The upper end
+    of the interval is not below ``least_ceiling``: for codes whose unit a prior fixes.
     """
     if scale_floor == 0:
         return h
@@ -38,17 +27,7 @@ def bounded_log_variance(h: Tensor, scale_floor: float, least_ceiling: float = -
 
 
 def sample_gaussian(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
-    """Return z = m + s * noise with s = exp(log_variance / 2), differentiable in m and s.
-
-    Parameters
-    ----------
-    mean, log_variance, noise : Tensor of shape (n, k)
-        ``noise`` is drawn from the standard normal distribution.
-
-    Returns
-    -------
-    z : Tensor of shape (n, k)
-    """
+    """Return z = m + s * noise with s = exp(log_variance / 2), differentiable: (n, k) each -> (n, k)."""
     return mean + torch.exp(0.5 * log_variance) * noise
 
 
@@ -59,19 +38,9 @@ def sample_mixture(
     n_samples: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Draw from sum_k w_k N(m_k, diag s_k^2).
+    """Draw from sum_k w_k N(m_k, diag s_k^2): (K, k), (K, k), (K,) -> (n_samples, k).
 
-    Parameters
-    ----------
-    mean, log_variance : Tensor of shape (n_mixture, k)
-    weights : Tensor of shape (n_mixture,)
-        Not negative, with a positive sum; they need not sum to one. A component of weight 0 is never drawn.
-    n_samples : int
-    generator : torch.Generator
-
-    Returns
-    -------
-    z : Tensor of shape (n_samples, k)
+    The weights need not sum to one; a component of weight 0 is never drawn.
     """
     chosen = torch.multinomial(weights.double(), n_samples, replacement=True, generator=generator)
     noise = torch.randn((n_samples, mean.shape[1]), dtype=mean.dtype, device=mean.device, generator=generator)
@@ -79,16 +48,7 @@ def sample_mixture(
 
 
 def gaussian_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return log N(z; m, diag s^2) of each row.
-
-    Parameters
-    ----------
-    z, mean, log_variance : Tensor of shape (..., k), which broadcast
-
-    Returns
-    -------
-    log_prob : Tensor of shape (...)
-    """
+    """Return log N(z; m, diag s^2) of each row: (..., k), which broadcast -> (...)."""
     squares = (z - mean).square() * torch.exp(-log_variance)
     return -0.5 * (math.log(2.0 * math.pi) + log_variance + squares).sum(dim=-1)
 
@@ -104,16 +64,6 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def mixture_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return log of 1/K sum_k N(z; m_k, diag s_k^2) of each row.
-
-    Parameters
-    ----------
-    z : Tensor of shape (n, k)
-    mean, log_variance : Tensor of shape (n_mixture, k)
-
-    Returns
-    -------
-    log_prob : Tensor of shape (n,)
-    """
+    """Return log of 1/K sum_k N(z; m_k, diag s_k^2) of each row: (n, k), (K, k), (K, k) -> (n,)."""
     components = gaussian_log_prob(z[:, None, :], mean, log_variance)  # (n, n_mixture)
     return torch.logsumexp(components, dim=1) - math.log(len(mean))

@@ -114,21 +114,7 @@ def random_directions(
     dtype: torch.dtype,
     device: torch.device | str,
 ) -> Tensor:
-    """Draw unit vectors, uniform on the sphere.
-
-    Parameters
-    ----------
-    n_projections, n_components : int
-        L and k.
-    generator : torch.Generator
-        On ``device``.
-    dtype : torch.dtype
-    device : torch.device or str
-
-    Returns
-    -------
-    directions : Tensor of shape (L, k)
-    """
+    """Draw unit vectors, uniform on the sphere: (n_projections, n_components)."""
     directions = torch.randn((n_projections, n_components), dtype=dtype, device=device, generator=generator)
     return nn.functional.normalize(directions, dim=1)
 
@@ -193,21 +179,11 @@ def _log_sum_exp_(a: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _potentials(cost: Tensor, log_weights: Tensor, epsilon: float, max_iter: int, tol: float) -> Tensor:
-    """Return dual potentials of the four transport problems between two samples.
+    """Return dual potentials of the four transport problems between two samples: (2, n, 2).
 
-    Parameters
-    ----------
-    cost : Tensor of shape (2, n, 2, n)
-        [s, i, t, j]: from row i of sample s to row j of sample t.
-    log_weights : Tensor of shape (2, n)
-        [t, j]: minus infinity for a row of padding.
-    epsilon, max_iter, tol
-        As in :func:`sinkhorn_divergence`.
-
-    Returns
-    -------
-    potentials : Tensor of shape (2, n, 2)
-        [s, i, t]: the potential on sample s of the problem between samples s and t.
+    [s, i, t] is the potential on sample s of the problem between samples s and t. ``cost``, of shape
+    (2, n, 2, n), leads from row i of sample s to row j of sample t; ``log_weights``, of shape (2, n), is
+    minus infinity for a row of padding; the others are those of :func:`sinkhorn_divergence`.
     """
     largest = cost.max().item()
     n_annealing = 0

@@ -39,22 +39,11 @@ class LinearStart:
 
 
 def pca_start(rows: Tensor, n_components: int, head: Head, seed: int) -> LinearStart:
-    """PCA's code times the number that makes its mean variance 1, and the least-squares map back.
+    """Return PCA's code times the number that makes its mean variance 1, and the least-squares map back.
 
     One number for all components keeps the distances between codes those of PCA. The map back leads to the
-    raw output whose mean is the row (:meth:`Head.inverse`).
-
-    Parameters
-    ----------
-    rows : Tensor of shape (n, d)
-    n_components : int
-    head : Head
-    seed : int
-        Seed of a randomised PCA.
-
-    Returns
-    -------
-    start : LinearStart
+    raw output whose mean is the row (:meth:`Head.inverse`). ``rows`` is of shape (n, d); ``seed`` is for a
+    randomised PCA.
     """
     from sklearn.decomposition import PCA  # here: importing it takes as long as the rest of the package
 

@@ -11,16 +11,7 @@ from torch import Tensor, nn
 class PseudoInputs(nn.Module):
     """Learned rows u_1, ..., u_K, kept within the range of the training rows.
 
-    Parameters
-    ----------
-    n_pseudo_inputs, n_features : int
-        K and d.
-
-    Attributes
-    ----------
-    rows : nn.Parameter of shape (K, d)
-    lowest, highest : Tensor of shape (d,)
-        The range.
+    ``rows`` is a parameter of shape (K, d); ``lowest`` and ``highest``, of shape (d,), are the range.
     """
 
     lowest: Tensor

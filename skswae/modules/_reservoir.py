@@ -9,16 +9,9 @@ from torch import Tensor, nn
 
 
 class Reservoir:
-    """Draw rows at random, without replacement, from all that are added.
+    """Draw at most ``n_rows`` rows at random, without replacement, from all that are added.
 
-    Each row gets a random key; those with the smallest keys stay.
-
-    Parameters
-    ----------
-    n_rows : int
-        How many to draw at most.
-    generator : torch.Generator
-        On the device of the rows.
+    Each row gets a random key; those with the smallest keys stay. The generator is on the device of the rows.
     """
 
     def __init__(self, n_rows: int, generator: torch.Generator):
@@ -44,13 +37,7 @@ class Reservoir:
 
 
 class StoredRows(nn.Module):
-    """A buffer ``rows`` of shape (m, k) that loading a state dict resizes to any m.
-
-    Parameters
-    ----------
-    n_columns : int
-        k; there are no rows at first.
-    """
+    """A buffer ``rows`` of shape (m, n_columns), at first (0, n_columns), that loading resizes to any m."""
 
     rows: Tensor
 

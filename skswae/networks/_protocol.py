@@ -41,21 +41,11 @@ def draws_from_global_streams(network: Any) -> bool:
 
 
 def build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int, seed: int) -> nn.Module:
-    """Build one part of a network and try it on two rows, without moving a global stream.
+    """Build one part of a network, on the CPU, and try it on two rows, without moving a global stream.
 
-    Parameters
-    ----------
-    network : object with build_encoder and build_decoder
-    role : {"encoder", "decoder", "joint_encoder", "joint_decoder", "conditional_prior"}
-        The last three are composed where the network has no method for them.
-    inputs : tuple of int
-        The widths of what the part is called with: one, or two for a joint part.
-    n_outputs : int
-    seed : int
-
-    Returns
-    -------
-    module : nn.Module on the CPU, in training mode
+    ``role`` is "encoder", "decoder", "joint_encoder", "joint_decoder" or "conditional_prior"; the last
+    three are composed where the network has no method for them. ``inputs`` are the widths of what the
+    part is called with: one, or two for a joint part.
 
     Raises
     ------

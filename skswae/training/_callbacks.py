@@ -21,39 +21,18 @@ from skswae.training._step import Preprocess, TrainableModule, TrainingStep
 
 @dataclass
 class Run:
-    """A training as callbacks see it.
+    """A training as callbacks see it."""
 
-    Attributes
-    ----------
-    module : AutoencoderModule
-        The module in training; in evaluation mode at the end of an epoch.
-    step : TrainingStep
-    batch_size : int
-    seed : int
-    callbacks : list of Callback
-        All of this run, in the order in which they are called.
-    epoch : int
-        Number of the epoch that runs or ended last; earlier trainings count.
-    history : list of dict of str to float
-        One record of terms for each complete epoch of this run.
-    stop : bool
-        Whether the run ends after this epoch.
-    restored : bool
-        Whether the module has been put back to an earlier epoch than the optimisers'.
-    interrupted : bool
-        Whether the user ended the training.
-    """
-
-    module: TrainableModule
+    module: TrainableModule  # in evaluation mode at the end of an epoch
     step: TrainingStep
     batch_size: int
     seed: int
-    callbacks: list[Callback] = field(default_factory=list)
-    epoch: int = -1
-    history: list[dict[str, float]] = field(default_factory=list)
-    stop: bool = False
-    restored: bool = False
-    interrupted: bool = False
+    callbacks: list[Callback] = field(default_factory=list)  # all of this run, in the order of their calls
+    epoch: int = -1  # number of the epoch that runs or ended last; earlier trainings count
+    history: list[dict[str, float]] = field(default_factory=list)  # one record for each complete epoch
+    stop: bool = False  # whether the run ends after this epoch
+    restored: bool = False  # whether the module was put back to an earlier epoch than the optimisers'
+    interrupted: bool = False  # whether the user ended the training
     _began: float = 0.0
 
     @property
@@ -92,16 +71,8 @@ class Callback:
 class EarlyStopping(Callback):
     """Stop when the loss on held-out rows has stopped falling, and put the best epoch back.
 
-    Parameters
-    ----------
-    loader : Loader
-        The held-out rows.
-    preprocess : Preprocess or None
-        Applied to each batch first.
-    patience : float
-        Epochs without a relative gain of ``tol`` after which to stop. Those of an objective that is not final
-        do not count.
-    tol : float
+    ``patience`` epochs without a relative gain of ``tol`` end the training; those of an objective that is not
+    final do not count. ``preprocess`` is applied to each batch first.
     """
 
     def __init__(self, loader: Loader, preprocess: Preprocess | None, patience: float, tol: float):
@@ -157,13 +128,7 @@ class EarlyStopping(Callback):
 
 
 class EpochLines(Callback):
-    """Print a line after each epoch.
-
-    Parameters
-    ----------
-    name : str
-        What the line begins with.
-    """
+    """Print a line after each epoch, which begins with a name."""
 
     def __init__(self, name: str):
         self.name = name

@@ -17,21 +17,10 @@ _FORMAT = 2  # to be raised when a training changes, so that none goes on as ano
 class Checkpoint(Callback):
     """A file that a training writes its state to now and then, and starts from if it is there.
 
-    It is the last of a run's callbacks, for it saves the state of the others.
-
-    It is written beside itself and put in place at once, so that a process killed at any moment leaves a
-    whole file or none. Reading it executes no code (``weights_only`` of torch 2.6 or newer).
-
-    Parameters
-    ----------
-    path : path-like
-        In a folder that exists.
-    fingerprint : str
-        Hash that tells this fit from others: class, parameters, rows, versions.
-    seed : int
-        Seed of the fit.
-    every : float
-        Least number of seconds between two writings; 0 writes after each epoch.
+    It is the last of a run's callbacks, for it saves the state of the others. It is written beside itself
+    and put in place at once, so that a process killed at any moment leaves a whole file or none. Reading
+    it executes no code. ``fingerprint`` tells this fit from others; ``every`` is the least number of
+    seconds between two writings, 0 writes after each epoch.
     """
 
     def __init__(self, path: str | os.PathLike, fingerprint: str, seed: int, every: float):

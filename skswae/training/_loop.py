@@ -25,27 +25,11 @@ def train(
     callbacks: list[Callback],
     rng_context: Callable[[int], contextlib.AbstractContextManager] | None = None,
 ) -> Run:
-    """Train for the given epochs, until a callback stops, or until the user interrupts.
+    """Train the step's module for the given epochs, until a callback stops, or until the user interrupts.
 
     The random numbers of an epoch depend on ``seed`` and its number alone, so that epochs 0 to 4 followed
-    by 5 to 9 are epochs 0 to 9.
-
-    Parameters
-    ----------
-    step : TrainingStep
-        Its module is trained in place.
-    loader : Loader
-    epochs : range
-        Numbers of the epochs to run.
-    batch_size : int
-    seed : int
-    callbacks : list of Callback
-    rng_context : callable of a seed that returns a context manager, or None
-        Entered around each epoch, for code that draws from the global streams.
-
-    Returns
-    -------
-    run : Run
+    by 5 to 9 are epochs 0 to 9. ``rng_context(seed)`` is entered around each epoch, for code that draws
+    from the global streams.
 
     Raises
     ------

@@ -84,17 +84,9 @@ class TrainingStep:
     ) -> None:
         """Begin a course of rates.
 
-        Parameters
-        ----------
-        preprocess : Preprocess or None
-            Applied to each batch first.
-        learning_rate : float
-            The constant rate, or the peak of the cycle, of each player without one of its own in
-            ``module.learning_rates``.
-        n_steps : int or None
-            Steps of one cycle of the rate; None keeps the rate constant.
-        n_steps_to_come : int
-            Steps that are to follow, with which preparations must pay.
+        ``preprocess`` is applied to each batch first. ``learning_rate`` is the constant rate, or the peak
+        of one cycle of ``n_steps`` if they are given, of each player without a rate of its own in
+        ``module.learning_rates``. ``n_steps_to_come`` is what preparations must pay with.
         """
         self.preprocess = preprocess
         self.schedulers = {}
