@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import contextlib
 from collections.abc import Callable
 from numbers import Integral
 from typing import Any
@@ -91,8 +90,8 @@ class BaseAutoencoder(
     def fit(self, X, y=None, *, X_val=None, checkpoint=None, checkpoint_seconds=60.0, keep_checkpoint=False):
         """Learn the model from X.
 
-        A KeyboardInterrupt after the first epoch ends the training with the last complete epoch and a
-        warning.
+        A KeyboardInterrupt while it trains, after the first epoch, ends the training with the last complete
+        epoch and a warning.
 
         Parameters
         ----------
@@ -126,15 +125,14 @@ class BaseAutoencoder(
         MemoryError
             If the device has too little memory. The same holds.
         """
-        with self._all_or_nothing():
-            _fit.fit(
-                self,
-                X,
-                X_val=X_val,
-                checkpoint=checkpoint,
-                checkpoint_seconds=checkpoint_seconds,
-                keep_checkpoint=keep_checkpoint,
-            )
+        _fit.fit(
+            self,
+            X,
+            X_val=X_val,
+            checkpoint=checkpoint,
+            checkpoint_seconds=checkpoint_seconds,
+            keep_checkpoint=keep_checkpoint,
+        )
         return self
 
     def partial_fit(self, X, y=None):
@@ -161,21 +159,8 @@ class BaseAutoencoder(
         ValueError
             As :meth:`fit`.
         """
-        with self._all_or_nothing():
-            _fit.partial_fit(self, X)
+        _fit.partial_fit(self, X)
         return self
-
-    @contextlib.contextmanager
-    def _all_or_nothing(self):
-        """Put every attribute back if the block fails."""
-        before = dict(self.__dict__)
-        try:
-            with torch.inference_mode(False), torch.enable_grad():
-                yield
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
 
     # ------------------------------------------------------------------
     # Using a fitted model

@@ -77,13 +77,28 @@ def fit(
         keep_checkpoint=bool(keep_checkpoint),
         callbacks=callbacks,
     )
-    _run(estimator, X, plan)
+    with _all_or_nothing(estimator):
+        _run(estimator, X, plan)
 
 
 def partial_fit(estimator: Any, X: Any, *, callbacks: Sequence[Callback] = ()) -> None:
     """Do what :meth:`BaseAutoencoder.partial_fit` says, and tell the callbacks."""
     resume = hasattr(estimator, "module_")
-    _run(estimator, X, Plan(resume=resume, accumulate=resume, n_epochs=1, callbacks=callbacks))
+    with _all_or_nothing(estimator):
+        _run(estimator, X, Plan(resume=resume, accumulate=resume, n_epochs=1, callbacks=callbacks))
+
+
+@contextlib.contextmanager
+def _all_or_nothing(estimator: Any) -> Iterator[None]:
+    """Put every attribute of the estimator back if the block fails."""
+    before = dict(vars(estimator))
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 def _checked_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
@@ -154,7 +169,10 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     if plan.X_val is not None:
         if not plan.early_stopping:
             raise ValueError("The 'X_val' argument must be None without early_stopping=True. Got rows.")
-        held_out = validate_rows(estimator, plan.X_val, reset=False, order="C")
+        try:
+            held_out = validate_rows(estimator, plan.X_val, reset=False, order="C")
+        except ValueError as error:
+            raise ValueError(f"The 'X_val' argument must hold rows like those of X. {error}") from error
     parts = [data] if held_out is None else [data, held_out]
     checkpoint = None
     if plan.resume:

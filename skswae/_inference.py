@@ -65,8 +65,8 @@ def reconstruct(module: AutoencoderModule, rows: Tensor) -> Tensor:
 class Float64Copy:
     """A module's copy in float64, made anew when a tensor of the module was replaced or written to.
 
-    The copy takes ten times as long to make as a row takes to encode (docs/results/inference.md). Torch does
-    not count what is written through ``.data``.
+    Making it for every row would take ten times as long as the row. Torch does not count what is written
+    through ``.data``, and a hook or another attribute is no tensor: those changes are not seen.
     """
 
     def __init__(self) -> None:

@@ -210,5 +210,5 @@ SHARED_NAMES = tuple(inspect.signature(SharedParameters).parameters)
 
 
 def shared_parameters(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Pick the parameters that every estimator has from the arguments of a constructor, its ``locals()``."""
-    return {name: arguments[name] for name in SHARED_NAMES}
+    """Pick the parameters that estimators share from the arguments of a constructor, its ``locals()``."""
+    return {name: arguments[name] for name in SHARED_NAMES if name in arguments}

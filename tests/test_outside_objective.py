@@ -17,11 +17,15 @@ from sklearn.pipeline import Pipeline
 from skswae.networks import GatedMLP
 
 from .outside_objective import DenoisingTransformer
+from .outside_parameter import SparseTransformer
 
 HERE = pathlib.Path(__file__).parent
 
 
-@pytest.mark.parametrize(("name", "most"), [("outside_objective.py", 12), ("rebuilt_module.py", 12)])
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("outside_objective.py", 12), ("rebuilt_module.py", 12), ("outside_parameter.py", 25)],
+)
 def test_the_page_is_what_is_tested(name, most):
     """CONTRIBUTING shows the files that run here and in test_common, and they are short."""
     blocks = re.findall(r"^```python\n(.*?)^```$", (HERE.parent / "CONTRIBUTING.md").read_text(), re.M | re.S)
@@ -29,6 +33,18 @@ def test_the_page_is_what_is_tested(name, most):
     assert code in blocks
     lines = [line for line in code.splitlines() if line.strip() and not line.startswith(("import", "from"))]
     assert len(lines) <= most
+
+
+def test_a_parameter_of_ones_own(digits):
+    X = digits[0][:100]
+    sparse = SparseTransformer(2, sparsity=0.0, max_iter=2, random_state=0).fit(X)
+    assert clone(sparse).get_params() == sparse.get_params()
+    before = sparse.history_["size"][-1]
+    assert sparse.set_params(sparsity=100.0).partial_fit(X).history_["loss"][-1] > 50 * before
+    with pytest.raises(ValueError, match="'sparsity' parameter of SparseTransformer must be a float in"):
+        sparse.set_params(sparsity=-1.0).fit(X)
+    with pytest.raises(ValueError, match="'max_iter' parameter of SparseTransformer must be"):
+        SparseTransformer(max_iter=-1).fit(X)
 
 
 def test_a_module_is_rebuilt_without_rows():

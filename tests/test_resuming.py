@@ -208,3 +208,19 @@ def test_an_interrupt_before_the_first_epoch_ends_and_a_second_one_propagate(dig
     with pytest.warns(ConvergenceWarning), pytest.raises(KeyboardInterrupt):
         estimator.fit(digits[0])
     assert not hasattr(estimator, "module_")
+
+
+def test_layers_are_frozen_and_freed_between_calls(digits):
+    """The optimisers' memory is used again where it fits alone."""
+    X = digits[0]
+    model = cheap(skswae.SWAETransformer, n_components=1).partial_fit(X).partial_fit(X)
+    layer = model.module_.encoder.network[0].requires_grad_(False)
+    before = [p.clone() for p in layer.parameters()]
+    for _ in range(3):
+        model.partial_fit(X)
+    frozen = list(model.module_.encoder.network[0].parameters())
+    assert all(map(torch.equal, before, frozen))
+    model.module_.encoder.network[0].requires_grad_(True)
+    for _ in range(3):
+        model.partial_fit(X)
+    assert not any(map(torch.equal, before, model.module_.encoder.network[0].parameters()))

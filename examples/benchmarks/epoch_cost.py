@@ -1,7 +1,7 @@
 """What an epoch costs on the CPU, beside a plain loop, the bare matrix products, and pythae 0.1.2.
 
 MNIST, GatedMLP((300, 300)), 8 components. CPU seconds of one thread; the sides take turns (A, B, C, A, B,
-C, ...), one epoch is one measurement. Of a fit the second epoch is timed: neither building the model nor its
+C, ...), one epoch is one measurement. The third epoch of a fit is timed: neither building the model nor its
 first steps count, on any side.
 
 pythae is installed by the extra: pip install -e ".[peers]"; the tables of SWAE (--only swae) do without.
@@ -235,7 +235,12 @@ def wae(page, X, repeats: int) -> None:
 def main():
     tables = {"swae": swae, "vae": vae, "wae": wae}
     options = parser(__doc__, "data")
-    options.add_argument("--rows", type=int, default=12_000, help="of one epoch")
+    options.add_argument(
+        "--rows",
+        type=int,
+        default=12_000,
+        help="of one epoch; 4,096 or more, of MNIST, which is downloaded unless --data has it",
+    )
     options.add_argument("--repeats", type=int, default=5, help="epochs of each side")
     options.add_argument("--only", nargs="+", choices=tables, default=list(tables), help="tables")
     arguments = options.parse_args()

@@ -1,8 +1,8 @@
 """What an epoch costs on a CUDA device, beside plain loops, pythae 0.1.2 and the device's own peak.
 
-MNIST, 8 components; wall-clock seconds between synchronisations, the sides take turns. Of a fit the first
-epoch is a warm-up: neither building the model nor capturing a graph counts. Also the seconds until codes
-classify as well as the bound of the accuracy asks, and whether equal seeds give equal bits.
+MNIST, 8 components; wall-clock seconds between synchronisations, the sides take turns. The first two
+epochs of a fit are a warm-up: neither building the model nor capturing a graph counts. Also the seconds
+until codes classify as well as the bound of the accuracy asks, and whether equal seeds give equal bits.
 
 Without a CUDA device everything runs on the CPU on few rows, to see that it works, and every figure of the
 page reads "not measured". pythae is installed by the extra: pip install -e ".[peers]"; without it its row

@@ -55,9 +55,7 @@ def check_source(source: DataSource) -> None:
 
 
 def check_finite_chunks(source: DataSource) -> None:
-    """Raise ValueError for NaN or infinity, with the rows among which it is."""
-    if source.dtype.kind != "f":
-        return
+    """Raise ValueError for rows that are not there, and for NaN or infinity, with the rows where it is."""
     start = 0
     for chunk in source.chunks():
         if not np.isfinite(chunk).all():
@@ -67,6 +65,11 @@ def check_finite_chunks(source: DataSource) -> None:
                 f"Got {what} in rows {start} to {start + len(chunk) - 1}."
             )
         start += len(chunk)
+    if start != len(source):
+        raise ValueError(
+            f"The 'read' method of a {type(source).__name__} must return all rows of its shape. "
+            f"Got {start} rows of {len(source)}."
+        )
 
 
 # ---------------------------------------------------------------------------

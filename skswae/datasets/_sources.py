@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
+import socket
 import zipfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,19 +22,31 @@ _CLOTHES = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker,
 _OBJECTS = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
 
 
+@contextlib.contextmanager
+def _patience(seconds: float = 60.0) -> Iterator[None]:
+    """Give up on a server that is silent, which ``fetch_openml`` waits for; a limit of the user's stays."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds if before is None else before)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
 def read_openml(url: str, folder: Path, *, name: str, n_train: int) -> Arrays:
     """Download version 1 of a data set of OpenML, in which the training rows come first."""
-    bunch = fetch_openml(
-        name,
-        version=1,
-        data_home=str(folder),
-        as_frame=False,
-        # the other parser takes minutes and gigabytes
-        parser="pandas" if importlib.util.find_spec("pandas") else "liac-arff",
-        # without categories: with pandas from 3.1 on scikit-learn 1.9 cannot read those that are numbers
-        read_csv_kwargs={"dtype": {}},
-        n_retries=_RETRIES,
-    )
+    with _patience():
+        bunch = fetch_openml(
+            name,
+            version=1,
+            data_home=str(folder),
+            as_frame=False,
+            # the other parser takes minutes and gigabytes
+            parser="pandas" if importlib.util.find_spec("pandas") else "liac-arff",
+            # without categories: with pandas from 3.1 on scikit-learn 1.9 cannot read those that are numbers
+            read_csv_kwargs={"dtype": {}},
+            n_retries=_RETRIES,
+        )
     with np.errstate(invalid="ignore"):  # the hash finds what is not a byte
         X = np.asarray(bunch.data).astype(np.uint8)
         y = np.array([float(str(label).strip("'")) for label in bunch.target]).astype(np.uint8)

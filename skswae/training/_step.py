@@ -187,6 +187,10 @@ def _fits(moments: dict[str, Any], parameter: Tensor) -> bool:
     return all(value.ndim == 0 or value.shape == parameter.shape for value in moments.values())
 
 
+def _layout(tensor: Tensor) -> tuple:
+    return tensor.shape, tensor.stride(), tensor.device, tensor.dtype
+
+
 def _copied(moments: dict[str, Any], parameter: Tensor, memory: dict[str, Any]) -> dict[str, Any]:
     """Copy what an optimiser keeps for a parameter, to the parameter's device and layout."""
     copies = {}
@@ -195,7 +199,7 @@ def _copied(moments: dict[str, Any], parameter: Tensor, memory: dict[str, Any]) 
         shaped = value.shape == parameter.shape
         like = parameter if shaped else value.to(parameter.device)
         own = memory.get(name)
-        if own is None or own.device != like.device or own.stride() != like.stride():
+        if own is None or _layout(own) != (like.shape, like.stride(), like.device, value.dtype):
             own = torch.empty_like(like, dtype=value.dtype)
         copies[name] = own.copy_(value)
     return copies

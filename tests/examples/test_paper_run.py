@@ -305,3 +305,29 @@ def test_killed_at_any_moment(tmp_path):
     assert begin("killed").wait() == 0
     assert records(tmp_path / "killed") == records(tmp_path / "whole")
     assert list(tmp_path.glob("killed/smoke/state/*.ckpt")) == []
+
+
+def test_shards_are_a_partition():
+    options = runner.parse(["--preset", "cpu"])
+    preset = configurations.PRESETS["cpu"]
+    everything = runner.chosen_runs(options, preset, {})
+    assert len(everything) == len(set(everything)) == 3 * 3 * 10
+    parts = []
+    for i in (1, 2, 3):
+        options = runner.parse(["--preset", "cpu", "--shard", f"{i}/3"])
+        parts += runner.chosen_runs(options, preset, {})
+    assert sorted(map(str, parts)) == sorted(map(str, everything))
+
+
+def test_a_changed_configuration_is_run_again(tmp_path, monkeypatch, capsys):
+    arguments = ("--data", "digits", "--models", "vae", "--preset", "smoke")
+    start(tmp_path, *arguments)
+    smoke = configurations.PRESETS["smoke"]
+    changed = configurations.Preset(
+        "", smoke.cells, 1, [*smoke.settings, ("*", "*", {"max_iter": 2})], n_samples=50
+    )
+    monkeypatch.setitem(runner.PRESETS, "smoke", changed)
+    capsys.readouterr()
+    start(tmp_path, *arguments)
+    assert "fitted in" in capsys.readouterr().out
+    assert records(tmp_path)["digits_2_vae_0.json"]["parameters"]["max_iter"] == 2

@@ -171,3 +171,9 @@ def test_lists_and_arrays_of_sizes(divergence, kind, iris):
     sizes[0] = 9
     with pytest.raises(ValueError, match=r"'critic_layer_sizes' parameter must stay \(8, 8\)"):
         wae.set_params(critic_layer_sizes=sizes).partial_fit(iris)
+
+
+@pytest.mark.parametrize(("divergence", "promised"), [("mmd", True), ("gan", True), ("sinkhorn", False)])
+def test_a_module_that_looks_at_its_numbers_promises_no_graph(divergence, promised, iris):
+    wae = cheap(WAETransformer, divergence=divergence, max_iter=1).fit(iris)
+    assert wae.module_.capturable is promised
