@@ -110,20 +110,17 @@ n_bins : int, default=256
 """
 
 
+_TEXTS = {
+    "shared parameters": SHARED_PARAMETERS,
+    "shared attributes": SHARED_ATTRIBUTES,
+    "likelihood parameters": LIKELIHOOD_PARAMETERS,
+}
+
+
 def fill_in(doc: str) -> str:
-    """Put the shared text in the place of its markers, indented as they are."""
-    for marker, text in (
-        ("{shared parameters}", SHARED_PARAMETERS),
-        ("{shared attributes}", SHARED_ATTRIBUTES),
-        ("{likelihood parameters}", LIKELIHOOD_PARAMETERS),
-    ):
-        doc = re.sub(
-            rf"^( *){re.escape(marker)}\n",
-            lambda found, text=text: textwrap.indent(text, found.group(1)),  # type: ignore[misc]
-            doc,
-            flags=re.M,
-        )
-    return doc
+    """Put the shared texts in the place of their markers, indented as they are."""
+    marker = re.compile(rf"^( *){{({'|'.join(_TEXTS)})}}\n", flags=re.M)
+    return marker.sub(lambda found: textwrap.indent(_TEXTS[found[2]], found[1]), doc)
 
 
 class SharedParameters(BaseEstimator):

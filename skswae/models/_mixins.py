@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
 from skswae._device import as_array
+from skswae._estimator import BaseAutoencoder
 from skswae.data import DataSource
 
 
@@ -32,7 +33,7 @@ class ReconstructionMixin:
             )
 
 
-class PseudoInputMixin:
+class PseudoInputMixin(BaseAutoencoder):
     """The pseudo-inputs of an estimator whose module has them: their number, and where they are."""
 
     module_: Any
@@ -40,7 +41,7 @@ class PseudoInputMixin:
     n_pseudo_inputs_: int
 
     def _resolve(self, data: DataSource, n_rows: int) -> None:
-        super()._resolve(data, n_rows)  # type: ignore[misc]
+        super()._resolve(data, n_rows)
         K = self.n_pseudo_inputs
         if isinstance(K, str):  # "auto"
             K = min(500, max(1, n_rows // 6))

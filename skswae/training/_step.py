@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from skswae.training._optimizers import make_optimizer, one_cycle, set_rate
 
 Moments = dict[str, list[dict[str, Any]]]
-"""What the optimiser of each player keeps for each of its parameters, in their order."""
+"""The tensors that the optimiser of each player keeps for each of its parameters, in their order."""
 
 
 class TrainableModule(Protocol):
