@@ -143,7 +143,7 @@ def _open_checkpoint(estimator: Any, plan: Plan, data: DataSource, held_out: Dat
         parts.append(source.X if isinstance(source, ArrayData) else source)
     parameters = estimator.get_params()
     for name in ("device", "verbose", "random_state"):
-        del parameters[name]
+        parameters.pop(name, None)  # a class outside the package may lack it
     try:
         # one by one: the hash of a whole sees which of its parts are one object
         values = [(name, joblib.hash(frozen(value))) for name, value in sorted(parameters.items())]
@@ -171,8 +171,8 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
             raise ValueError("The 'X_val' argument must be None without early_stopping=True. Got rows.")
         try:
             held_out = validate_rows(estimator, plan.X_val, reset=False, order="C")
-        except ValueError as error:
-            raise ValueError(f"The 'X_val' argument must hold rows like those of X. {error}") from error
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"The 'X_val' argument must hold rows like those of X. {error}") from error
     parts = [data] if held_out is None else [data, held_out]
     checkpoint = None
     if plan.resume:
@@ -200,9 +200,7 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     first = estimator.n_iter_ if plan.resume else 0
     estimator._seed = seed
     estimator._fitted_parameters = module_parameters(estimator)
-    # a network of the user's own may have built tensors that are parts of larger ones
-    estimator.module_ = module if plan.resume else detached_copy(module)
-    estimator._float64_copy = Float64Copy()
+    estimator.module_, estimator._float64_copy = module, Float64Copy()
     estimator.n_iter_ = first + len(run.history)
     estimator.batch_size_, estimator.learning_rate_init_ = settings.batch_size, settings.learning_rate
     estimator.history_ = _joined(estimator.history_ if plan.resume else {}, run.history, first)
@@ -223,7 +221,8 @@ def _fitted_scaler(estimator: Any, data: DataSource) -> Scaler:
 
 def _built_and_initialized(estimator: Any, rows: TrainingRows, seed: int) -> AutoencoderModule:
     with torch.device("cpu"):
-        module = estimator._build_module(make_builder(estimator, rows.n_features, seed))
+        # a copy: the class may hand the module a part that is the user's
+        module = detached_copy(estimator._build_module(make_builder(estimator, rows.n_features, seed)))
         module.initialize(rows, seed)
     return module
 

@@ -60,8 +60,8 @@ tol : float, default=1e-4
     Smallest relative gain of the held-out loss that counts as one.
 warm_start : bool, default=False
     Whether a further :meth:`fit` goes on for ``max_iter`` more epochs instead of starting anew. The
-    optimiser's state goes on too, unless the estimator was pickled, copied or interrupted, or stopped
-    early, in between. What decides the shape of the model must stay as it was.
+    optimiser's state goes on too, unless the estimator was pickled, copied or interrupted, or trained
+    with ``early_stopping``, in between. What decides the shape of the model must stay as it was.
 device : str or torch.device, default="auto"
     "auto" is "cuda" where there is one, else "cpu". Setting it on a fitted model moves the model.
 precision : {"float32", "tf32", "bf16"}, default="float32"

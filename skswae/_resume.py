@@ -64,7 +64,8 @@ def go_on(estimator: Any, device: torch.device) -> tuple[AutoencoderModule, Trai
 def _rebuilt(estimator: Any, changed: list[str]) -> AutoencoderModule:
     """Build the module by today's parameters, and give it the fitted one's numbers."""
     with torch.device("cpu"):
-        module = estimator._build_module(make_builder(estimator, estimator.n_features_in_, estimator._seed))
+        build = make_builder(estimator, estimator.n_features_in_, estimator._seed)
+        module = detached_copy(estimator._build_module(build))  # not a part that is the user's
     try:
         module.load_state_dict(estimator.module_.state_dict())
     except RuntimeError as error:
@@ -82,9 +83,9 @@ def check_resumable(estimator: Any) -> None:
     resolved = [name for name in estimator.get_params(deep=False) if f"{name}_" in vars(estimator)]
     for name in (*estimator._structural_parameters, *resolved):
         fitted = estimator._fitted_parameters.get(name, ...)
-        value = frozen(getattr(estimator, name))
-        if fitted is not ... and value != fitted:
-            raise _must_stay(estimator, name, repr(fitted), value)
+        value = getattr(estimator, name)
+        if fitted is not ... and _comparable(value) != fitted:
+            raise _must_stay(estimator, name, repr(fitted), frozen(value))
     if estimator._needs_unit_interval() and estimator.out_activation_ != "sigmoid":
         raise ValueError(
             f"A {type(estimator).__name__} fitted with an identity output must not go on training with a "
@@ -102,16 +103,23 @@ def _must_stay(estimator: Any, name: str, fitted: str, value: Any) -> ValueError
 def module_parameters(estimator: Any) -> dict[str, Any]:
     """Return the parameters that the module depends on, as values that can be compared."""
     names = {*estimator.get_params(deep=False), *estimator._structural_parameters} - _OF_TRAINING
-    values = {name: frozen(getattr(estimator, name)) for name in sorted(names)}
+    return {name: _comparable(getattr(estimator, name)) for name in sorted(names)}
+
+
+def _comparable(value: Any) -> Any:
+    """Return a plain value as it is, and of any other its hash, or an object equal to no other."""
+    value = frozen(value)
+    plain = bool | int | float | str | None
+    if isinstance(value, plain) or (isinstance(value, tuple) and all(isinstance(v, plain) for v in value)):
+        return value
     try:
-        values["network"] = joblib.hash(estimator.network)
-    except Exception:  # whatever pickling a user's network raises
-        values["network"] = object()  # equal to no other
-    return values
+        return "hash", joblib.hash(value)
+    except Exception:  # whatever pickling a user's object raises
+        return object()
 
 
 def frozen(value: Any) -> Any:
-    """Return a value that may be compared, and does not change with the caller's list."""
+    """Return a flat list or array as a tuple, which does not change with the caller's; others as they are."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     return tuple(value) if isinstance(value, list) else value

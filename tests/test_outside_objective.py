@@ -35,12 +35,13 @@ def test_the_page_is_what_is_tested(name, most):
     assert len(lines) <= most
 
 
-def test_a_parameter_of_ones_own(digits):
+def test_a_parameter_of_ones_own(digits, tmp_path):
     X = digits[0][:100]
     sparse = SparseTransformer(2, sparsity=0.0, max_iter=2, random_state=0).fit(X)
     assert clone(sparse).get_params() == sparse.get_params()
     before = sparse.history_["size"][-1]
     assert sparse.set_params(sparsity=100.0).partial_fit(X).history_["loss"][-1] > 50 * before
+    SparseTransformer(max_iter=2, random_state=0).fit(X, checkpoint=tmp_path / "c")
     with pytest.raises(ValueError, match="'sparsity' parameter of SparseTransformer must be a float in"):
         sparse.set_params(sparsity=-1.0).fit(X)
     with pytest.raises(ValueError, match="'max_iter' parameter of SparseTransformer must be"):

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import socket
+import threading
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -25,12 +26,16 @@ _OBJECTS = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck
 @contextlib.contextmanager
 def _patience(seconds: float = 60.0) -> Iterator[None]:
     """Give up on a server that is silent, which ``fetch_openml`` waits for; a limit of the user's stays."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds if before is None else before)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+    with _limit:  # of the process: two fetches at once would leave it behind
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(seconds if before is None else before)
+        try:
+            yield
+        finally:
+            socket.setdefaulttimeout(before)
+
+
+_limit = threading.Lock()
 
 
 def read_openml(url: str, folder: Path, *, name: str, n_train: int) -> Arrays:

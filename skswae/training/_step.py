@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from skswae.training._optimizers import make_optimizer, one_cycle, set_rate
 
-Moments = dict[str, list[dict[str, Any]]]
-"""The tensors that the optimiser of each player keeps for each of its parameters, in their order."""
+Moments = dict[str, dict[str, dict[str, Any]]]
+"""The tensors that the optimiser of each player keeps for each of its parameters, by the parameter's name."""
 
 
 class TrainableModule(Protocol):
@@ -69,9 +69,10 @@ class TrainingStep:
         free = {name: [p for p in own if p.requires_grad] for name, own in module.players().items()}
         self.players = {name: own for name, own in free.items() if own}
         self.optimizers = {name: make_optimizer(solver, own) for name, own in self.players.items()}
+        self._names_of = {parameter: name for name, parameter in module.named_parameters()}
         self.schedulers: dict[str, torch.optim.lr_scheduler.OneCycleLR] = {}
         self.preprocess: Preprocess | None = None
-        self._names: list[str] = []
+        self._terms: list[str] = []
         self._total: Tensor | None = None  # of each term, over rows
         self._n_rows = 0
 
@@ -114,7 +115,7 @@ class TrainingStep:
     def end_epoch(self) -> dict[str, float]:
         """Return the means over rows of all players' terms; the first player's under their own names."""
         assert self._total is not None
-        return dict(zip(self._names, (self._total / self._n_rows).tolist()))
+        return dict(zip(self._terms, (self._total / self._n_rows).tolist()))
 
     def update(self, x: Tensor, generator: torch.Generator) -> None:
         """Move every player once: what a CUDA graph records."""
@@ -130,7 +131,7 @@ class TrainingStep:
         total = torch.stack([v for _, terms in values for v in terms.values()]).double() * len(x)
         if self._total is None:
             first = values[0][0]
-            self._names = [("" if p == first else f"{p}_") + n for p, terms in values for n in terms]
+            self._terms = [("" if p == first else f"{p}_") + n for p, terms in values for n in terms]
             self._total = total
         else:
             self._total.add_(total)
@@ -149,22 +150,22 @@ class TrainingStep:
     def moments(self) -> Moments:
         """Return what the optimisers keep; not a copy."""
         return {
-            name: [self.optimizers[name].state[parameter] for parameter in own]
-            for name, own in self.players.items()
+            player: {self._names_of[p]: self.optimizers[player].state[p] for p in own}
+            for player, own in self.players.items()
         }
 
     def set_moments(self, moments: Moments, memory: Moments | None = None) -> None:
-        """Copy the moments of another step on such a module, into given memory where it fits."""
-        for name, own in self.players.items():
-            kept = moments.get(name, [])
-            # of other sizes if parameters were frozen or freed in between: then it starts anew
-            if len(kept) != len(own) or not all(map(_fits, kept, own)):
-                continue
-            spare = (memory or {}).get(name, [])
-            for i, parameter in enumerate(own):
-                self.optimizers[name].state[parameter] = _copied(
-                    kept[i], parameter, spare[i] if i < len(spare) else {}
-                )
+        """Copy the moments of another step on such a module, into given memory where it fits.
+
+        A parameter that was frozen there, or is of another size, starts anew.
+        """
+        for player, own in self.players.items():
+            kept, spare = moments.get(player, {}), (memory or {}).get(player, {})
+            for parameter in own:
+                name = self._names_of[parameter]
+                if name in kept and _fits(kept[name], parameter):
+                    copies = _copied(kept[name], parameter, spare.get(name, {}))
+                    self.optimizers[player].state[parameter] = copies
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state that a step on another copy of the module can go on from."""
