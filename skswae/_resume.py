@@ -48,7 +48,7 @@ def go_on(estimator: Any, device: torch.device) -> tuple[AutoencoderModule, Trai
     Nothing of the estimator's is trained: neither ``module_`` nor the moments that it keeps. So a training
     that fails has nothing to put back, and whoever holds ``module_``, or a shallow copy of the estimator,
     does not see it trained. The moments are copied into memory that an earlier call used, for a copy into
-    new memory takes twice as long; they are returned as the memory that the next call may use.
+    new memory takes four times as long; they are returned as the memory that the next call may use.
     """
     fitted, now = estimator._fitted_parameters, module_parameters(estimator)
     changed = [name for name in now if fitted[name] != now[name]]

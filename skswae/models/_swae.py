@@ -158,7 +158,7 @@ class SWAEModule(AutoencoderModule):
 
     def before_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:
         self.pseudo_inputs.widen(batches)
-        # partial_fit counts while it trains: another pass over its rows costs a quarter of its one epoch
+        # partial_fit counts while it trains: in a pass of its own that costs a seventh of its one epoch
         self._counts_in_training = accumulate
         for total in (self.usage, self.residual):
             # rows of earlier calls fade: they were assigned by a model that has moved on
