@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import pathlib
 
-import _paths  # noqa: F401
 import _treatments
 import joblib
 import numpy as np
-from _harness import Page, parser
 from _measures import NOISE
+from _shared import Page, parser
 from configurations import IN_PAPER, MODELS, PRESETS
 
 from skswae.metrics import reconstruction_error

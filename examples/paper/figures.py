@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import _measures
-import _paths  # noqa: F401
 import _treatments
 import joblib
 import numpy as np
-from _harness import put
+from _shared import put
 from configurations import DATA
 from results import Results, data_heading, data_name, heading
 from scipy.stats import rankdata

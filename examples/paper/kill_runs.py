@@ -16,11 +16,10 @@ import tempfile
 import time
 from typing import Any
 
-import _paths  # noqa: F401
 import joblib
 import numpy as np
 import torch
-from _harness import Page, parser
+from _shared import Page, parser
 
 TIMES = ("cpu_seconds", "seconds", "resumed", "date")
 

@@ -16,12 +16,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import _paths  # noqa: F401
 import joblib
 import numpy as np
 import pandas as pd
 import torch
-from _harness import Page, Store, parser, save
+from _shared import Page, Store, parser, save
 from configurations import Preset
 from figures import places
 from run import Run, make_estimator, plain, timed_fit

@@ -19,12 +19,11 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import _measures
-import _paths  # noqa: F401
 import figures
 import pandas as pd
 import run as runner
 import tables
-from _harness import escaped, markdown_table, named
+from _shared import escaped, markdown_table, named
 from configurations import MODELS, PRESETS
 from results import (
     CELL,

@@ -12,10 +12,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import _paths  # noqa: F401
 import joblib
 import pandas as pd
-from _harness import put, put_text
+from _shared import put, put_text
 from configurations import DATA, IN_PAPER, LATENT, MODELS, Preset
 
 PAPER_FILE = pathlib.Path(__file__).with_name("paper_tables.json")

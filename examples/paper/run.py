@@ -32,12 +32,11 @@ import warnings
 from typing import Any
 
 import _measures
-import _paths  # noqa: F401
 import _treatments
 import joblib
 import numpy as np
 import torch
-from _harness import circumstances, put
+from _shared import circumstances, put
 from configurations import DATA, MODELS, PRESETS, Preset
 from results import Folder
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import _measures
-import _paths  # noqa: F401
-from _harness import markdown_table
+from _shared import markdown_table
 from results import NOTHING, Cell, Results, Stat, beta_of, data_heading, heading
 from scipy.stats import rankdata, spearmanr
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import tempfile
 import warnings
@@ -84,11 +85,11 @@ def read(source: Source, folder: Path, stacklevel: int) -> Arrays | None:
     """Return the arrays in the cache folder; None if there are none or, with a warning, they are damaged."""
     path = folder / source.filename
     try:
-        file = open(path, "rb")  # noqa: SIM115 (closed below)
+        content = io.BytesIO(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        with file, np.load(file, allow_pickle=False) as npz:
+        with np.load(content, allow_pickle=False) as npz:
             arrays = {key: npz[key] for key in source.shapes}
             _check(arrays, source, source.digest or str(npz["digest"]))
             return arrays
