@@ -91,7 +91,8 @@ class BaseAutoencoder(
         """Learn the model from X.
 
         A KeyboardInterrupt while it trains, after the first epoch, ends the training with the last complete
-        epoch and a warning.
+        epoch and a warning. In one of the fits of a search, a cross-validation, an ensemble or a loop of
+        joblib's it propagates, as it does everywhere before the first epoch ends.
 
         Parameters
         ----------

@@ -1,9 +1,8 @@
 """The training step as a CUDA graph, which replays its kernels without Python between them.
 
-What has been run: nothing of this file on a card yet (torch 2.13, CPU build). It follows torch's
-documentation: random numbers come from a generator that the graph registers, so that a replay draws what an
-eager step would; rates and Adam's counters are tensors on the device; warm-up steps are steps of the
-training.
+It follows torch's documentation: random numbers come from a generator that the graph registers, so that a
+replay draws what an eager step would; rates and Adam's counters are tensors on the device; warm-up steps are
+steps of the training. ``docs/results/gpu.md`` says what was run on a card.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from torch import Tensor
 from skswae.training._step import Preprocess, TrainableModule, TrainingStep
 
 MIN_STEPS = 200
-"""Least number of steps to come for which a graph is captured. Not measured: a guess of a capture's cost."""
+"""Least number of steps to come for which a graph is captured; a capture costs what some tens of them save."""
 
 _EAGER_STEPS = 3  # of each batch size before its graph is captured: what allocates once has done so
 

@@ -75,17 +75,30 @@ class HostNoise(Toy):
         yield "all", {"loss": (x + noise - self.value).square().mean()}
 
 
-def test_a_step_that_cannot_be_captured_stays_eager():
-    with pytest.warns(RuntimeWarning, match="HostNoise cannot be captured as a CUDA graph") as caught:
-        found = run(GraphedStep(HostNoise(), capturable=True))
+class Waiting(HostNoise):
+    """Waits for a number from the device, which ends a capture."""
+
+    def losses(self, x, generator):
+        noise = torch.randn(64, device=x.device, generator=generator)
+        if float(noise.sum()) == 0.0:
+            raise AssertionError
+        yield "all", {"loss": (x + noise - self.value).square().mean()}
+
+
+@pytest.mark.parametrize("Module", [HostNoise, Waiting])
+def test_a_step_that_cannot_be_captured_stays_eager(Module):
+    message = f"{Module.__name__} cannot be captured as a CUDA graph"
+    with pytest.warns(RuntimeWarning, match=message) as caught:
+        found = run(GraphedStep(Module(), capturable=True))
     assert len(caught) == 1
-    assert_same(found, run(GraphedStep(HostNoise(), capturable=False)))  # without a warning
+    assert_same(found, run(GraphedStep(Module(), capturable=False)))  # without a warning
 
 
-def test_memory_comes_back_after_a_failed_capture():
+@pytest.mark.parametrize("Module", [HostNoise, Waiting])
+def test_memory_comes_back_after_a_failed_capture(Module):
     """While the allocator takes a capture to be under way it keeps what another stream has used."""
     with pytest.warns(RuntimeWarning, match="cannot be captured"):
-        run(GraphedStep(HostNoise(), capturable=True))
+        run(GraphedStep(Module(), capturable=True))
     torch.cuda.synchronize()
     before, other = torch.cuda.memory_allocated(), torch.cuda.Stream()
     block = torch.empty(2**24, device=CUDA)
