@@ -118,7 +118,7 @@ def fit(page, data, arguments) -> None:
     limit = {} if CUDA else {"max_iter": 1}
     page.section(
         "A fit by default",
-        f"SWAETransformer() on {len(X_train):,} rows. The first fit of the process imports and loads what the "
+        f"SWAETransformer() on {len(X_train):,} rows. The first fit of the process loads what the "
         "later ones find. 5-NN: accuracy on the test rows.",
     )
     page.header("parameters | epochs | batch | s | transform of the test rows, ms | 5-NN")

@@ -19,7 +19,7 @@ from torch import Tensor
 from skswae.training._step import Preprocess, TrainableModule, TrainingStep
 
 MIN_STEPS = 200
-"""Least number of steps to come for which a graph is captured; a capture costs what some tens of them save."""
+"""Least number of steps to come for which a graph is captured: it costs what some tens of them save."""
 
 _EAGER_STEPS = 3  # of each batch size before its graph is captured: what allocates once has done so
 
