@@ -17,11 +17,12 @@ from torch import Tensor
 from skswae import _fit, _inference
 from skswae._device import arithmetic, as_array, own_settings, resolve_device
 from skswae._parameters import SHARED_NAMES, SharedParameters
-from skswae._random import draw_seed, make_generator
+from skswae._random import draw_seed, make_generator, named_seed
 from skswae._validation import validate_rows
 from skswae.data import ArrayData, DataSource
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import NetworkBuilder
+from skswae.modules._heads import Likelihood
 
 
 class BaseAutoencoder(
@@ -196,7 +197,9 @@ class BaseAutoencoder(
         Returns
         -------
         X_original : ndarray of shape (n_samples, n_features)
-            In float32 if the codes are, else in float64; computed in the same.
+            The mean of the rows that a code stands for. In float32 if the codes are, else in float64;
+            computed in the same. An array, also for codes in a frame and after ``set_output``, which concerns
+            :meth:`transform` alone: ``pandas.DataFrame(X_original, columns=model.feature_names_in_)``.
 
         Raises
         ------
@@ -222,7 +225,8 @@ class BaseAutoencoder(
         Returns
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
-            In float32 if X is, else in float64; computed in the same.
+            In float32 if X is, else in float64; computed in the same. An array, as that of
+            :meth:`inverse_transform`, also for rows in a frame.
         """
         return self._apply(self._validate_rows(X), _inference.reconstruct)
 
@@ -263,8 +267,19 @@ class BaseAutoencoder(
         """
         return float(np.mean(self.score_samples(X)))
 
-    def sample(self, n_samples=1, *, prior="model", random_state=None):
-        """Draw new rows: codes from a prior, then the decoder.
+    def sample(
+        self, n_samples=1, *, prior="model", observation_noise=False, as_frame=False, random_state=None
+    ):
+        """Draw new rows: a code from a prior, then the decoder's row for it.
+
+        That row is the mean of the rows that the code stands for, as :meth:`inverse_transform`'s is. It lacks
+        what the code leaves out: where rows are noisy, samples vary less than they. A model with a likelihood
+        p(x | z) (VAE, VampPrior, MIM) has learned that noise, and draws it with ``observation_noise=True``:
+        samples are then draws from the model's p(x), as those of scikit-learn's ``GaussianMixture`` are.
+
+        Means are the default because every model has them, and papers show and measure them; because
+        pixels with independent noise look like no image; and because noise of one scale falls on features
+        without any, too, and leaves their range. For tables, draw the noise.
 
         Parameters
         ----------
@@ -274,18 +289,30 @@ class BaseAutoencoder(
             of training rows afterwards (of at most 5,000; 10 Gaussians with full covariances, fewer on few
             rows), which any autoencoder can have: what a learned prior has to beat. It is fitted in each
             call.
+        observation_noise : bool, default=False
+            Whether to draw each row from p(x | z) rather than to take its mean. With an int as
+            ``random_state`` the codes are the same either way. Draws of a Gaussian may leave the range of the
+            data, those of a Bernoulli are zeros and ones, and those of a discretised logistic j / (L - 1)
+            with L = ``n_bins``. AE, WAE and SWAE have no likelihood, whatever their cost, and refuse True.
+        as_frame : bool, default=False
+            Whether to return a pandas DataFrame. Its columns are ``feature_names_in_`` where :meth:`fit` has
+            seen names, else numbers.
         random_state : int, RandomState instance or None, default=None
             None draws afresh in each call, also on an estimator with a ``random_state``; pass an int to
             repeat.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features), float64
+        X : ndarray or DataFrame of shape (n_samples, n_features), float64
+            As ``as_frame`` says, whatever ``set_output`` does.
 
         Raises
         ------
         ValueError
-            If ``n_samples`` is not an integer of at least 1, or ``prior`` is neither of the two.
+            If ``n_samples`` is not an integer of at least 1, ``prior`` is neither of the two, or
+            ``observation_noise`` is True and the model has no likelihood.
+        ImportError
+            If ``as_frame`` is True and pandas cannot be imported.
 
         References
         ----------
@@ -298,7 +325,20 @@ class BaseAutoencoder(
             )
         if not isinstance(prior, str) or prior not in ("model", "gmm"):
             raise ValueError(f"The 'prior' argument must be 'model' or 'gmm'. Got {prior!r} instead.")
+        for name, value in (("observation_noise", observation_noise), ("as_frame", as_frame)):
+            if not isinstance(value, bool | np.bool_):
+                raise ValueError(f"The {name!r} argument must be True or False. Got {value!r} instead.")
         module = self._module_for(torch.float32)
+        if observation_noise and not isinstance(module.head, Likelihood):
+            raise ValueError(
+                f"The 'observation_noise' argument must be False for {type(self).__name__}, which has "
+                "learned no likelihood p(x | z) to draw rows from. Got True instead."
+            )
+        if as_frame:
+            try:
+                import pandas
+            except ImportError as error:
+                raise ImportError(f"The 'as_frame' argument must be False without pandas. {error}") from error
         self._validate_params()  # some may have been set since the fit
         seed = draw_seed(random_state)
         if prior == "gmm":
@@ -308,11 +348,19 @@ class BaseAutoencoder(
             with own_settings(), torch.no_grad(), arithmetic(module.device):
                 generator = make_generator(seed, module.device)
                 Z = as_array(module.sample_prior(int(n_samples), generator, **sampling))
-        # decoded in the model's float32, in the user's units in float64: small differences of large
-        # numbers survive
-        return self._apply(
-            ArrayData(Z), lambda module, z: module.scaler.unstandardize(module.decode(z).double())
-        )
+        noise = make_generator(named_seed(seed, "observation_noise"), module.device)
+
+        def rows(module: Any, z: Tensor) -> Tensor:
+            # decoded in the model's float32, in the user's units in float64: small differences of large
+            # numbers survive
+            if observation_noise:
+                x = module.head.draw(module.raw_output(z).double(), noise)
+            else:
+                x = module.decode(z).double()
+            return module.scaler.unstandardize(x)
+
+        X = self._apply(ArrayData(Z), rows)
+        return pandas.DataFrame(X, columns=getattr(self, "feature_names_in_", None)) if as_frame else X
 
     def _validate_rows(self, X) -> DataSource:
         check_is_fitted(self)

@@ -73,6 +73,10 @@ def test_unusable_arguments(fitted):
     for n_samples in (0, -1, 1.5, "3", None, True):
         with pytest.raises(ValueError, match=r"'n_samples' argument must be an integer of at least 1. Got"):
             fitted.sample(n_samples)
+    for name in ("observation_noise", "as_frame"):
+        for value in (1, "yes", None):
+            with pytest.raises(ValueError, match=f"'{name}' argument must be True or False. Got {value!r}"):
+                fitted.sample(**{name: value})
     for width in (1, 3):
         with pytest.raises(ValueError, match=f"n_components=2 columns .* Got {width} columns"):
             fitted.inverse_transform(np.zeros((3, width)))

@@ -1,6 +1,7 @@
 """What a fit makes of data and parameters: units, activations, early stopping, augmentation, history."""
 
 import functools
+import sys
 import warnings
 
 import numpy as np
@@ -191,6 +192,26 @@ def test_feature_names_and_set_output(iris):
     np.testing.assert_array_equal(fitted_on_polars.feature_names_in_, names)
     with pytest.raises(ValueError, match="feature names"):
         estimator.transform(frame[names[::-1]])
+
+
+def test_arrays_and_frames_of_rows(iris, monkeypatch):
+    """Rows come back as arrays, whatever the output of transform is; samples with names if asked."""
+    names = ["sl", "sw", "pl", "pw"]
+    frame = pd.DataFrame(iris, columns=names)
+    named = swae(max_iter=1).fit(frame).set_output(transform="pandas")
+    for rows in (named.inverse_transform(named.transform(frame)), named.reconstruct(frame), named.sample(3)):
+        assert type(rows) is np.ndarray
+    drawn = named.sample(3, random_state=0)
+    expected = pd.DataFrame(drawn, columns=names)
+    pd.testing.assert_frame_equal(named.sample(3, as_frame=True, random_state=0), expected)
+    assert named.transform(named.sample(3, as_frame=True)).shape == (3, 2)  # the names are those of fit
+    for unnamed in (iris, pd.DataFrame(iris)):
+        drawn = swae(max_iter=1).fit(unnamed).sample(3, as_frame=True, random_state=0)
+        assert list(drawn.columns) == [0, 1, 2, 3]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="'as_frame' argument must be False without pandas"):
+        named.sample(3, as_frame=True)
+    assert named.sample(3).shape == (3, 4)
 
 
 def test_verbose_prints_the_epochs(iris, capsys):

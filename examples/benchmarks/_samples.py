@@ -3,7 +3,7 @@
 Everything is measured against held-out rows, which neither the model nor its samples have seen, and the
 training rows serve to find copies of them. No number says it all: training rows, copied, have the best
 Frechet distance, precision and recall that there are, and only the nearest-row ratio and the duplicate rate
-give them away. The measures are those of :mod:`skswae.metrics`; here is what classes the samples are of.
+give them away. The measures are those of :mod:`skswae.metrics`.
 """
 
 from __future__ import annotations
@@ -11,33 +11,13 @@ from __future__ import annotations
 import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
-from skswae.metrics import duplicate_rate, frechet_distance, nearest_row_ratio, precision_recall
-
-
-def class_shares(samples, X_train, y_train):
-    """Which classes the samples are of, by 5 nearest training rows: the idea of [1]_.
-
-    Parameters
-    ----------
-    samples : ndarray of shape (n_samples, n_features)
-    X_train : ndarray of shape (n_train, n_features)
-    y_train : ndarray of shape (n_train,)
-
-    Returns
-    -------
-    total_variation : float in [0, 1]
-        Between the shares of the classes among samples and among training rows.
-    smallest : float in [0, 1]
-        Share of the samples that the rarest class among them has; 0 if a class is missing.
-
-    References
-    ----------
-    .. [1] S. Santurkar, L. Schmidt, A. Madry. A classification-based study of covariate shift in GAN
-       distributions. ICML 2018. arXiv:1711.00970.
-    """
-    knn = KNeighborsClassifier(5).fit(X_train, y_train)
-    shares = [(y[:, None] == knn.classes_).mean(axis=0) for y in (knn.predict(samples), y_train)]
-    return 0.5 * np.abs(shares[0] - shares[1]).sum(), shares[0].min()
+from skswae.metrics import (
+    category_distance,
+    duplicate_rate,
+    frechet_distance,
+    nearest_row_ratio,
+    precision_recall,
+)
 
 
 def judge(samples, X_train, X_test, y_train):
@@ -55,18 +35,20 @@ def judge(samples, X_train, X_test, y_train):
     Returns
     -------
     columns : dict of str to float
-        From :mod:`skswae.metrics` and :func:`class_shares`.
+        From :mod:`skswae.metrics`; classes by 5 nearest training rows, "smallest class" the share of the
+        samples that the rarest has, 0 if one is missing.
     """
     precision, recall = precision_recall(samples, X_test, random_state=0)
-    total_variation, smallest = class_shares(samples, X_train, y_train)
+    knn = KNeighborsClassifier(5).fit(X_train, y_train)
+    y = knn.predict(samples)
     columns = {
         "Frechet distance": frechet_distance(samples, X_test),
         "precision": precision,
         "recall": recall,
         "nearest-row ratio": nearest_row_ratio(samples, X_train, X_test),
         "duplicate rate": duplicate_rate(samples, X_train, X_test),
-        "class total variation": total_variation,
-        "smallest class": smallest,
+        "class total variation": category_distance(y, y_train),
+        "smallest class": min(np.mean(y == label) for label in knn.classes_),
     }
     return {name: float(value) for name, value in columns.items()}
 

@@ -121,6 +121,11 @@ LIKELIHOODS: list[tuple[str, str, dict[str, Any]]] = [
     for model in LATENT
 ]
 
+# the paper's alpha is a weight of squared errors of pixels in [0, 1]
+PAPER_ALPHA: list[tuple[str, str, dict[str, Any]]] = [
+    (data, "swae-*", {"scaling": None}) for data in ("*mnist*", "coil20", "cifar10_sub")
+]
+
 # networks of the paper: VampPrior's for the others, the WAE paper's for the two WAEs
 GREY_28, GREY_32, COLOUR_32 = (1, 28, 28), (1, 32, 32), (3, 32, 32)
 PAPER_NETWORKS: list[tuple[str, str, dict[str, Any]]] = [
@@ -160,6 +165,7 @@ PRESETS = {
         trials=1,
         settings=[
             *LIKELIHOODS,
+            *PAPER_ALPHA,
             ("*", "*", {"network": GatedMLP((300, 300))}),
             ("*mnist*", "*", {"max_iter": 20}),
             ("coil20", "*", {"max_iter": 80}),
@@ -178,6 +184,7 @@ PRESETS = {
         trials=5,
         settings=[
             *LIKELIHOODS,
+            *PAPER_ALPHA,
             *PAPER_NETWORKS,
             *PAPER_SIZES,
             # the text names neither epochs nor batches: the code's
@@ -191,6 +198,7 @@ PRESETS = {
         trials=5,
         settings=[
             *LIKELIHOODS,
+            *PAPER_ALPHA,
             *PAPER_NETWORKS,
             *PAPER_SIZES,
             ("*", "*", {"learning_rate": "constant", "learning_rate_init": 5e-4}),

@@ -130,8 +130,12 @@ class TrainingRows:
         for chunk in self.source.chunks(n_rows):
             yield self.prepare(raw_tensor(chunk))
 
+    def mean(self) -> Tensor:
+        """Return the mean row, in float64: (d,). Where all rows are equal it is that row, to the bit."""
+        first = self.prepare(raw_tensor(self.source.read(slice(0, 1))))[0].double()
+        return first + sum((x.double() - first).sum(dim=0) for x in self.batches(4096)) / len(self)
+
     def total_variance(self) -> float:
         """Return the sum of the variances of the features."""
-        size = 4096
-        mean = sum(x.double().sum(dim=0) for x in self.batches(size)) / len(self)
-        return float(sum((x.double() - mean).square().sum() for x in self.batches(size)) / len(self))
+        mean = self.mean()
+        return float(sum((x.double() - mean).square().sum() for x in self.batches(4096)) / len(self))

@@ -6,6 +6,7 @@ Copies of training rows have the best Frechet distance, precision and recall tha
 
 from sklearn.manifold import trustworthiness
 
+from skswae.metrics._categories import category_distance
 from skswae.metrics._copies import duplicate_rate, nearest_row_ratio, precision_recall
 from skswae.metrics._features import ClassifierFeatures, InceptionFeatures
 from skswae.metrics._frechet import frechet_distance, frechet_inception_distance
@@ -23,6 +24,7 @@ from skswae.metrics._scorers import (
 __all__ = [
     "ClassifierFeatures",
     "InceptionFeatures",
+    "category_distance",
     "denoising_error",
     "duplicate_rate",
     "frechet_distance",

@@ -29,7 +29,7 @@ from skswae.modules._pseudo_inputs import PseudoInputs
 
 
 def swae_loss(
-    x_cost: Tensor, reconstruction_cost: Tensor, z_e: Tensor, z_d: Tensor, beta: float, alpha: float
+    x_cost: Tensor, reconstruction_cost: Tensor, z_e: Tensor, z_d: Tensor, beta: float, alpha: float | Tensor
 ) -> Terms:
     """Return equation (10) on a batch, with p = 2: the cost function of Algorithm 1, step 4.
 
@@ -45,7 +45,7 @@ def swae_loss(
     z_e, z_d : Tensor of shape (n, k)
         Codes of the rows, and draws from the conditional priors of their closest pseudo-inputs.
     beta : float in [0, 1]
-    alpha : float above 0
+    alpha : float or 0-d Tensor, above 0
 
     Returns
     -------
@@ -63,6 +63,24 @@ def swae_loss(
     }
 
 
+def cost_of_the_mean(data: TrainingRows, reconstruction: str) -> float:
+    """Return what decoding every row to the mean row costs more than perfect decoding, per feature.
+
+    1/(N d) sum_n [c(x_n, mean) - c(x_n, x_n)]: the features' mean variance for the squared error; for the
+    cross-entropy the mean divergence of Bernoulli distributions with x_n and with the mean.
+    """
+    if reconstruction == "squared_error":
+        return data.total_variance() / data.n_features
+    mean = data.mean()
+
+    def excess(p: Tensor, q: Tensor) -> Tensor:
+        return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum()
+
+    rows = map(torch.Tensor.double, data.batches(4096))
+    total = sum(excess(x, mean) + excess(1.0 - x, 1.0 - mean) for x in rows)
+    return float(total) / (len(data) * data.n_features)
+
+
 # ---------------------------------------------------------------------------
 # The module
 # ---------------------------------------------------------------------------
@@ -76,7 +94,7 @@ class SWAEModule(AutoencoderModule):
     build : NetworkBuilder
     n_pseudo_inputs : int
         K; the pseudo-inputs start as that many training rows.
-    beta, alpha, assignment_space, metric, reconstruction, prior_scale_floor
+    beta, alpha, assignment_space, metric, reconstruction, prior_scale_floor, scaling
         As the parameters of :class:`SWAETransformer`.
 
     Attributes
@@ -84,6 +102,8 @@ class SWAEModule(AutoencoderModule):
     prior : NetworkPart
         Maps u to the mean and the free log-variance of p(z_d | u).
     pseudo_inputs : PseudoInputs
+    cost_unit : Tensor of shape (), float64
+        What alpha is a multiple of: :func:`cost_of_the_mean` of the training rows, 1 without ``scaling``.
     usage : Tensor of shape (K,), float64
         Training rows whose closest pseudo-input is u_k, counted after training; in ``partial_fit`` while it
         trains, where rows of earlier calls fade by a tenth in each call.
@@ -91,6 +111,7 @@ class SWAEModule(AutoencoderModule):
         Sum over those rows of (E(x) - m(u))^2, u the closest pseudo-input.
     """
 
+    cost_unit: Tensor
     usage: Tensor
     residual: Tensor
 
@@ -105,13 +126,17 @@ class SWAEModule(AutoencoderModule):
         metric: str,
         reconstruction: str,
         prior_scale_floor: float,
+        scaling: str | None,
     ):
         super().__init__(build, head=reconstruction_head(reconstruction, build.out_activation))
         self.beta = beta
         self.alpha = alpha
         self.assignment_space = assignment_space
         self.metric = metric
+        self.reconstruction = reconstruction
         self.prior_scale_floor = prior_scale_floor
+        self.scaling = scaling
+        self.register_buffer("cost_unit", torch.ones((), dtype=torch.float64))
         self.prior = build.gaussian_encoder("prior")
         # batch statistics of both decodings together would let the prior into the reconstruction
         self._decoder_mixes_rows = any(
@@ -125,6 +150,12 @@ class SWAEModule(AutoencoderModule):
     def initialize(self, data: TrainingRows, seed: int) -> None:
         super().initialize(data, seed)
         self.pseudo_inputs.initialize(data.choose(len(self.usage), named_seed(seed, "pseudo_inputs")))
+        if self.scaling == "auto" and self.bounded_output:  # else it is 1 already, by the rows' own unit
+            self.cost_unit.fill_(cost_of_the_mean(data, self.reconstruction) or 1.0)  # 0 for constant rows
+
+    def weight(self) -> Tensor:
+        """Return the weight of the z-loss: alpha, in the unit of the cost."""
+        return self.alpha * self.cost_unit
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
         z_e = self.encode(x)
@@ -139,7 +170,8 @@ class SWAEModule(AutoencoderModule):
         else:
             output_e, output_d = self.decoder(torch.cat([z_e, z_d])).chunk(2)
         x_cost, reconstruction_cost = self.head.cost(x, output_d), self.head.cost(x, output_e)
-        yield "autoencoder", swae_loss(x_cost, reconstruction_cost, z_e, z_d, self.beta, self.alpha)
+        weight = self.weight().to(z_e.dtype)
+        yield "autoencoder", swae_loss(x_cost, reconstruction_cost, z_e, z_d, self.beta, weight)
 
     def conditional_prior(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of p(z_d | u): (n, d) -> (n, k), (n, k)."""
@@ -231,8 +263,10 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         Weight of the x-loss against the reconstruction loss. 0 trains an autoencoder whose prior follows
         its codes, 1 (with ``alpha=1``) is equation (8). Small values reconstruct better, large ones denoise.
     alpha : float, default=1.0
-        Weight of the z-loss, above 0. Only ``alpha * prior_scale_floor ** 2`` matters for what is learned:
-        tune one of the two.
+        Weight of the z-loss, above 0, in units of what it costs to decode every row to the mean row, per
+        feature: of the features' mean variance, for the squared error. So it means the same for rows in any
+        unit, with either output activation. With ``scaling=None`` it is the paper's, the weight itself. Only
+        ``alpha * prior_scale_floor ** 2`` matters for what is learned: tune one of the two.
     n_pseudo_inputs : int or "auto", default="auto"
         K, the number of pseudo-inputs; never more than the training rows. "auto" is a sixth of the rows, at
         least 1 and at most 500. They start as training rows, and those that no row is closest to stay so:
@@ -275,6 +309,8 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         Their weights in the prior, as ``pseudo_input_weights`` says.
     n_pseudo_inputs_ : int
         K.
+    alpha_ : float
+        The weight itself that ``alpha`` comes to, in the units of the networks.
     {shared attributes}
 
     See Also
@@ -375,7 +411,12 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         self.prior_scale = prior_scale
 
     def _build_module(self, build: NetworkBuilder) -> SWAEModule:
-        return SWAEModule(build, **self._own_parameters())
+        return SWAEModule(build, scaling=self.scaling, **self._own_parameters())
+
+    @property
+    def alpha_(self) -> float:
+        """The weight of the z-loss, in the units of the networks."""
+        return float(self.module_.weight())
 
     @property
     def pseudo_input_weights_(self) -> np.ndarray:

@@ -102,7 +102,11 @@ class AutoencoderModule(nn.Module, abc.ABC):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the row of each code: (n, k) -> (n, d)."""
-        return self.head.mean(self.decoder(z))
+        return self.head.mean(self.raw_output(z))
+
+    def raw_output(self, z: Tensor) -> Tensor:
+        """Return the decoder's output of each code, which the head makes a row of: (n, k) -> (n, d)."""
+        return self.decoder(z)
 
     @abc.abstractmethod
     def sample_prior(self, n_samples: int, generator: torch.Generator, *args: Any, **sampling: Any) -> Tensor:

@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from skswae._random import normal_like
+
 _LOGIT_MARGIN = 0.05
 _RATE = 10.0
 _SMALLEST_SCALE = 1e-3  # over the root mean variance of the features
@@ -95,6 +97,10 @@ class Likelihood(Head):
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         """Return log p(x | z) of each row: (n, d), (n, d) -> (n,)."""
 
+    @abc.abstractmethod
+    def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw a row x ~ p(x | z) for each output: (n, d) -> (n, d)."""
+
     def cost(self, x: Tensor, output: Tensor) -> Tensor:
         return -self.log_prob(x, output)
 
@@ -107,6 +113,9 @@ class Bernoulli(Likelihood):
 
     def log_prob(self, x: Tensor, output: Tensor) -> Tensor:
         return -_cross_entropy(x, output)
+
+    def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.bernoulli(self.mean(output), generator=generator)
 
 
 class _ScaledLikelihood(Likelihood):
@@ -152,12 +161,15 @@ class Gaussian(_ScaledLikelihood):
         squares = ((x - self.mean(output)) / scale).square()
         return -(0.5 * (squares + math.log(2.0 * math.pi)) + scale.log()).sum(dim=1)
 
+    def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
+        return self.mean(output) + self.scale() * normal_like(output, generator)
+
 
 class DiscretizedLogistic(_ScaledLikelihood):
     """The probability that a logistic distribution around sigmoid(output) gives to the cell of x.
 
     The cells are [j/L, (j+1)/L) for L bins, j = 0, ..., L-1; the first and the last are open, so that they
-    sum to one. Values j / (L-1) and (j + 1/2) / L both fall into cell j.
+    sum to one. Values j / (L-1) and (j + 1/2) / L both fall into cell j; draws are j / (L-1).
 
     References
     ----------
@@ -183,6 +195,12 @@ class DiscretizedLogistic(_ScaledLikelihood):
         first, last = cell == 0, cell == L - 1
         log_prob = torch.where(first, log_upper, torch.where(last, log_lower, log_upper + log_lower + inside))
         return log_prob.sum(dim=1)
+
+    def draw(self, output: Tensor, generator: torch.Generator) -> Tensor:
+        L = self.n_bins
+        uniform = torch.rand(output.shape, dtype=output.dtype, device=output.device, generator=generator)
+        value = self.mean(output) + self.scale() * torch.logit(uniform)  # -inf where it is 0
+        return torch.floor(L * value).clamp(0, L - 1) / (L - 1)
 
 
 def likelihood_head(

@@ -177,8 +177,11 @@ class LatentVariableModule(AutoencoderModule):
             z = torch.cat([z, z1], dim=1)
         return z
 
-    def decode(self, z: Tensor) -> Tensor:
-        return self.head.mean(self.raw_output(z))
+    def raw_output(self, z: Tensor) -> Tensor:
+        if not self.two_levels:
+            return self.decoder(z)
+        z2, z1 = self.levels(z)
+        return self.decoder(z1, z2)
 
     @torch.no_grad()
     def sample_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
@@ -202,13 +205,6 @@ class LatentVariableModule(AutoencoderModule):
         if not self.training or self.objective_is_final:
             return 1.0
         return (self.epoch + 1) / (self.warmup + 1)
-
-    def raw_output(self, z: Tensor) -> Tensor:
-        """Return the decoder's output before its activation: (n, k) -> (n, d)."""
-        if not self.two_levels:
-            return self.decoder(z)
-        z2, z1 = self.levels(z)
-        return self.decoder(z1, z2)
 
     def levels(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Divide a code into (z2, z1); z1 has no columns with one level."""

@@ -46,6 +46,7 @@ def test_global_streams_and_arguments_stay_as_they_are(digits):
     metrics.ClassifierFeatures(3, max_iter=1).fit(X, y)
     metrics.frechet_distance(X[:100], X[100:])
     metrics.nearest_row_ratio(X[:100], X[100:200], X[200:])
+    metrics.category_distance(y[:100], y[100:])
     metrics.knn_accuracy(X[:100], y[:100], X[100:], y[100:], n_neighbors=(1, 3))
     metrics.neighborhood_agreement(X, X)
     metrics.rank_agreement(X, X[:, ::-1], targets=[0, 1])

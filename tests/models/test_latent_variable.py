@@ -1,6 +1,7 @@
 """Latent-variable models: one level and two, warm-up, likelihoods, and log p(x) by importance sampling."""
 
 import copy
+import functools
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from skswae import MIMTransformer, VAETransformer, VampPriorTransformer
 from skswae.networks import GatedMLP
 
-from ..estimators import cheap
+from ..estimators import ESTIMATORS, cheap
 from .tools import assert_moments, gated_mlp, gaussian_of, generator, latent_module, normal, refused
 
 BOTH = [VAETransformer, VampPriorTransformer]
@@ -362,3 +363,63 @@ def test_codes_drawn_from_the_posterior(Estimator, dtype, digits):
     again = [model.sample_posterior(X, random_state=1) for _ in range(2)]
     np.testing.assert_array_equal(*again)
     assert (model.sample_posterior(X) != model.sample_posterior(X)).all()
+
+
+@every
+@pytest.mark.parametrize("likelihood_scale", ["shared", "per_feature"])
+def test_samples_with_the_noise_that_was_learned(Estimator, likelihood_scale, iris):
+    """In the units of the rows, around the same codes' means, which are the default."""
+    model = cheap(Estimator, likelihood_scale=likelihood_scale).fit(1e3 * iris + 1e6)
+    learned = model.scale_ * model.module_.head.scale().detach().numpy()
+    for prior in ("model", "gmm"):
+        draw = functools.partial(model.sample, 4000, prior=prior, random_state=0)
+        means, draws = draw(), draw(observation_noise=np.True_)
+        noise = draws - means
+        np.testing.assert_allclose(noise.std(axis=0), np.broadcast_to(learned, 4), rtol=0.05)
+        assert np.abs(np.corrcoef(noise.T) - np.eye(4)).max() < 0.1
+        np.testing.assert_array_equal(draws, draw(observation_noise=True))
+        np.testing.assert_array_equal(means, draw(observation_noise=False))
+    assert not np.array_equal(*(model.sample(3, observation_noise=True) for _ in range(2)))
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "likelihood", "likelihood_scale"),
+    [
+        (VAETransformer, "bernoulli", "shared"),
+        (VAETransformer, "gaussian", "shared"),
+        (VAETransformer, "gaussian", "per_feature"),
+        (VAETransformer, "discretized_logistic", "shared"),
+        (VAETransformer, "discretized_logistic", "per_feature"),
+        (VampPriorTransformer, "gaussian", "shared"),
+    ],
+)
+def test_draws_of_a_model_that_fits_are_like_its_rows(Estimator, likelihood, likelihood_scale, rng):
+    """By their variance and by log p(x), where rows are of rank 2 but for noise of standard deviation 2."""
+    rows = rng.normal(size=(1200, 2)) @ np.random.default_rng(1).normal(size=(2, 8))
+    spread = np.linspace(0.5, 1.5, 8) if likelihood_scale == "per_feature" else 1.0
+    noise = 2 * spread * rng.normal(size=rows.shape)
+    X = {
+        "bernoulli": (2 * rows + rng.logistic(size=rows.shape) > 0).astype(float),
+        "gaussian": rows + noise,
+        "discretized_logistic": np.clip(np.round(8 + rows + noise), 0, 16) / 16,
+    }[likelihood]
+    model = cheap(
+        Estimator, likelihood=likelihood, likelihood_scale=likelihood_scale, n_bins=17, max_iter=15
+    ).fit(X[:600])
+    draws, means = (model.sample(600, observation_noise=noisy, random_state=0) for noisy in (True, False))
+    held_out = X[600:]
+    assert draws.var(axis=0).sum() == pytest.approx(held_out.var(axis=0).sum(), rel=0.1)
+    assert means.var(axis=0).sum() < 0.6 * held_out.var(axis=0).sum()
+    log_p, of_draws = (model.log_likelihood(A, random_state=0) for A in (held_out, draws))
+    assert of_draws.mean() == pytest.approx(log_p.mean(), abs=0.3 * log_p.std())
+    assert likelihood != "bernoulli" or np.isin(draws, (0, 1)).all()
+
+
+@pytest.mark.parametrize("Estimator", [E for E in ESTIMATORS if E not in ALL])
+def test_no_likelihood_no_observation_noise(Estimator, digits):
+    """Also where the cost is a cross-entropy."""
+    for reconstruction in ("squared_error", "binary_cross_entropy"):
+        model = cheap(Estimator, reconstruction=reconstruction, max_iter=1).fit(digits[0])
+        with pytest.raises(ValueError, match=f"'observation_noise' .* be False for {Estimator.__name__}, "):
+            model.sample(3, observation_noise=True)
+        assert model.sample(3, observation_noise=False).shape == (3, 64)

@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
 
 from skswae import SWAETransformer
+from skswae.modules._heads import reconstruction_head
 from skswae.networks import GatedMLP
 
 from ..estimators import cheap
@@ -52,13 +53,20 @@ def test_losses_equal_equation_10_in_numpy(cost, space, metric, beta):
     u = U[pairwise_distances(queries, keys, metric=metric).argmin(axis=1)]
     mean, log_variance = gaussian_of(gated_mlp(module.prior, u), 0.1)
     z_d, z_e = mean + np.exp(0.5 * log_variance) * normal(20, 3).numpy(), encode(X)
+
+    def entropy(p):
+        return -(p * np.log(p) + (1 - p) * np.log(1 - p))
+
+    # alpha is a multiple of what the mean row costs more than perfect rows, per feature
+    unit = X.var(axis=0) if cost == "squared_error" else entropy(X.mean(axis=0)) - entropy(X).mean(axis=0)
+    alpha = 0.7 * unit.mean()
     expected = {
         "x_loss": c(X, decode(z_d)).mean(),
         "reconstruction_loss": c(X, decode(z_e)).mean(),
         "z_loss": ((z_e - z_d) ** 2).sum(axis=1).mean(),
     }
     expected["loss"] = (
-        beta * expected["x_loss"] + (1 - beta) * expected["reconstruction_loss"] + 0.7 * expected["z_loss"]
+        beta * expected["x_loss"] + (1 - beta) * expected["reconstruction_loss"] + alpha * expected["z_loss"]
     )
     assert_terms(loss_of(module, x), expected)
 
@@ -105,6 +113,34 @@ def test_only_alpha_times_the_floor_squared_is_identifiable():
     for name in ("loss", "x_loss", "reconstruction_loss"):
         torch.testing.assert_close(before[name], after[name], rtol=1e-12, atol=0)
     torch.testing.assert_close(c**2 * before["z_loss"], after["z_loss"], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("cost", ["squared_error", "binary_cross_entropy"])
+def test_alpha_has_the_unit_of_the_cost(cost, digits, iris):
+    """Under a sigmoid as with the scaling of an identity output; without scaling it is the weight itself."""
+    X = digits[0]
+
+    def weight(X, **parameters):
+        swae = cheap(SWAETransformer, alpha=2.0, max_iter=1, **parameters).fit(X)
+        loss, x, r, z = (swae.history_[name] for name in ("loss", "x_loss", "reconstruction_loss", "z_loss"))
+        np.testing.assert_allclose((loss - 0.5 * (x + r)) / z, swae.alpha_, rtol=1e-3)
+        return swae.alpha_
+
+    sigmoid = {"output_activation": "sigmoid", "reconstruction": cost}
+    head = reconstruction_head(cost, "sigmoid")
+    for rows in (X, 0.01 * X, (X > 0.5).astype(float)):
+        x = torch.tensor(rows)
+        decoded = x.mean(dim=0).expand_as(x), x
+        constant, perfect = (head.cost(x, torch.logit(D, eps=1e-12)).mean().item() for D in decoded)
+        assert weight(rows, **sigmoid) == pytest.approx(2.0 * (constant - perfect) / 64, rel=1e-4)
+    for constant in (0.0, 0.3, 1.0):
+        assert weight(np.full((11, 3), constant), **sigmoid) == 2.0  # the mean row costs nothing
+    assert weight(X, scaling=None, **sigmoid) == 2.0
+    for factor in (1.0, 1e-3):
+        assert weight(factor * iris) == 2.0  # of the scaled rows, whose variance is 1
+    again = cheap(SWAETransformer, warm_start=True, max_iter=1, **sigmoid).fit(X)
+    before = again.alpha_
+    assert again.set_params(alpha=3.0).fit(0.5 * X).alpha_ == pytest.approx(3 * before)  # its unit stays
 
 
 @pytest.mark.parametrize("offset", [1.0, 1e4])

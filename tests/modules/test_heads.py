@@ -170,6 +170,53 @@ def test_float32_is_accurate_for_fine_grids(n_bins, log_scale):
     torch.testing.assert_close(single.double(), exact, rtol=2e-6, atol=2e-6)
 
 
+def drawn(head, logits, n=100_000):
+    """Return many draws around each of the logits: (n, d)."""
+    output = torch.as_tensor(logits, dtype=torch.float64).expand(n, -1)
+    return head.draw(output, torch.Generator().manual_seed(0)).detach().numpy()
+
+
+@pytest.mark.parametrize("activation", ["identity", "sigmoid"])
+@pytest.mark.parametrize("log_scale", [[-0.1], [-0.2, 0.0, 0.1]])
+def test_a_gaussian_s_draws_have_its_mean_and_its_scales(activation, log_scale):
+    head, scale = with_scales(Gaussian(3, len(log_scale) == 3, activation), log_scale)
+    output = torch.tensor([-2.0, 0.0, 1.0], dtype=torch.float64)
+    errors = (drawn(head, output) - head.mean(output).numpy()) / scale
+    for column in errors.T:
+        assert stats.kstest(column, "norm").pvalue > 1e-3
+    assert np.abs(np.corrcoef(errors.T) - np.eye(3)).max() < 0.02
+
+
+@pytest.mark.parametrize("n_bins", [None, 2, 3, 17])
+def test_discrete_draws_are_as_frequent_as_they_are_probable(n_bins):
+    """Of a Bernoulli (None), and of a discretised logistic with a scale for each feature."""
+    logits, log_scales = [-3.0, -0.4, 0.0, 2.0], [-0.3, -0.1, 0.0, -0.5]
+    if n_bins is None:
+        head, alone = Bernoulli(), [Bernoulli()] * 4
+    else:
+        head, _ = with_scales(DiscretizedLogistic(4, True, n_bins), log_scales)
+        alone = [with_scales(DiscretizedLogistic(1, False, n_bins), [t])[0] for t in log_scales]
+    grid = torch.linspace(0, 1, n_bins or 2, dtype=torch.float64)[:, None]
+    for column, one, logit in zip(drawn(head, logits).T, alone, logits):
+        p = one.log_prob(grid, torch.full_like(grid, logit)).exp().detach().numpy()
+        counts = np.array([np.isclose(column, value, atol=1e-12).sum() for value in grid[:, 0].numpy()])
+        assert counts.sum() == len(column)  # nothing off the grid
+        rare = p * len(column) < 10
+        assert counts[rare].sum() < 100
+        if (~rare).sum() > 1:
+            expected = p[~rare] / p[~rare].sum() * counts[~rare].sum()
+            assert stats.chisquare(counts[~rare], expected).pvalue > 1e-3
+
+
+def test_draws_at_extreme_outputs_are_finite():
+    for make in EVERY:
+        head = make().double()
+        if hasattr(head, "draw"):
+            X = drawn(head, [-1e4, 0.0, 1e4], n=1000)
+            assert np.isfinite(X).all()
+            assert isinstance(head, Gaussian) or np.all((X >= 0) & (X <= 1))
+
+
 @every
 def test_numerical_gradients(make):
     head = make().double()
