@@ -180,9 +180,7 @@ class BaseAutoencoder(
         Z : ndarray of shape (n_samples, n_components)
             In float32 if X is, else in float64; computed in the same.
         """
-        return self._apply(
-            self._validate_rows(X), lambda module, rows: module.encode(module.scaler.standardize(rows))
-        )
+        return self._apply(self._validate_rows(X), lambda module, rows: module.encode(rows))
 
     def inverse_transform(self, X):
         """Map codes to rows.
@@ -209,7 +207,7 @@ class BaseAutoencoder(
                 f"X must hold codes with n_components={self._n_features_out} columns to be decoded by "
                 f"{type(self).__name__}. Got {Z.shape[1]} columns instead."
             )
-        return self._apply(ArrayData(Z), lambda module, z: module.scaler.unstandardize(module.decode(z)))
+        return self._apply(ArrayData(Z), lambda module, z: module.decode(z))
 
     def reconstruct(self, X):
         """Encode and decode rows.
@@ -223,7 +221,7 @@ class BaseAutoencoder(
         X_reconstructed : ndarray of shape (n_samples, n_features)
             In float32 if X is, else in float64; computed in the same.
         """
-        return self._apply(self._validate_rows(X), _inference.reconstruct)
+        return self._apply(self._validate_rows(X), lambda module, rows: module.decode(module.encode(rows)))
 
     def score_samples(self, X):
         """Minus the squared reconstruction error of each row, summed over features.
@@ -240,7 +238,7 @@ class BaseAutoencoder(
         """
 
         def score(module: AutoencoderModule, rows: Tensor) -> Tensor:
-            return -(rows - _inference.reconstruct(module, rows)).square().sum(dim=1)
+            return -(rows - module.decode(module.encode(rows))).square().sum(dim=1)
 
         return self._apply(self._validate_rows(X), score)
 
@@ -297,7 +295,7 @@ class BaseAutoencoder(
             )
         if not isinstance(prior, str) or prior not in ("model", "gmm"):
             raise ValueError(f"The 'prior' argument must be 'model' or 'gmm'. Got {prior!r} instead.")
-        module = self._module_for(torch.float32)
+        module = self._module_on_device()
         self._validate_params()  # some may have been set since the fit
         seed = draw_seed(random_state)
         if prior == "gmm":
@@ -310,7 +308,7 @@ class BaseAutoencoder(
         # decoded in the model's float32, in the user's units in float64: small differences of large
         # numbers survive
         return self._apply(
-            ArrayData(Z), lambda module, z: module.scaler.unstandardize(module.decode(z).double())
+            ArrayData(Z), lambda module, z: module.scaler.unstandardize(module.decode_x(z).double())
         )
 
     def _validate_rows(self, X) -> DataSource:
@@ -325,17 +323,14 @@ class BaseAutoencoder(
     ) -> np.ndarray:
         """Apply a function of the module and rows; in float32 for float32, in float64 for all else."""
         dtype = torch.float32 if data.dtype == np.float32 else torch.float64
-        return _inference.apply(self._module_for(dtype), data, function, dtype, n_rows)
+        return _inference.apply(self._module_on_device(), data, function, dtype, n_rows)
 
-    def _module_for(self, dtype: torch.dtype) -> AutoencoderModule:
-        """Return the module on the device that ``device`` means now, in the dtype."""
+    def _module_on_device(self) -> AutoencoderModule:
+        """Return the module in evaluation mode, on the device that ``device`` means now."""
         device = resolve_device(self.device)
         if self.module_.device != device:
             self.module_.to(device)
-        self.module_.eval()
-        if dtype == torch.float32:
-            return self.module_
-        return self._float64_copy.of(self.module_)
+        return self.module_.eval()
 
     # ------------------------------------------------------------------
     # Attributes
@@ -374,14 +369,8 @@ class BaseAutoencoder(
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        for name in ("_moments", "_float64_copy"):
-            state.pop(name, None)
+        state.pop("_moments", None)
         module = state.get("module_")
         if module is not None and module.device.type != "cpu":
             state["module_"] = detached_copy(module).to("cpu")
         return state
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        if "module_" in state:
-            self._float64_copy = _inference.Float64Copy()

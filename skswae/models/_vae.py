@@ -76,7 +76,8 @@ class VAETransformer(BaseELBOModel):
         and "kl_divergence"; "validation_loss" with ``early_stopping`` (NaN in epochs without). In the
         units of the networks (``scale_``).
     module_ : VAEModule
-        The torch module: ``encode``, ``posterior``, ``decode``, ``sample_prior``, ``losses``.
+        The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X. Its
+        ``posterior`` takes ``x = module_.scaler.standardize(rows)``.
     likelihood_ : {"bernoulli", "gaussian", "discretized_logistic"}
         Resolved ``likelihood``.
     {shared attributes}

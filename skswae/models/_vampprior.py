@@ -80,8 +80,8 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         and "kl_divergence", log q(z | x) - log p(z); "validation_loss" with ``early_stopping`` (NaN in epochs
         without). In the units of the networks (``scale_``).
     module_ : VampPriorModule
-        The torch module: ``encode``, ``draw_posterior``, ``prior_log_prob``, ``decode``, ``sample_prior``,
-        ``losses``.
+        The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X. Its
+        ``draw_posterior`` takes ``x = module_.scaler.standardize(rows)``.
     pseudo_inputs_ : ndarray of shape (n_pseudo_inputs_, n_features)
         In the units of X.
     n_pseudo_inputs_ : int
