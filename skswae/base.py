@@ -20,3 +20,6 @@ __all__ = [
     "evaluation_mode",
     "shared_parameters",
 ]
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__
