@@ -57,7 +57,7 @@ class AETransformer(ReconstructionMixin, BaseAutoencoder):
     Parameters
     ----------
     n_components : int, default=8
-        Dimension of the code.
+        Dimension of the code. It may be more than the features, or than the directions in which rows differ.
     reconstruction : {"squared_error", "binary_cross_entropy"}, default="squared_error"
         The cost in the data space. The cross-entropy is for data in [0, 1].
     {shared parameters}

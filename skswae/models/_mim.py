@@ -179,7 +179,8 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
     ----------
     n_components : int, default=8
         Dimension of the code: its first ``n_components // 2`` columns are the upper level z2, the rest is the
-        lower level z1. With 1 there is a single level.
+        lower level z1. With 1 there is a single level. It may be more than the features, or than the
+        directions in which rows differ.
     sampling : {"symmetric", "encoder"}, default="symmetric"
         Samples that the expectation is taken over: rows and their posterior as well as the prior and its
         decodings; or the former alone (A-MIM), which is cheaper.

@@ -227,7 +227,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
     Parameters
     ----------
     n_components : int, default=8
-        Dimension of the code.
+        Dimension of the code. It may be more than the features, or than the directions in which rows differ.
     beta : float in [0, 1], default=0.5
         Weight of the x-loss against the reconstruction loss. 0 trains an autoencoder whose prior follows
         its codes, 1 (with ``alpha=1``) is equation (8). Small values reconstruct better, large ones denoise.

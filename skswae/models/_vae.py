@@ -58,7 +58,7 @@ class VAETransformer(BaseELBOModel):
     Parameters
     ----------
     n_components : int, default=8
-        Dimension of the code.
+        Dimension of the code. It may be more than the features, or than the directions in which rows differ.
     kl_weight : float, default=1.0
         w, at least 0. 1 is the bound; more makes the beta-VAE [2]_.
     warmup : int, default=0

@@ -57,7 +57,8 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
     ----------
     n_components : int, default=8
         Dimension of the code: its first ``n_components // 2`` columns are the upper level z2, the rest is the
-        lower level z1. With 1 there is a single level.
+        lower level z1. With 1 there is a single level. It may be more than the features, or than the
+        directions in which rows differ.
     n_pseudo_inputs : int, default=500
         K, the number of pseudo-inputs; never more than the training rows. They start as training rows, and
         each step encodes all of them. On small tables take fewer, such as 20: with as many as rows the

@@ -223,7 +223,7 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
     Parameters
     ----------
     n_components : int, default=8
-        Dimension of the code.
+        Dimension of the code. It may be more than the features, or than the directions in which rows differ.
     divergence : {"mmd", "gan", "sliced", "sinkhorn"}, default="mmd"
         Divergence between codes and prior. With "gan" early stopping watches a loss under a critic that
         changes.
