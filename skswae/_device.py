@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -72,42 +73,110 @@ def as_array(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
-# Flags and numbers of threads belong to the process or the thread: they are put back.
+# Settings of the thread or the process that a caller may have changed: what is computed here does not depend
+# on them, and they are put back.
+
+
+@contextlib.contextmanager
+def own_settings() -> Iterator[None]:
+    """Compute without autocast and with gradients where asked for, whatever block the caller is in."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda", "mps", "xpu"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
 
 _flags_lock = threading.RLock()
 
 
-def _float32_flags() -> list[tuple[Any, str, Any, Any]]:
-    """List torch's flags of float32 arithmetic on CUDA: owner, name, values for TF32 and for float32."""
-    matmul: Any = torch.backends.cuda.matmul
-    cudnn: Any = torch.backends.cudnn
-    if hasattr(matmul, "fp32_precision"):  # from torch 2.9 on; the older flags must not be mixed with it
-        owners: list[Any] = [matmul, cudnn.conv]
-        return [(owner, "fp32_precision", "tf32", "ieee") for owner in owners]
-    return [(owner, "allow_tf32", True, False) for owner in (matmul, cudnn)]
+@contextlib.contextmanager
+def float32_by_default() -> Iterator[None]:
+    """Make layers and tensors of float32 on the CPU unless they are told otherwise."""
+    with torch.device("cpu"), contextlib.ExitStack() as stack:
+        stack.enter_context(_flags_lock)
+        before = torch.get_default_dtype()
+        if before == torch.float32:
+            stack.close()  # nothing to change, so nobody has to wait
+        else:
+            torch.set_default_dtype(torch.float32)
+            stack.callback(torch.set_default_dtype, before)
+        yield
 
 
 @contextlib.contextmanager
 def arithmetic(device: torch.device, precision: str = "float32") -> Iterator[None]:
-    """Let products and convolutions on a CUDA device round to TF32 only if ``precision`` is "tf32".
+    """Let float32 products and convolutions round to TF32 if ``precision`` says so, on CUDA devices alone.
 
-    torch keeps this in flags of the process, and its convolutions round to TF32 unless told otherwise. The
-    lock keeps others that need the flags out, so that none computes under another's.
+    torch keeps this in flags of the process, which other threads see: a block should be short, one step or
+    one chunk of rows. The lock keeps others that need the flags out, so that none computes under another's.
     """
-    if device.type != "cuda":
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_flags_lock)
+        if device.type != "cuda" and _cpu_is_exact():
+            stack.close()  # nothing to change, so nobody has to wait
+        else:
+            stack.enter_context(_rounding_to_tf32(device.type == "cuda" and precision == "tf32"))
         yield
-        return
-    with _flags_lock:
-        flags = _float32_flags()
-        before = [getattr(owner, name) for owner, name, _, _ in flags]
-        try:
-            for owner, name, reduced, full in flags:
-                setattr(owner, name, reduced if precision == "tf32" else full)
-            yield
-        finally:
-            for (owner, name, _, _), value in zip(flags, before):
-                setattr(owner, name, value)
 
+
+def _cpu_is_exact() -> bool:
+    return all(part.fp32_precision in ("none", "ieee") for part in _parts_with_flags("mkldnn"))
+
+
+def _parts_with_flags(*backends: str) -> list[Any]:
+    """List what has a flag of the newer family, which came with torch 2.9."""
+    parts: dict[str, list[Any]] = {
+        "cuda": [torch.backends.cuda.matmul],
+        "cudnn": [getattr(torch.backends.cudnn, name, None) for name in ("conv", "rnn")],
+        "mkldnn": [getattr(torch.backends.mkldnn, name, None) for name in ("matmul", "conv", "rnn")],
+    }
+    return [part for name in backends for part in parts[name] if hasattr(part, "fp32_precision")]
+
+
+@contextlib.contextmanager
+def _rounding_to_tf32(allowed: bool) -> Iterator[None]:
+    """Set every flag of float32 arithmetic, in torch's older family, whose setters set the newer one too.
+
+    Both families agree within the block, so that either can be read. Where the user has mixed them, torch
+    refuses to read the older one, and it alone is not put back.
+    """
+    cudnn: Any = torch.backends.cudnn
+    parts = _parts_with_flags("cuda", "cudnn", "mkldnn")
+    before = [part.fp32_precision for part in parts]
+    products: Any = None
+    convolutions: Any = None
+    with contextlib.suppress(RuntimeError):
+        products = torch.get_float32_matmul_precision()
+    with contextlib.suppress(RuntimeError):
+        convolutions = cudnn.allow_tf32
+    try:
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        cudnn.allow_tf32 = allowed
+        for part in _parts_with_flags("mkldnn")[1:]:  # these the older family does not have
+            part.fp32_precision = "ieee"
+        yield
+    finally:
+        if products is not None:
+            torch.set_float32_matmul_precision(products)
+        if convolutions is not None:
+            cudnn.allow_tf32 = convolutions
+        for part, value in zip(parts, before):
+            part.fp32_precision = value
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Tell whether the device has instructions for bfloat16, or whether torch cannot say."""
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return True
+    found = torch.cpu.get_capabilities()
+    return not found or any(value for name, value in found.items() if "bf16" in name)
+
+
+# Numbers of threads.
 
 _threads_lock = threading.Lock()
 _n_limits = 0  # blocks of limited_threads that are open, in all threads
@@ -141,3 +210,17 @@ def limited_threads(n_threads: int | None) -> Iterator[None]:
         with _threads_lock:
             _n_limits -= 1
             torch.set_num_threads(before)
+
+
+# After a fork the child has none of the parent's threads: it would wait for ever for torch's, and for locks
+# that another thread held.
+
+
+def _after_fork_in_child() -> None:
+    global _flags_lock, _threads_lock, _n_limits
+    _flags_lock, _threads_lock, _n_limits = threading.RLock(), threading.Lock(), 0
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):  # where there is a fork
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skswae import _fit, _inference
-from skswae._device import arithmetic, as_array, resolve_device
+from skswae._device import arithmetic, as_array, own_settings, resolve_device
 from skswae._parameters import SHARED_NAMES, SharedParameters
 from skswae._random import draw_seed, make_generator
 from skswae._validation import validate_rows
@@ -91,7 +91,8 @@ class BaseAutoencoder(
         """Learn the model from X.
 
         A KeyboardInterrupt while it trains, after the first epoch, ends the training with the last complete
-        epoch and a warning.
+        epoch and a warning. In one of the fits of a search, a cross-validation, an ensemble or a loop of
+        joblib's it propagates, as it does everywhere before the first epoch ends.
 
         Parameters
         ----------
@@ -302,7 +303,7 @@ class BaseAutoencoder(
             Z = _inference.sample_gmm(as_array(module.codes.rows), int(n_samples), self._seed, seed)
         else:
             sampling = {name: getattr(self, name) for name in self._sampling_parameters}
-            with torch.no_grad(), arithmetic(module.device):
+            with own_settings(), torch.no_grad(), arithmetic(module.device):
                 generator = make_generator(seed, module.device)
                 Z = as_array(module.sample_prior(int(n_samples), generator, **sampling))
         # decoded in the model's float32, in the user's units in float64: small differences of large
@@ -329,7 +330,8 @@ class BaseAutoencoder(
         """Return the module in evaluation mode, on the device that ``device`` means now."""
         device = resolve_device(self.device)
         if self.module_.device != device:
-            self.module_.to(device)
+            with own_settings():  # tensors that may be trained again
+                self.module_.to(device)
         return self.module_.eval()
 
     # ------------------------------------------------------------------

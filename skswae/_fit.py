@@ -19,7 +19,14 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from skswae._device import arithmetic, limited_threads, resolve_device
+from skswae._device import (
+    arithmetic,
+    float32_by_default,
+    has_bfloat16,
+    limited_threads,
+    own_settings,
+    resolve_device,
+)
 from skswae._inference import CHUNK_ROWS
 from skswae._random import draw_seed, forked_rng
 from skswae._resume import check_resumable, frozen, go_on, make_builder, module_parameters, new_step
@@ -36,7 +43,7 @@ from skswae.training._checkpoint import Checkpoint
 from skswae.training._cuda_graph import MIN_STEPS, side_stream
 from skswae.training._loop import train
 from skswae.training._preparation import Preparation
-from skswae.training._step import TrainingStep
+from skswae.training._step import TrainingStep, on_host
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ def _all_or_nothing(estimator: Any) -> Iterator[None]:
     """Put every attribute of the estimator back if the block fails."""
     before = dict(vars(estimator))
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with own_settings():
             yield
     except BaseException:
         vars(estimator).clear()
@@ -187,7 +194,7 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     if plan.early_stopping and held_out is None:
         train_data, held_out = data.split(estimator.validation_fraction, seed)
     clamp = check_and_resolve(estimator, parts, len(train_data), plan.resume)
-    with _clear_about_memory(estimator, device), arithmetic(device, estimator.precision), side_stream(device):
+    with _clear_about_memory(estimator, device), side_stream(device):
         memory = None
         if plan.resume:
             module, step, memory = go_on(estimator, device)
@@ -206,13 +213,13 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     estimator.history_ = _joined(estimator.history_ if plan.resume else {}, run.history, first)
     # the optimisers are ahead of a module that was put back
     ahead = run.restored or run.interrupted
-    estimator._moments = (None, None) if ahead else (step.moments(), memory)
+    estimator._moments = (None, None) if ahead else (on_host(step.moments()), memory)
     if checkpoint is not None and not plan.keep_checkpoint and not run.interrupted:
         checkpoint.remove()
 
 
 def _fitted_scaler(estimator: Any, data: DataSource) -> Scaler:
-    with torch.device("cpu"):  # whatever torch's default device is
+    with float32_by_default():
         scaler = Scaler(data.n_features)
         if estimator.scaling == "auto" and estimator.out_activation_ == "identity":
             scaler.fit(data)
@@ -220,7 +227,7 @@ def _fitted_scaler(estimator: Any, data: DataSource) -> Scaler:
 
 
 def _built_and_initialized(estimator: Any, rows: TrainingRows, seed: int) -> AutoencoderModule:
-    with torch.device("cpu"):
+    with float32_by_default(), arithmetic(torch.device("cpu")):
         # a copy: the class may hand the module a part that is the user's
         module = detached_copy(estimator._build_module(make_builder(estimator, rows.n_features, seed)))
         module.initialize(rows, seed)
@@ -270,11 +277,12 @@ def _train(
     rng_context = None
     if foreign or estimator.augment is not None:
         rng_context = functools.partial(forked_rng, device=device)
-    with torch.no_grad():
+    with torch.no_grad(), step.arithmetic():
         module.before_training(_prepared(loader, rows), accumulate=plan.accumulate)
     step.prepare_training(preprocess, settings.learning_rate, n_steps if plan.one_cycle else None, n_steps)
+    precision = _usable_precision(estimator, device)
     with (
-        reduced_precision(module, estimator.precision),
+        reduced_precision(module, precision),
         limited_threads(n_threads(module, settings.batch_size, device)),
     ):
         run = train(
@@ -294,10 +302,23 @@ def _train(
             stacklevel=5,
         )
     step.end_training()
-    with torch.no_grad():
+    with torch.no_grad(), step.arithmetic():
         module.after_training(_prepared(loader, rows), accumulate=plan.accumulate)
     estimator._check_fitted(module)
     return run, settings
+
+
+def _usable_precision(estimator: Any, device: torch.device) -> str:
+    """Return the precision of the training: float32 where bfloat16 would be many times slower."""
+    if estimator.precision != "bf16" or has_bfloat16(device):
+        return estimator.precision
+    warnings.warn(
+        f"The 'precision' parameter is 'bf16', but this processor has no instructions for bfloat16, in which "
+        f"{type(estimator).__name__} would train several times more slowly: it trains in float32.",
+        RuntimeWarning,
+        stacklevel=6,
+    )
+    return "float32"
 
 
 def _prepared(loader: Loader, rows: TrainingRows) -> Iterator[Tensor]:

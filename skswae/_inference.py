@@ -10,7 +10,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
-from skswae._device import arithmetic, as_array, as_tensor
+from skswae._device import arithmetic, as_array, as_tensor, own_settings
 from skswae.data import DataSource
 from skswae.modules._base import AutoencoderModule, detached_copy, detached_tensors
 
@@ -32,11 +32,11 @@ def apply(
     the memory for a chunk gets smaller ones.
     """
     device, multiple = module.device, module.row_block
-    if dtype == torch.float64:
-        module = _in_float64(module)
     out: np.ndarray | None = None
     start = 0
-    with torch.no_grad(), arithmetic(device):
+    with own_settings(), torch.no_grad():
+        if dtype == torch.float64:
+            module = _in_float64(module)
         while start < len(data):
             stop = min(start + n_rows, len(data))
             try:
@@ -44,7 +44,8 @@ def apply(
                 if len(block) % multiple:
                     padding = block[-1:].expand(-len(block) % multiple, -1)
                     block = torch.cat([block, padding])
-                chunk = as_array(function(module, block))[: stop - start]
+                with arithmetic(device):
+                    chunk = as_array(function(module, block))[: stop - start]
             except torch.OutOfMemoryError:
                 if n_rows <= multiple:
                     raise

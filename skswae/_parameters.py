@@ -69,8 +69,8 @@ device : str or torch.device, default="auto"
 precision : {"float32", "tf32", "bf16"}, default="float32"
     Precision of the arithmetic in training. "tf32" rounds the factors of products and convolutions on a CUDA
     device to 10 bits, but for the search of pseudo-inputs, and is float32 elsewhere; "bf16" computes the
-    networks in bfloat16, 8 bits, and nothing else. The weights and everything after the fit are float32 or
-    finer.
+    networks in bfloat16, 8 bits, and nothing else; on a processor without instructions for it the fit warns
+    and computes in float32. The weights and everything after the fit are float32 or finer.
 random_state : int, RandomState instance or None, default=None
     Seed of weights, batches and noise. Equal ints give bit-equal fits on one machine with equal numbers
     of torch threads. Torch's and Python's global streams are never moved; None draws a seed from

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import os
 import threading
 from collections.abc import Iterator
 
@@ -61,6 +62,15 @@ def initialized_from(generator: torch.Generator) -> Iterator[None]:
 
 
 _global_stream_lock = threading.RLock()
+
+
+def _after_fork_in_child() -> None:
+    global _global_stream_lock
+    _global_stream_lock = threading.RLock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):  # where there is a fork
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 @contextlib.contextmanager

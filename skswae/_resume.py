@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 import torch
 
+from skswae._device import float32_by_default
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import NetworkBuilder
 from skswae.networks._protocol import check_network, draws_from_global_streams
@@ -37,9 +38,10 @@ def make_builder(estimator: Any, n_features: int, seed: int) -> NetworkBuilder:
 def new_step(estimator: Any, module: AutoencoderModule) -> TrainingStep:
     """Make the training step of the estimator's solver, for the device that the module is on."""
     if module.device.type != "cuda":
-        return TrainingStep(module, estimator.solver)
+        return TrainingStep(module, estimator.solver, estimator.precision)
     foreign = draws_from_global_streams(check_network(estimator.network))
-    return GraphedStep(module, estimator.solver, capturable=module.capturable and not foreign)
+    capturable = module.capturable and not foreign
+    return GraphedStep(module, estimator.solver, estimator.precision, capturable=capturable)
 
 
 def go_on(estimator: Any, device: torch.device) -> tuple[AutoencoderModule, TrainingStep, Moments | None]:
@@ -63,7 +65,7 @@ def go_on(estimator: Any, device: torch.device) -> tuple[AutoencoderModule, Trai
 
 def _rebuilt(estimator: Any, changed: list[str]) -> AutoencoderModule:
     """Build the module by today's parameters, and give it the fitted one's numbers."""
-    with torch.device("cpu"):
+    with float32_by_default():
         build = make_builder(estimator, estimator.n_features_in_, estimator._seed)
         module = detached_copy(estimator._build_module(build))  # not a part that is the user's
     try:

@@ -1,5 +1,9 @@
 """Devices and tensors, and settings of torch's arithmetic that are put back."""
 
+import contextlib
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -7,7 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from skswae._device import arithmetic, as_tensor, available_threads, limited_threads, resolve_device
+from skswae._device import (
+    arithmetic,
+    as_tensor,
+    available_threads,
+    has_bfloat16,
+    limited_threads,
+    resolve_device,
+)
 from skswae._random import forked_rng
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -32,44 +43,78 @@ def test_tensors_share_what_they_can():
     assert readonly[0, 0] == 0.0
 
 
-MATMUL, CUDNN = torch.backends.cuda.matmul, torch.backends.cudnn
-NEW = hasattr(MATMUL, "fp32_precision")  # from torch 2.9 on: once it is set, the older flags cannot be read
+MATMUL, CUDNN, MKLDNN = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.mkldnn
+PARTS = [MATMUL, CUDNN.conv, CUDNN.rnn, MKLDNN.matmul, MKLDNN.conv, MKLDNN.rnn]
 
 
-def rounds_to_tf32():
-    """Of products and of convolutions."""
-    if NEW:
-        return MATMUL.fp32_precision == "tf32", CUDNN.conv.fp32_precision == "tf32"
-    return MATMUL.allow_tf32, CUDNN.allow_tf32
+def older_flags():
+    """Those of torch's older family, which raise RuntimeError where the families disagree."""
+    return torch.get_float32_matmul_precision(), MATMUL.allow_tf32, CUDNN.allow_tf32
+
+
+def newer_flags():
+    return [part.fp32_precision for part in PARTS]
+
+
+def set_older(precision, convolutions):
+    torch.set_float32_matmul_precision(precision)
+    CUDNN.allow_tf32 = convolutions
+
+
+def set_newer(*values):
+    for part, value in zip(PARTS, values, strict=True):
+        part.fp32_precision = value
+
+
+AT_FIRST = newer_flags()
 
 
 @pytest.fixture(
-    params=[("allow_tf32", CUDNN, True, False), *[("fp32_precision", CUDNN.conv, "tf32", "ieee")] * NEW]
+    params=[
+        lambda: None,
+        lambda: set_older("high", False),
+        lambda: set_older("medium", True),
+        lambda: set_newer("tf32", "ieee", "tf32", "bf16", "tf32", "bf16"),
+    ]
 )
 def user_flags(request):
-    """TF32 for products alone, by either set of torch's flags."""
-    name, convolutions, *values = request.param
-    before = getattr(MATMUL, name), getattr(convolutions, name)
-    for owner, value in zip((MATMUL, convolutions), values):
-        setattr(owner, name, value)
+    """Flags as a user may have set them, in either family."""
+    request.param()
     yield
-    for owner, value in zip((MATMUL, convolutions), before):
-        setattr(owner, name, value)
+    set_older("highest", True)
+    set_newer(*AT_FIRST)
 
 
 @pytest.mark.usefixtures("user_flags")
 @pytest.mark.parametrize(("precision", "inside"), [("float32", False), ("tf32", True), ("bf16", False)])
 def test_arithmetic_sets_the_flags_and_puts_them_back(precision, inside):
+    before = newer_flags()
+    with contextlib.suppress(RuntimeError):
+        before += older_flags()
+
+    def after():
+        return newer_flags() + list(older_flags()) if len(before) > len(PARTS) else newer_flags()
+
+    def rounds():
+        rounded = {value for value in newer_flags()[:3] if value == "tf32"}
+        precisions = {"highest": False, "high": True}
+        products, *others = older_flags()  # both families can be read
+        assert others == [precisions[products]] * 2 == [bool(rounded)] * 2
+        assert set(newer_flags()[3:]) <= {"none", "ieee"}
+        return bool(rounded)
+
     with arithmetic(CUDA, precision):
-        assert rounds_to_tf32() == (inside, inside)
+        assert rounds() == inside
         with arithmetic(torch.device("cuda", 1)):
-            assert rounds_to_tf32() == (False, False)
-        assert rounds_to_tf32() == (inside, inside)
+            assert not rounds()
+        assert rounds() == inside
+    assert after() == before
     with arithmetic(CPU, precision):
-        assert rounds_to_tf32() == (True, False)
+        assert set(newer_flags()[3:]) <= {"none", "ieee"}
+    assert after() == before
     with pytest.raises(ZeroDivisionError), arithmetic(CUDA, precision):
         raise ZeroDivisionError
-    assert rounds_to_tf32() == (True, False)
+    assert after() == before
 
 
 @pytest.mark.parametrize("block", [lambda: arithmetic(CUDA, "tf32"), lambda: forked_rng(0)])
@@ -124,3 +169,57 @@ def test_limits_of_several_threads_do_not_leak():
         assert torch.get_num_threads() == available_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_cpu_blocks_of_several_threads_run_at_once_under_the_usual_flags():
+    with arithmetic(CPU), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: arithmetic(CPU).__enter__()).result(timeout=10) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [({}, True), ({"avx2": True, "avx512_bf16": False}, False), ({"avx512_bf16": True}, True), (None, True)],
+)
+def test_has_bfloat16(found, expected, monkeypatch):
+    if found is None:  # torch before it could tell
+        monkeypatch.delattr(torch.cpu, "get_capabilities")
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    assert has_bfloat16(CPU) is expected
+    assert has_bfloat16(CUDA)
+
+
+_IN_A_CHILD = """
+import multiprocessing, sys
+import numpy as np, torch
+from sklearn.datasets import load_digits
+from skswae import SWAETransformer
+
+X = np.tile(load_digits().data / 16, (2, 1))
+
+def make():
+    return SWAETransformer(max_iter=1, batch_size=512, random_state=0, device="cpu")
+
+torch.set_num_threads(2)
+model = make().fit(X)
+codes = model.transform(X)
+
+def child(what, results):
+    found = (model if what == "transform" else make().fit(X)).transform(X)
+    results.put(bool(np.allclose(found, codes, atol=1e-2)))  # a thread more or less rounds otherwise
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("fork")
+    for what in ("transform", "fit"):
+        results = context.Queue()
+        process = context.Process(target=child, args=(what, results), daemon=True)
+        process.start()
+        print(what, results.get(timeout=100), torch.get_num_threads())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_computes():
+    """With torch's threads of the parent it would wait for ever."""
+    done = subprocess.run([sys.executable, "-c", _IN_A_CHILD], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["transform", "True", "2", "fit", "True", "2"], done.stderr

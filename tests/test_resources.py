@@ -155,7 +155,8 @@ def test_float64_after_training_and_in_copies(iris):
 
 
 @pytest.mark.parametrize("make", [gan, two_levels])
-def test_precision_is_of_the_training_alone(make, digits):
+def test_precision_is_of_the_training_alone(make, digits, monkeypatch):
+    monkeypatch.setattr(_fit, "has_bfloat16", lambda device: True)
     fits = [make(precision=p).fit(digits[0]) for p in ("float32", "tf32", "bf16")]
     float32, tf32, bf16 = (fit.transform(digits[0]) for fit in fits)
     np.testing.assert_array_equal(tf32, float32)  # there is none on a CPU
@@ -166,6 +167,14 @@ def test_precision_is_of_the_training_alone(make, digits):
     with torch.no_grad():
         codes = module.encode(torch.rand(4, 64))
     assert not torch.equal(codes, codes.bfloat16().float())
+
+
+def test_without_instructions_for_bfloat16_a_fit_warns_and_uses_float32(digits, monkeypatch):
+    monkeypatch.setattr(_fit, "has_bfloat16", lambda device: False)
+    model = swae(precision="bf16")
+    with pytest.warns(RuntimeWarning, match="'precision' parameter is 'bf16', but .* trains in float32"):
+        model.fit(digits[0])
+    assert_equal_fits(model, swae().fit(digits[0]))
 
 
 class Threads(Callback):

@@ -2,11 +2,16 @@
 
 import copy
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_validate
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
 
 import skswae
 from skswae.networks import GatedMLP
@@ -208,6 +213,45 @@ def test_an_interrupt_before_the_first_epoch_ends_and_a_second_one_propagate(dig
     with pytest.warns(ConvergenceWarning), pytest.raises(KeyboardInterrupt):
         estimator.fit(digits[0])
     assert not hasattr(estimator, "module_")
+
+
+def _in_a_grid(model, X, y):
+    GridSearchCV(make_pipeline(model, KNeighborsClassifier(3)), {}, cv=2, refit=False).fit(X, y)
+
+
+def _in_folds(model, X, y):
+    cross_validate(model, X, scoring=lambda e, X, y=None: e.score(X), cv=2)
+
+
+def _in_joblib(model, X, y):
+    joblib.Parallel(n_jobs=1)(joblib.delayed(model.fit)(X) for _ in range(2))
+
+
+def _in_an_ensemble(model, X, y):
+    BaggingClassifier(make_pipeline(model, KNeighborsClassifier(3)), 2).fit(X, y)
+
+
+@pytest.mark.parametrize("run", [_in_a_grid, _in_folds, _in_joblib, _in_an_ensemble])
+def test_an_interrupt_ends_a_search(run, digits):
+    """Otherwise what is fitted half would be ranked, and the next fit would begin."""
+    interrupt = Interrupt(at=11)
+
+    class Interrupted(skswae.AETransformer):
+        def _build_module(self, build):
+            module = super()._build_module(build)
+            module.after_step = lambda: interrupt(None, None)
+            return module
+
+    with pytest.raises(KeyboardInterrupt):
+        run(cheap(Interrupted, max_iter=50), *digits)
+    assert interrupt.calls == 11
+
+
+def test_an_interrupt_in_a_pipeline_keeps_the_last_complete_epoch(digits):
+    pipeline = make_pipeline(swae(augment=Interrupt(at=11), max_iter=5), KNeighborsClassifier(3))
+    with pytest.warns(ConvergenceWarning, match="2 complete epochs of 5"):
+        pipeline.fit(*digits)
+    assert pipeline[0].n_iter_ == 2
 
 
 def test_layers_are_frozen_and_freed_between_calls(digits):

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skswae._device import arithmetic, as_array, as_tensor, resolve_device
+from skswae._device import arithmetic, as_array, as_tensor, own_settings, resolve_device
 from skswae._random import forked_rng
 from skswae.metrics._checks import check_rows
 
@@ -96,7 +96,7 @@ class InceptionFeatures:
         device = resolve_device(self.device)
         network = self._load().to(device)
         features = []
-        with arithmetic(device):  # float32, not TF32: as everyone else's
+        with own_settings(), arithmetic(device):  # float32, not TF32: as everyone else's
             for batch in gen_batches(len(X), self.batch_size):
                 pixels = np.rint(255 * np.clip(X[batch], 0, 1)).astype(np.uint8)
                 images = pixels.reshape(-1, *self.image_shape)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skswae._device import float32_by_default, own_settings
 from skswae._random import forked_rng, initialized_from, make_generator
 from skswae.networks._gated import GatedMLP
 from skswae.networks._layers import GatedLinear, Joined, Linear, gated_layers
@@ -52,7 +53,7 @@ def build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int, seed
     TypeError, ValueError
         If the method returns no ``nn.Module``, or one whose output has the wrong shape or type.
     """
-    with torch.device("cpu"):
+    with own_settings(), float32_by_default():
         if draws_from_global_streams(network):
             with forked_rng(seed), initialized_from(torch.default_generator):
                 return _build(network, role, inputs, n_outputs)
@@ -94,7 +95,7 @@ def build_critic(n_inputs: int, layer_sizes: list[int], seed: int) -> nn.Module:
     """Build a network with ReLU from codes to one number: (n, n_inputs) -> (n, 1)."""
     sizes = [n_inputs, *layer_sizes]
     layers: list[nn.Module] = []
-    with torch.device("cpu"), initialized_from(make_generator(seed)):
+    with float32_by_default(), initialized_from(make_generator(seed)):
         for n_in, n_out in itertools.pairwise(sizes):
             layers += [Linear(n_in, n_out), nn.ReLU()]
         return nn.Sequential(*layers, Linear(sizes[-1], 1)).float()

@@ -113,7 +113,8 @@ class EarlyStopping(Callback):
         for x in self.loader.in_order(run.batch_size):
             if self.preprocess is not None:
                 x = self.preprocess(x, generator)
-            _, terms = next(iter(run.module.losses(x, generator)))
+            with run.step.arithmetic():
+                _, terms = next(iter(run.module.losses(x, generator)))
             total += terms["loss"].double() * len(x)
             n_rows += len(x)
         return float(total) / n_rows

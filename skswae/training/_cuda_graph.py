@@ -1,14 +1,14 @@
 """The training step as a CUDA graph, which replays its kernels without Python between them.
 
-What has been run: nothing of this file on a card yet (torch 2.13, CPU build). It follows torch's
-documentation: random numbers come from a generator that the graph registers, so that a replay draws what an
-eager step would; rates and Adam's counters are tensors on the device; warm-up steps are steps of the
-training.
+It follows torch's documentation: random numbers come from a generator that the graph registers, so that a
+replay draws what an eager step would; rates and Adam's counters are tensors on the device; warm-up steps are
+steps of the training. ``docs/results/gpu.md`` says what was run on a card.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor
 from skswae.training._step import Preprocess, TrainableModule, TrainingStep
 
 MIN_STEPS = 200
-"""Least number of steps to come for which a graph is captured. Not measured: a guess of a capture's cost."""
+"""Least number of steps to come for which a graph is captured: it costs what some tens of them save."""
 
 _EAGER_STEPS = 3  # of each batch size before its graph is captured: what allocates once has done so
 
@@ -34,13 +34,21 @@ class GraphedStep(TrainingStep):
     ----------
     module : AutoencoderModule
     solver : {"adam", "normalized_adam"}
+    precision : {"float32", "tf32", "bf16"}
     capturable : bool
         False keeps every step eager: for modules that draw from torch's global streams, or that do not
         promise ``capturable``.
     """
 
-    def __init__(self, module: TrainableModule, solver: str = "adam", *, capturable: bool):
-        super().__init__(module, solver)
+    def __init__(
+        self,
+        module: TrainableModule,
+        solver: str = "adam",
+        precision: str = "float32",
+        *,
+        capturable: bool,
+    ):
+        super().__init__(module, solver, precision)
         self._capturable = capturable
         self._seen: dict[int, int] = {}  # eager steps of the final objective, by rows
         self._graphs: dict[int, tuple[Tensor, torch.cuda.CUDAGraph]] = {}
@@ -93,10 +101,14 @@ class GraphedStep(TrainingStep):
             graph.register_generator_state(generator)
             # in the stream that the steps run in, so that gradients meet in it
             stream = torch.cuda.current_stream(x.device)
-            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+            with (
+                _without_the_warning_of_an_empty_graph(),
+                torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"),
+            ):
                 super().update(static, generator)
         except Exception as error:  # whatever torch refuses to record
             self._capturable = False
+            _close_pool(x.device, self._pool)
             # a failed capture may leave the generator waiting for its end: a fresh state has the same numbers
             generator.graphsafe_set_state(generator.clone_state())
             warnings.warn(
@@ -110,22 +122,47 @@ class GraphedStep(TrainingStep):
 
 
 @contextlib.contextmanager
+def _without_the_warning_of_an_empty_graph() -> Iterator[None]:
+    """Leave it to the warning of a failed capture, which says more."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The CUDA Graph is empty")
+        yield
+
+
+def _close_pool(device: torch.device, pool: Any) -> None:
+    """Tell torch's allocator that a capture that failed is over.
+
+    torch itself does so only if the capture ends well; until then it returns no memory that other streams
+    have used, in the whole process.
+    """
+    index = device.index if device.index is not None else torch.cuda.current_device()
+    with contextlib.suppress(AttributeError, RuntimeError):  # no such functions, or nothing is open
+        torch._C._cuda_endAllocateToPool(index, pool)
+        torch._C._cuda_releasePool(index, pool)
+
+
+@contextlib.contextmanager
 def side_stream(device: torch.device) -> Iterator[None]:
-    """Within the block a CUDA device works in a stream of its own, as capturing asks for."""
+    """Within the block a CUDA device works in a stream of its own, as capturing asks for.
+
+    Fits in several threads take turns: what one does in that stream while another captures would be recorded.
+    """
     if device.type != "cuda":
         yield
         return
-    # one for all fits, for memory is kept by stream
-    if device not in _side_streams:
-        _side_streams[device] = torch.cuda.Stream(device)
-    stream = _side_streams[device]
-    outside = torch.cuda.current_stream(device)
-    stream.wait_stream(outside)
-    try:
-        with torch.cuda.device(device), torch.cuda.stream(stream):
-            yield
-    finally:
-        outside.wait_stream(stream)
+    with _side_stream_lock:
+        # one for all fits, for memory is kept by stream
+        if device not in _side_streams:
+            _side_streams[device] = torch.cuda.Stream(device)
+        stream = _side_streams[device]
+        outside = torch.cuda.current_stream(device)
+        stream.wait_stream(outside)
+        try:
+            with torch.cuda.device(device), torch.cuda.stream(stream):
+                yield
+        finally:
+            outside.wait_stream(stream)
 
 
 _side_streams: dict[torch.device, torch.cuda.Stream] = {}
+_side_stream_lock = threading.RLock()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import torch
 from torch import Tensor
@@ -36,7 +38,8 @@ def train(
     ValueError
         If a term of the loss, or a parameter or buffer after the last epoch, is not finite.
     KeyboardInterrupt
-        If it comes before the first epoch ends. After that the module goes back to the last complete epoch.
+        If it comes before the first epoch ends, or in one of the fits of a search. Otherwise the module
+        goes back to the last complete epoch.
     """
     module = step.module
     run = Run(module, step, batch_size, seed, callbacks)
@@ -74,7 +77,7 @@ def train(
             if run.stop:
                 break
     except KeyboardInterrupt:
-        if not run.history:
+        if not run.history or _is_one_of_many():
             raise
         if complete is not None:
             del run.history[complete[0] :]
@@ -88,6 +91,25 @@ def train(
         if name in watched and not _is_finite(value):
             raise ValueError(diverged(f"the tensor {name!r}", epochs[len(run.history) - 1]))
     return run
+
+
+_CALLED_BY_ONE_FIT = ("sklearn.base", "sklearn.pipeline", "sklearn.utils")
+
+
+def _is_one_of_many() -> bool:
+    """Tell whether a search, a cross-validation or the like called this fit: an interrupt means all its fits.
+
+    The callers are looked at: scikit-learn's own code other than a pipeline's, or joblib's loop.
+    """
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        name = frame.f_globals.get("__name__") or ""
+        if name == "joblib.parallel":
+            return True
+        if name.startswith("sklearn.") and not name.startswith(_CALLED_BY_ONE_FIT):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _numbers(module: TrainableModule) -> Iterator[tuple[str, Tensor]]:

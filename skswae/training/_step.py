@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from skswae._device import arithmetic
 from skswae.training._optimizers import make_optimizer, one_cycle, set_rate
 
 Moments = dict[str, dict[str, dict[str, Any]]]
@@ -60,11 +62,14 @@ class TrainingStep:
     module : TrainableModule
     solver : {"adam", "normalized_adam"}
         See :mod:`skswae.training._optimizers`.
+    precision : {"float32", "tf32", "bf16"}
+        What float32 products round to on a CUDA device: "tf32" or nothing.
     """
 
-    def __init__(self, module: TrainableModule, solver: str = "adam"):
+    def __init__(self, module: TrainableModule, solver: str = "adam", precision: str = "float32"):
         self.module = module
         self.solver = solver
+        self.precision = precision
         # a player whose parameters are all frozen has nothing to move
         free = {name: [p for p in own if p.requires_grad] for name, own in module.players().items()}
         self.players = {name: own for name, own in free.items() if own}
@@ -117,8 +122,16 @@ class TrainingStep:
         assert self._total is not None
         return dict(zip(self._terms, (self._total / self._n_rows).tolist()))
 
+    def arithmetic(self) -> contextlib.AbstractContextManager[None]:
+        """Return a block in which the module computes in the step's precision; keep it short."""
+        return arithmetic(self.module.device, self.precision)
+
     def update(self, x: Tensor, generator: torch.Generator) -> None:
         """Move every player once: what a CUDA graph records."""
+        with self.arithmetic():
+            self._update(x, generator)
+
+    def _update(self, x: Tensor, generator: torch.Generator) -> None:
         values = []
         for player, terms in self.module.losses(x, generator):
             if player in self.players:
@@ -182,6 +195,17 @@ class TrainingStep:
             set_rate(optimizer, state["rates"][name])
         for name, scheduler in self.schedulers.items():
             scheduler.last_epoch = state["steps"][name]
+
+
+def on_host(moments: Moments) -> Moments:
+    """Return the moments with their tensors in the host's memory; those that are there are not copied."""
+    return {
+        player: {
+            name: {key: value.cpu() if isinstance(value, Tensor) else value for key, value in kept.items()}
+            for name, kept in own.items()
+        }
+        for player, own in moments.items()
+    }
 
 
 def _fits(moments: dict[str, Any], parameter: Tensor) -> bool:

@@ -9,14 +9,13 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from skswae import SWAETransformer, VAETransformer
-from skswae._device import arithmetic
 from skswae.data import ArrayData, _loader
 from skswae.modules._base import detached_copy
 from skswae.training._cuda_graph import GraphedStep, side_stream
 from skswae.training._loop import train
 from skswae.training._step import TrainingStep
 
-from ..estimators import cheap
+from ..estimators import ESTIMATORS, cheap
 from .test_step import Toy, assert_same
 
 pytestmark = pytest.mark.gpu
@@ -32,7 +31,7 @@ def fitted(Estimator, **parameters):
 def run(step, X=X):
     """Train for three epochs of one cycle of the rate; return all that has changed."""
     loader = _loader.Loader(ArrayData(X), CUDA)
-    with arithmetic(CUDA, "float32"), side_stream(CUDA):
+    with side_stream(CUDA):
         step.prepare_training(lambda raw, generator: raw.float() / 16, 0.01, 336, 336)
         history = train(step, loader, epochs=range(3), batch_size=16, seed=3, callbacks=[]).history
         changed = [step.module.state_dict(), step.state_dict(), history]
@@ -76,11 +75,91 @@ class HostNoise(Toy):
         yield "all", {"loss": (x + noise - self.value).square().mean()}
 
 
-def test_a_step_that_cannot_be_captured_stays_eager():
-    with pytest.warns(RuntimeWarning, match="HostNoise cannot be captured as a CUDA graph") as caught:
-        found = run(GraphedStep(HostNoise(), capturable=True))
+class Waiting(HostNoise):
+    """Waits for a number from the device, which ends a capture."""
+
+    def losses(self, x, generator):
+        noise = torch.randn(64, device=x.device, generator=generator)
+        if float(noise.sum()) == 0.0:
+            raise AssertionError
+        yield "all", {"loss": (x + noise - self.value).square().mean()}
+
+
+@pytest.mark.parametrize("Module", [HostNoise, Waiting])
+def test_a_step_that_cannot_be_captured_stays_eager(Module):
+    message = f"{Module.__name__} cannot be captured as a CUDA graph"
+    with pytest.warns(RuntimeWarning, match=message) as caught:
+        found = run(GraphedStep(Module(), capturable=True))
     assert len(caught) == 1
-    assert_same(found, run(GraphedStep(HostNoise(), capturable=False)))  # without a warning
+    assert_same(found, run(GraphedStep(Module(), capturable=False)))  # without a warning
+
+
+@pytest.mark.parametrize("Module", [HostNoise, Waiting])
+def test_memory_comes_back_after_a_failed_capture(Module):
+    """While the allocator takes a capture to be under way it keeps what another stream has used."""
+    with pytest.warns(RuntimeWarning, match="cannot be captured"):
+        run(GraphedStep(Module(), capturable=True))
+    torch.cuda.synchronize()
+    before, other = torch.cuda.memory_allocated(), torch.cuda.Stream()
+    block = torch.empty(2**24, device=CUDA)
+    block.record_stream(other)
+    del block
+    torch.cuda.synchronize()
+    torch.empty(2**10, device=CUDA)  # the allocator looks at what is done when it is asked for more
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_allocated() <= before
+
+
+def test_what_a_fit_keeps_on_the_card_is_the_module():
+    model = cheap(SWAETransformer, device="cuda", warm_start=True).fit(X / 16)
+    kept = [
+        value for own in model._moments[0].values() for values in own.values() for value in values.values()
+    ]
+    assert kept
+    assert not any(value.is_cuda for value in kept)
+    assert next(model.module_.parameters()).is_cuda
+    model.fit(X / 16)
+    assert model.n_iter_ == 6
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+def test_flags_are_the_callers_outside_of_a_step(precision):
+    seen = []
+
+    def look(x, generator):
+        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+        seen.append((torch.get_float32_matmul_precision(), matmul.allow_tf32, cudnn.allow_tf32))
+        return x
+
+    before = ("highest", False, True)
+    cheap(SWAETransformer, device="cuda", precision=precision, augment=look).fit(X / 16)
+    assert set(seen) == {before}
+
+
+@pytest.mark.parametrize(
+    "block", [lambda: torch.autocast("cuda", dtype=torch.bfloat16), torch.inference_mode]
+)
+def test_results_do_not_depend_on_the_callers_block(block):
+    def results():
+        model = cheap(VAETransformer, device="cuda").fit(X / 16)
+        return model.transform(X / 16), model.score_samples(X / 16), model.sample(5, random_state=0)
+
+    expected = results()
+    with block():
+        found = results()
+    for a, b in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_deterministic_algorithms(Estimator):
+    torch.use_deterministic_algorithms(True)
+    try:
+        model = cheap(Estimator, device="cuda").fit(X / 16)
+        assert np.isfinite(model.sample(100, random_state=0)).all()
+        assert np.isfinite(model.transform(X / 16)).all()
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_rows_on_the_host_train_as_rows_on_the_card(monkeypatch):
