@@ -16,3 +16,6 @@ __all__ = [
     "WAETransformer",
 ]
 __version__ = "0.1.0"
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__  # the public path, in a class's repr and in pickles

@@ -182,9 +182,7 @@ class BaseAutoencoder(
         Z : ndarray of shape (n_samples, n_components)
             In float32 if X is, else in float64; computed in the same.
         """
-        return self._apply(
-            self._validate_rows(X), lambda module, rows: module.encode(module.scaler.standardize(rows))
-        )
+        return self._apply(self._validate_rows(X), lambda module, rows: module.encode(rows))
 
     def inverse_transform(self, X):
         """Map codes to rows.
@@ -213,7 +211,7 @@ class BaseAutoencoder(
                 f"X must hold codes with n_components={self._n_features_out} columns to be decoded by "
                 f"{type(self).__name__}. Got {Z.shape[1]} columns instead."
             )
-        return self._apply(ArrayData(Z), lambda module, z: module.scaler.unstandardize(module.decode(z)))
+        return self._apply(ArrayData(Z), lambda module, z: module.decode(z))
 
     def reconstruct(self, X):
         """Encode and decode rows.
@@ -228,7 +226,7 @@ class BaseAutoencoder(
             In float32 if X is, else in float64; computed in the same. An array, as that of
             :meth:`inverse_transform`, also for rows in a frame.
         """
-        return self._apply(self._validate_rows(X), _inference.reconstruct)
+        return self._apply(self._validate_rows(X), lambda module, rows: module.decode(module.encode(rows)))
 
     def score_samples(self, X):
         """Minus the squared reconstruction error of each row, summed over features.
@@ -245,7 +243,7 @@ class BaseAutoencoder(
         """
 
         def score(module: AutoencoderModule, rows: Tensor) -> Tensor:
-            return -(rows - _inference.reconstruct(module, rows)).square().sum(dim=1)
+            return -(rows - module.decode(module.encode(rows))).square().sum(dim=1)
 
         return self._apply(self._validate_rows(X), score)
 
@@ -328,7 +326,7 @@ class BaseAutoencoder(
         for name, value in (("observation_noise", observation_noise), ("as_frame", as_frame)):
             if not isinstance(value, bool | np.bool_):
                 raise ValueError(f"The {name!r} argument must be True or False. Got {value!r} instead.")
-        module = self._module_for(torch.float32)
+        module = self._module_on_device()
         if observation_noise and not isinstance(module.head, Likelihood):
             raise ValueError(
                 f"The 'observation_noise' argument must be False for {type(self).__name__}, which has "
@@ -356,7 +354,7 @@ class BaseAutoencoder(
             if observation_noise:
                 x = module.head.draw(module.raw_output(z).double(), noise)
             else:
-                x = module.decode(z).double()
+                x = module.decode_x(z).double()
             return module.scaler.unstandardize(x)
 
         X = self._apply(ArrayData(Z), rows)
@@ -374,18 +372,15 @@ class BaseAutoencoder(
     ) -> np.ndarray:
         """Apply a function of the module and rows; in float32 for float32, in float64 for all else."""
         dtype = torch.float32 if data.dtype == np.float32 else torch.float64
-        return _inference.apply(self._module_for(dtype), data, function, dtype, n_rows)
+        return _inference.apply(self._module_on_device(), data, function, dtype, n_rows)
 
-    def _module_for(self, dtype: torch.dtype) -> AutoencoderModule:
-        """Return the module on the device that ``device`` means now, in the dtype."""
+    def _module_on_device(self) -> AutoencoderModule:
+        """Return the module in evaluation mode, on the device that ``device`` means now."""
         device = resolve_device(self.device)
         if self.module_.device != device:
             with own_settings():  # tensors that may be trained again
                 self.module_.to(device)
-        self.module_.eval()
-        if dtype == torch.float32:
-            return self.module_
-        return self._float64_copy.of(self.module_)
+        return self.module_.eval()
 
     # ------------------------------------------------------------------
     # Attributes
@@ -424,14 +419,8 @@ class BaseAutoencoder(
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        for name in ("_moments", "_float64_copy"):
-            state.pop(name, None)
+        state.pop("_moments", None)
         module = state.get("module_")
         if module is not None and module.device.type != "cpu":
             state["module_"] = detached_copy(module).to("cpu")
         return state
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        if "module_" in state:
-            self._float64_copy = _inference.Float64Copy()

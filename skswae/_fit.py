@@ -27,7 +27,7 @@ from skswae._device import (
     own_settings,
     resolve_device,
 )
-from skswae._inference import CHUNK_ROWS, Float64Copy
+from skswae._inference import CHUNK_ROWS
 from skswae._random import draw_seed, forked_rng
 from skswae._resume import check_resumable, frozen, go_on, make_builder, module_parameters, new_step
 from skswae._validation import check_and_resolve, validate_rows
@@ -207,7 +207,7 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     first = estimator.n_iter_ if plan.resume else 0
     estimator._seed = seed
     estimator._fitted_parameters = module_parameters(estimator)
-    estimator.module_, estimator._float64_copy = module, Float64Copy()
+    estimator.module_ = module
     estimator.n_iter_ = first + len(run.history)
     estimator.batch_size_, estimator.learning_rate_init_ = settings.batch_size, settings.learning_rate
     estimator.history_ = _joined(estimator.history_ if plan.resume else {}, run.history, first)

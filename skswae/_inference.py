@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from torch import Tensor
+from torch import Tensor, nn
 
 from skswae._device import arithmetic, as_array, as_tensor, own_settings
 from skswae.data import DataSource
-from skswae.modules._base import AutoencoderModule
+from skswae.modules._base import AutoencoderModule, detached_copy, detached_tensors
 
 CHUNK_ROWS = 512
 """Rows a call to a module outside training: near the peak of a matrix product, at little memory."""
@@ -28,14 +27,16 @@ def apply(
 ) -> np.ndarray:
     """Apply a function of the module and rows to all rows, chunk by chunk: an array of len(data) rows.
 
-    The module is in evaluation mode and in ``dtype``. The function's result has one row for each row, and
-    does not depend on the other rows of a chunk of ``n_rows``. A device that lacks the memory for a chunk
-    gets smaller ones.
+    The module is in float32 and evaluation mode; the function gets it in ``dtype``. The function's result has
+    one row for each row, and does not depend on the other rows of a chunk of ``n_rows``. A device that lacks
+    the memory for a chunk gets smaller ones.
     """
     device, multiple = module.device, module.row_block
     out: np.ndarray | None = None
     start = 0
     with own_settings(), torch.no_grad():
+        if dtype == torch.float64:
+            module = _in_float64(module)
         while start < len(data):
             stop = min(start + n_rows, len(data))
             try:
@@ -58,35 +59,40 @@ def apply(
     return out
 
 
-def reconstruct(module: AutoencoderModule, rows: Tensor) -> Tensor:
-    """Encode and decode rows in the user's units: (n, d) -> (n, d)."""
-    return module.scaler.unstandardize(module.decode(module.encode(module.scaler.standardize(rows))))
+def _in_float64(module: AutoencoderModule) -> AutoencoderModule:
+    """Return the module in float64 as it is now, for one call.
 
-
-class Float64Copy:
-    """A module's copy in float64, made anew when a tensor of the module was replaced or written to.
-
-    Making it for every row would take ten times as long as the row. Torch does not count what is written
-    through ``.data``, and a hook or another attribute is no tensor: those changes are not seen.
+    A copy that is kept would have to be compared with the module number by number before each use: torch does
+    not count what is written through ``.data``, and hooks and other attributes are no tensors. Most calls
+    use one network of several, so each part is copied when it is first asked for.
     """
+    new: AutoencoderModule = object.__new__(type(module))
+    vars(new).update(vars(module))
+    for name in ("_parameters", "_buffers"):
+        vars(new)[name] = detached_tensors(vars(module)[name], dtype=torch.float64)
+    vars(new)["_modules"] = _PartsInFloat64(vars(module)["_modules"])
+    return new
 
-    def __init__(self) -> None:
-        self._made_of: list[tuple[Tensor, int, int]] = []
-        self._copy: AutoencoderModule | None = None
 
-    def of(self, module: AutoencoderModule) -> AutoencoderModule:
-        """Return the copy of this module."""
-        tensors = [*module.parameters(), *module.buffers()]
-        if any(tensor.is_inference() for tensor in tensors):  # their changes are not counted either
-            return copy.deepcopy(module).double()
-        now = [(tensor, tensor.data_ptr(), tensor._version) for tensor in tensors]
-        if (
-            self._copy is None
-            or len(now) != len(self._made_of)
-            or any(a[0] is not b[0] or a[1:] != b[1:] for a, b in zip(now, self._made_of))
-        ):
-            self._copy, self._made_of = copy.deepcopy(module).double(), now
-        return self._copy
+class _PartsInFloat64(dict[str, nn.Module | None]):
+    """The parts of a module by name; those that have been asked for are copies in float64."""
+
+    def __init__(self, parts: dict[str, nn.Module | None]):
+        super().__init__(parts)
+        self._left = set(parts)
+
+    def __getitem__(self, name: str) -> nn.Module | None:
+        part = super().__getitem__(name)
+        if part is not None and name in self._left:
+            self._left.remove(name)
+            part = self[name] = detached_copy(part, dtype=torch.float64)
+        return part
+
+    def items(self):
+        return {name: self[name] for name in self}.items()
+
+    def values(self):
+        return {name: self[name] for name in self}.values()
 
 
 def sample_gmm(codes: np.ndarray, n_samples: int, fit_seed: int, seed: int) -> np.ndarray:

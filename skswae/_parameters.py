@@ -16,10 +16,12 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from skswae.networks._protocol import check_network
+
 SHARED_PARAMETERS = """\
 network : object or None, default=None
     Description of the networks: an instance from :mod:`skswae.networks`, or one of your own with its two
-    methods. None is ``GatedMLP()``.
+    methods. None is ``GatedMLP()``. A search reaches its parameters: ``network__hidden_layer_sizes``.
 init : {"pca", "random"}, default="pca"
     "pca" puts a trainable linear map beside each network and starts at PCA's solution, with the
     networks' last layers at zero. "random" is the papers' start, the networks alone.
@@ -196,6 +198,24 @@ class SharedParameters(BaseEstimator):
         self.precision = precision
         self.random_state = random_state
         self.verbose = verbose
+
+    def set_params(self, **params):
+        """Set parameters by name, those of the network by ``network__`` and the name.
+
+        They are set on a ``GatedMLP()`` if ``network`` is None, which stands for one.
+
+        Parameters
+        ----------
+        **params : dict
+
+        Returns
+        -------
+        self : object
+        """
+        nested = any(name.startswith("network__") for name in params)
+        if nested and params.get("network", self.network) is None:
+            params["network"] = check_network(None)
+        return super().set_params(**params)
 
     def __init_subclass__(cls, **keywords):
         super().__init_subclass__(**keywords)

@@ -2,13 +2,24 @@
 
 :class:`AutoencoderModule` is the mathematics, a torch module with an encoder, a decoder and a loss;
 :class:`BaseAutoencoder` makes a scikit-learn transformer of it; :class:`NetworkBuilder` builds networks of
-the right sizes; :class:`DataSource` is where training rows come from.
+the right sizes; :class:`DataSource` is where training rows come from. Within :func:`evaluation_mode` a
+network computes as after its training.
 """
 
 from skswae._estimator import BaseAutoencoder
 from skswae._parameters import shared_parameters
 from skswae.data import DataSource
 from skswae.modules._base import AutoencoderModule
-from skswae.modules._builder import NetworkBuilder
+from skswae.modules._builder import NetworkBuilder, evaluation_mode
 
-__all__ = ["AutoencoderModule", "BaseAutoencoder", "DataSource", "NetworkBuilder", "shared_parameters"]
+__all__ = [
+    "AutoencoderModule",
+    "BaseAutoencoder",
+    "DataSource",
+    "NetworkBuilder",
+    "evaluation_mode",
+    "shared_parameters",
+]
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__

@@ -6,7 +6,7 @@ from skswae.base import AutoencoderModule, BaseAutoencoder
 class DenoisingModule(AutoencoderModule):
     def losses(self, x, generator):
         noise = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
-        error = x - self.decode(self.encode(x + 0.3 * noise))
+        error = x - self.decode_x(self.encode_x(x + 0.3 * noise))
         yield "autoencoder", {"loss": error.square().sum(dim=1).mean()}
 
     def sample_prior(self, n_samples, generator):

@@ -11,7 +11,7 @@ class SparseModule(AutoencoderModule):
         self.sparsity = sparsity
 
     def losses(self, x, generator):
-        z = self.encode(x)
+        z = self.encode_x(x)
         cost, size = self.head.cost(x, self.decoder(z)).mean(), z.abs().sum(dim=1).mean()
         yield "autoencoder", {"loss": cost + self.sparsity * size, "cost": cost, "size": size}
 

@@ -14,7 +14,7 @@ module = type(ae.module_)(build, reconstruction=ae.reconstruction).eval()
 module.load_state_dict(ae.module_.state_dict())
 
 with torch.no_grad():
-    codes = module.encode(module.scaler.standardize(torch.from_numpy(X)))
+    codes = module.encode(torch.from_numpy(X))
     drawn = [m.decode(m.sample_prior(5, torch.Generator().manual_seed(0))) for m in (module, ae.module_)]
 assert np.array_equal(codes, ae.transform(X))
 assert torch.equal(*drawn)

@@ -60,7 +60,7 @@ def test_every_estimator_is_exported():
         return {cls}.union(*(subclasses(c) for c in cls.__subclasses__()))
 
     found = {c for c in subclasses(BaseAutoencoder) if not inspect.isabstract(c)}
-    assert {c for c in found if c.__module__.startswith("skswae.")} == set(ESTIMATORS)
+    assert {c for c in found if f"{c.__module__}.".startswith("skswae.")} == set(ESTIMATORS)
     assert {c.__name__ for c in ESTIMATORS} <= set(skswae.__all__) <= set(dir(skswae))
 
 
@@ -114,5 +114,5 @@ def test_public_methods_are_documented(Estimator):
         doc = inspect.getdoc(method)
         assert doc, name
         for parameter in list(inspect.signature(method).parameters)[1:]:
-            assert re.search(rf"^{parameter} : ", doc, flags=re.M), (name, parameter)
+            assert re.search(rf"^(\*\*)?{parameter} : ", doc, flags=re.M), (name, parameter)
         assert "Returns\n-------" in doc, name

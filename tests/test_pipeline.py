@@ -48,6 +48,21 @@ def test_grid_search_in_two_processes_is_the_serial_one(digits):
     assert pipe.named_steps["ae"].network.hidden_layer_sizes == (16,)
 
 
+def test_a_search_reaches_the_default_network(digits):
+    """None stands for GatedMLP(); a network that is given is kept, and so is the searched estimator."""
+    grid = {"ae__network__hidden_layer_sizes": [(3,), (4,)]}
+    pipe = pipeline(swae(network=None, max_iter=1))
+    search = GridSearchCV(pipe, grid, cv=2, error_score="raise").fit(*digits)
+    assert search.best_estimator_["ae"].network.hidden_layer_sizes in [(3,), (4,)]
+    assert search.best_estimator_["ae"].module_.encoder.network[0].linear.in_features == 64
+    assert pipe["ae"].network is None
+    own = DropoutMLP()
+    assert swae(network=None).set_params(network__width=5, network=own).network is own
+    assert own.width == 5
+    with pytest.raises(ValueError, match="Invalid parameter 'width'"):
+        swae(network=None).set_params(network__width=5)
+
+
 COPIES = {
     "pickle": lambda e, path: pickle.loads(pickle.dumps(e)),
     "pickle, protocol 2": lambda e, path: pickle.loads(pickle.dumps(e, protocol=2)),

@@ -77,4 +77,4 @@ def codes(module: Any, X: np.ndarray, n_rows: int = 2048) -> np.ndarray:
     """Return the codes that a module has for float32 rows at present."""
     device = next(module.parameters()).device
     batches = torch.from_numpy(X).to(device).split(n_rows)
-    return np.concatenate([module.encode(module.scaler.standardize(x)).cpu().numpy() for x in batches])
+    return np.concatenate([module.encode(x).cpu().numpy() for x in batches])

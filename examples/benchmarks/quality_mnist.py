@@ -24,7 +24,7 @@ from skswae.networks import GatedConvNet
 def decoded(module, Z):
     """Return the rows that a module has for codes at present."""
     batches = torch.from_numpy(Z).split(2048)
-    return np.concatenate([module.scaler.unstandardize(module.decode(z)).numpy() for z in batches])
+    return np.concatenate([module.decode(z).numpy() for z in batches])
 
 
 def run(page, memory, model, data):

@@ -220,7 +220,8 @@ class Runner:
 
 def _name_of(estimator: Any) -> str:
     cls = type(estimator)
-    return cls.__name__ if cls.__module__.startswith("skswae.") else f"{cls.__module__}:{cls.__qualname__}"
+    ours = f"{cls.__module__}.".startswith("skswae.")
+    return cls.__name__ if ours else f"{cls.__module__}:{cls.__qualname__}"
 
 
 def _source_of(estimator: Any) -> str | None:

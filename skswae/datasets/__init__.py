@@ -12,3 +12,6 @@ __all__ = [
     "fetch_mnist",
     "make_gmm",
 ]
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__

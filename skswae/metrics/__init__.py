@@ -43,3 +43,6 @@ __all__ = [
     "trustworthiness",
     "trustworthiness_scorer",
 ]
+
+for _name in set(__all__) - {"trustworthiness"}:  # which is scikit-learn's
+    globals()[_name].__module__ = __name__

@@ -32,7 +32,7 @@ class AEModule(AutoencoderModule):
         return True
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
-        cost = self.head.cost(x, self.decoder(self.encode(x))).mean()
+        cost = self.head.cost(x, self.decoder(self.encode_x(x))).mean()
         yield "autoencoder", {"loss": cost, "reconstruction_loss": cost}
 
     @torch.no_grad()
@@ -57,7 +57,7 @@ class AETransformer(ReconstructionMixin, BaseAutoencoder):
     Parameters
     ----------
     n_components : int, default=8
-        Dimension of the code.
+        Dimension of the code. It may be more than the features, or than the directions in which rows differ.
     reconstruction : {"squared_error", "binary_cross_entropy"}, default="squared_error"
         The cost in the data space. The cross-entropy is for data in [0, 1].
     {shared parameters}
@@ -68,7 +68,7 @@ class AETransformer(ReconstructionMixin, BaseAutoencoder):
         Means over each epoch of "loss" and "reconstruction_loss", which are the same here; "validation_loss"
         with ``early_stopping`` (NaN in epochs without). In the units of the networks (``scale_``).
     module_ : AEModule
-        The torch module: ``encode``, ``decode``, ``sample_prior``, ``losses``.
+        The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X.
     {shared attributes}
 
     See Also

@@ -5,7 +5,6 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
-import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
@@ -60,7 +59,7 @@ class BaseLatentVariableModel(BaseAutoencoder):
             Computed in, and of, float32 if X is of it, else float64.
         """
         data = self._validate_rows(X)
-        generator = make_generator(draw_seed(random_state), self._module_for(torch.float32).device)
+        generator = make_generator(draw_seed(random_state), self._module_on_device().device)
 
         def draw(module: Any, rows: Tensor) -> Tensor:
             return module.draw_posterior(module.scaler.standardize(rows), generator)[0]
@@ -148,7 +147,7 @@ class BaseELBOModel(BaseLatentVariableModel):
                 f"The 'n_importance_samples' argument must be an integer of at least 1. Got {S!r} instead."
             )
         self._check_range(data, self._fitted_parameters["n_bins"])
-        generator = make_generator(draw_seed(random_state), self._module_for(torch.float32).device)
+        generator = make_generator(draw_seed(random_state), self._module_on_device().device)
 
         def log_likelihood(module: Any, rows: Tensor) -> Tensor:
             x = module.scaler.standardize(rows)

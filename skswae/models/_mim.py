@@ -17,7 +17,7 @@ from skswae._random import make_generator
 from skswae.models._latent_variable import BaseLatentVariableModel
 from skswae.models._mixins import PseudoInputMixin
 from skswae.modules._base import Terms
-from skswae.modules._builder import NetworkBuilder
+from skswae.modules._builder import NetworkBuilder, evaluation_mode
 from skswae.modules._heads import Bernoulli
 from skswae.modules._latent_variable import MixtureOfPosteriorsModule
 from skswae.modules._reservoir import Reservoir
@@ -142,20 +142,21 @@ class MIMModule(MixtureOfPosteriorsModule):
         centred = (x - x.mean(dim=0)).double()
         squares = torch.linalg.svdvals(centred).square()
         total = float(squares.sum()) or 1.0
-        residual = float((x - self.decode(self.encode(x))).double().square().sum())
+        residual = float((x - self.decode_x(self.encode_x(x))).double().square().sum())
         self.explained.fill_(1.0 - residual / total)
         self.explained_linearly.fill_(float(squares[: self.n_components].sum()) / total)
 
     def _decoder_loss(self, n_samples: int, generator: torch.Generator, *prior: Tensor) -> Tensor:
-        z = self.draw_prior(n_samples, generator, *prior)
-        output = self.raw_output(z)
         # zeros and ones have no gradient; grey levels count as continuous, as in the public code
         binary = isinstance(self.head, Bernoulli)
-        x = self.head.mean(output)  # the mean, not a draw
-        if binary:
-            x = x.detach()
-        log_px_z = self.head.log_prob(x, output)
-        loss = decoder_half(log_px_z, self.prior_log_prob(z, *prior), self.posterior_log_prob(x, z))
+        with evaluation_mode(self):  # the draws are no rows of the batch
+            z = self.draw_prior(n_samples, generator, *prior)
+            output = self.raw_output(z)
+            x = self.head.mean(output)  # the mean, not a draw
+            if binary:
+                x = x.detach()
+            log_px_z = self.head.log_prob(x, output)
+            loss = decoder_half(log_px_z, self.prior_log_prob(z, *prior), self.posterior_log_prob(x, z))
         if binary:
             loss = with_score_function(loss, log_px_z)
         return loss.mean()
@@ -178,7 +179,8 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
     ----------
     n_components : int, default=8
         Dimension of the code: its first ``n_components // 2`` columns are the upper level z2, the rest is the
-        lower level z1. With 1 there is a single level.
+        lower level z1. With 1 there is a single level. It may be more than the features, or than the
+        directions in which rows differ.
     sampling : {"symmetric", "encoder"}, default="symmetric"
         Samples that the expectation is taken over: rows and their posterior as well as the prior and its
         decodings; or the former alone (A-MIM), which is cheaper.
@@ -205,8 +207,8 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         sampling "decoder_loss", over draws from the prior (0 while the warm-up lasts); "validation_loss" with
         ``early_stopping`` (NaN in epochs without). In the units of the networks (``scale_``).
     module_ : MIMModule
-        The torch module: ``encode``, ``draw_posterior``, ``prior_log_prob``, ``decode``, ``sample_prior``,
-        ``losses``.
+        The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X. Its
+        ``draw_posterior`` takes ``x = module_.scaler.standardize(rows)``.
     pseudo_inputs_ : ndarray of shape (n_pseudo_inputs_, n_features)
         In the units of X.
     n_pseudo_inputs_ : int

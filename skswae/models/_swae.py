@@ -17,7 +17,7 @@ from skswae._random import named_seed
 from skswae.data._scaler import TrainingRows
 from skswae.models._mixins import PseudoInputMixin, ReconstructionMixin
 from skswae.modules._base import AutoencoderModule, Terms
-from skswae.modules._builder import NetworkBuilder
+from skswae.modules._builder import NetworkBuilder, evaluation_mode
 from skswae.modules._distributions import bounded_log_variance, sample_gaussian, sample_mixture
 from skswae.modules._heads import reconstruction_head
 from skswae.modules._nearest import closest
@@ -158,8 +158,8 @@ class SWAEModule(AutoencoderModule):
         return self.alpha * self.cost_unit
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
-        z_e = self.encode(x)
-        cell = self.assign(x, z_e)  # (n,)
+        z_e = self.encode_x(x)
+        cell = self.assign(x)  # (n,)
         mean, log_variance = self.conditional_prior(self.pseudo_inputs.select(cell))  # (n, k) each
         if self._counts_in_training and self.training:
             self._count(cell, z_e, mean)
@@ -179,11 +179,12 @@ class SWAEModule(AutoencoderModule):
         return mean, bounded_log_variance(h, self.prior_scale_floor)
 
     @torch.no_grad()
-    def assign(self, x: Tensor, z_e: Tensor | None = None) -> Tensor:
+    def assign(self, x: Tensor) -> Tensor:
         """Return the index of each row's closest pseudo-input (Algorithm 1, step 2): (n, d) -> (n,)."""
         u: Tensor = self.pseudo_inputs.rows
         if self.assignment_space == "latent":
-            return closest(self.encode(x) if z_e is None else z_e, self.encode(u), self.metric)
+            with evaluation_mode(self.encoder):  # both, or their codes would not be of one kind
+                return closest(self.encode_x(x), self.encode_x(u), self.metric)
         if self.metric == "cosine":  # an angle needs the user's origin
             x, u = self.scaler.unstandardize(x.double()), self.scaler.unstandardize(u.double())
         return closest(x, u, self.metric)
@@ -205,7 +206,7 @@ class SWAEModule(AutoencoderModule):
 
     def observe(self, x: Tensor, z: Tensor, accumulate: bool) -> None:
         if not accumulate:
-            cell = self.assign(x, z)
+            cell = self.assign(x)
             self._count(cell, z, self.conditional_prior(self.pseudo_inputs.rows[cell])[0])
 
     @torch.no_grad()
@@ -258,7 +259,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
     Parameters
     ----------
     n_components : int, default=8
-        Dimension of the code.
+        Dimension of the code. It may be more than the features, or than the directions in which rows differ.
     beta : float in [0, 1], default=0.5
         Weight of the x-loss against the reconstruction loss. 0 trains an autoencoder whose prior follows
         its codes, 1 (with ``alpha=1``) is equation (8). Small values reconstruct better, large ones denoise.
@@ -302,7 +303,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         "z_loss"; "validation_loss" with ``early_stopping`` (NaN in epochs without). In the units of the
         networks (``scale_``).
     module_ : SWAEModule
-        The torch module: ``encode``, ``decode``, ``sample_prior``, ``losses``.
+        The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X.
     pseudo_inputs_ : ndarray of shape (n_pseudo_inputs_, n_features)
         In the units of X.
     pseudo_input_weights_ : ndarray of shape (n_pseudo_inputs_,)

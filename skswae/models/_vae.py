@@ -58,7 +58,7 @@ class VAETransformer(BaseELBOModel):
     Parameters
     ----------
     n_components : int, default=8
-        Dimension of the code.
+        Dimension of the code. It may be more than the features, or than the directions in which rows differ.
     kl_weight : float, default=1.0
         w, at least 0. 1 is the bound; more makes the beta-VAE [2]_.
     warmup : int, default=0
@@ -76,7 +76,8 @@ class VAETransformer(BaseELBOModel):
         and "kl_divergence"; "validation_loss" with ``early_stopping`` (NaN in epochs without). In the
         units of the networks (``scale_``).
     module_ : VAEModule
-        The torch module: ``encode``, ``posterior``, ``decode``, ``sample_prior``, ``losses``.
+        The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X. Its
+        ``posterior`` takes ``x = module_.scaler.standardize(rows)``.
     likelihood_ : {"bernoulli", "gaussian", "discretized_logistic"}
         Resolved ``likelihood``.
     {shared attributes}

@@ -57,7 +57,8 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
     ----------
     n_components : int, default=8
         Dimension of the code: its first ``n_components // 2`` columns are the upper level z2, the rest is the
-        lower level z1. With 1 there is a single level.
+        lower level z1. With 1 there is a single level. It may be more than the features, or than the
+        directions in which rows differ.
     n_pseudo_inputs : int, default=500
         K, the number of pseudo-inputs; never more than the training rows. They start as training rows, and
         each step encodes all of them. On small tables take fewer, such as 20: with as many as rows the
@@ -80,8 +81,8 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         and "kl_divergence", log q(z | x) - log p(z); "validation_loss" with ``early_stopping`` (NaN in epochs
         without). In the units of the networks (``scale_``).
     module_ : VampPriorModule
-        The torch module: ``encode``, ``draw_posterior``, ``prior_log_prob``, ``decode``, ``sample_prior``,
-        ``losses``.
+        The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X. Its
+        ``draw_posterior`` takes ``x = module_.scaler.standardize(rows)``.
     pseudo_inputs_ : ndarray of shape (n_pseudo_inputs_, n_features)
         In the units of X.
     n_pseudo_inputs_ : int

@@ -158,7 +158,7 @@ class WAEModule(AutoencoderModule):
         return {"autoencoder": others, "critic": list(self.critic.parameters())}
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
-        z = self.encode(self.with_noise(x, generator))
+        z = self.encode_x(self.with_noise(x, generator))
         cost = self.head.cost(x, self.decoder(z))
         z_prior = normal_like(z, generator)
         if self.critic is None:
@@ -223,7 +223,7 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
     Parameters
     ----------
     n_components : int, default=8
-        Dimension of the code.
+        Dimension of the code. It may be more than the features, or than the directions in which rows differ.
     divergence : {"mmd", "gan", "sliced", "sinkhorn"}, default="mmd"
         Divergence between codes and prior. With "gan" early stopping watches a loss under a critic that
         changes.
@@ -265,7 +265,7 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         loss; "validation_loss" with ``early_stopping`` (NaN in epochs without). In the units of the
         networks (``scale_``).
     module_ : WAEModule
-        The torch module: ``encode``, ``decode``, ``sample_prior``, ``losses``.
+        The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X.
     divergence_weight_ : float
         Resolved ``divergence_weight``, in the units of the networks.
     {shared attributes}

@@ -6,7 +6,7 @@ import abc
 import copy
 import functools
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -31,6 +31,11 @@ class AutoencoderModule(nn.Module, abc.ABC):
     by :meth:`initialize`; and *trained* by a loop that calls :meth:`losses`. A module built with the same
     parameters can be given the weights of another: ``load_state_dict(other.state_dict())``.
 
+    The networks do not see rows in the units of the user but x = (row - location) / scale:
+    ``x = scaler.standardize(rows)`` and ``rows = scaler.unstandardize(x)``. :meth:`encode`, :meth:`decode`
+    and :meth:`loss` take and return rows in the units of the user. All methods with an argument ``x`` take
+    it in the units of the networks: :meth:`losses`, :meth:`encode_x` and whatever a subclass adds.
+
     A subclass writes :meth:`losses` and :meth:`sample_prior`. Whatever else its objective needs it builds
     from ``build`` in its constructor, which takes its parameters by keyword.
 
@@ -48,7 +53,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
     encoder, decoder : nn.Module
     head : Head
     scaler : Scaler
-        The module works on x = (row - location) / scale: ``scaler.standardize`` and ``scaler.unstandardize``.
+        From the units of the user to those of the networks: ``standardize``, and back: ``unstandardize``.
     codes : StoredRows
         ``codes.rows``, of shape (at most 5000, k), are codes of rows of the last training, drawn at random:
         for a density fitted to them afterwards.
@@ -94,13 +99,31 @@ class AutoencoderModule(nn.Module, abc.ABC):
             for part in parts:
                 part.start_from(start)
 
-    # -- what the estimator calls ------------------------------------------
+    # -- in the units of the user ------------------------------------------
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, rows: Tensor) -> Tensor:
+        """Return the code of each row, without noise, of rows in the units of the user: (n, d) -> (n, k)."""
+        return self.encode_x(self.scaler.standardize(rows))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the row of each code, in the units of the user: (n, k) -> (n, d)."""
+        return self.scaler.unstandardize(self.decode_x(z))
+
+    def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the training loss of a batch of rows in the units of the user, differentiable: ().
+
+        It is the first player's of :meth:`losses`: in the units of the networks, as those of ``history_``.
+        """
+        _, terms = next(iter(self.losses(self.scaler.standardize(rows), generator)))
+        return terms["loss"]
+
+    # -- in the units of the networks --------------------------------------
+
+    def encode_x(self, x: Tensor) -> Tensor:
         """Return the code of each row, without noise: (n, d) -> (n, k)."""
         return self.encoder(x)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode_x(self, z: Tensor) -> Tensor:
         """Return the row of each code: (n, k) -> (n, d)."""
         return self.head.mean(self.raw_output(z))
 
@@ -119,7 +142,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
-        """Yield (player, terms) for a batch x of shape (n, d).
+        """Yield (player, terms) for a batch x of shape (n, d), in the units of the networks.
 
         ``terms["loss"]`` is what that player's parameters minimise; the other terms are recorded. Each is
         a mean over the batch of sums over features. A module with one player yields once.
@@ -160,7 +183,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
         """
         reservoir = Reservoir(_MAX_CODES, make_generator(0, self.device))
         for x in batches:
-            z = self.encode(x)
+            z = self.encode_x(x)
             self.observe(x, z, accumulate)
             reservoir.add(z.float())
         self.codes.store(reservoir.rows())
@@ -190,27 +213,29 @@ class AutoencoderModule(nn.Module, abc.ABC):
         return 16 if any(isinstance(m, nn.modules.conv._ConvNd) for m in self.modules()) else 4
 
 
-def detached_copy(module: nn.Module, memo: dict[int, Any] | None = None) -> Any:
+def detached_copy(
+    module: nn.Module, memo: dict[int, Any] | None = None, dtype: torch.dtype | None = None
+) -> Any:
     """Copy a module, on its device: no gradients, and tensors that own exactly their numbers.
 
-    ``copy.deepcopy`` takes several times as long, most of it for empty dictionaries of hooks.
+    With ``dtype`` real numbers are of that type in the copy. ``copy.deepcopy`` takes several times as long,
+    most of it for empty dictionaries of hooks.
     """
     memo = {} if memo is None else memo  # by identity: what two modules share stays shared
     if id(module) in memo:
         return memo[id(module)]
     if any(getattr(type(module), name, None) is not getattr(nn.Module, name, None) for name in _COPYING):
-        for tensor in (*module.parameters(), *module.buffers()):
-            _detached_tensor(tensor, memo)
+        tensors = dict(enumerate((*module.parameters(), *module.buffers())))
+        detached_tensors(tensors, memo, dtype)
         return copy.deepcopy(module, memo)
     new = memo[id(module)] = module.__new__(type(module))
     for name, value in vars(module).items():
         if name in ("_parameters", "_buffers"):
-            value = {
-                key: None if tensor is None else _detached_tensor(tensor, memo)
-                for key, tensor in value.items()
-            }
+            value = detached_tensors(value, memo, dtype)
         elif name == "_modules":
-            value = {key: None if part is None else detached_copy(part, memo) for key, part in value.items()}
+            value = {
+                key: None if part is None else detached_copy(part, memo, dtype) for key, part in value.items()
+            }
         elif type(value) in (dict, OrderedDict) and not value:
             value = memo.setdefault(id(value), type(value)())
         elif not isinstance(value, bool | int | float | str | None):
@@ -222,10 +247,18 @@ def detached_copy(module: nn.Module, memo: dict[int, Any] | None = None) -> Any:
 _COPYING = ("__deepcopy__", "__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__copy__")
 
 
-def _detached_tensor(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
-    if id(tensor) not in memo:
-        new = tensor.detach().clone(memory_format=torch.contiguous_format)
-        if isinstance(tensor, nn.Parameter):
-            new = nn.Parameter(new, tensor.requires_grad)
-        memo[id(tensor)] = new
-    return memo[id(tensor)]
+def detached_tensors(
+    tensors: Mapping[Any, Tensor | None], memo: dict[int, Any] | None = None, dtype: torch.dtype | None = None
+) -> dict[Any, Any]:
+    """Copy the parameters or buffers of a module, as :func:`detached_copy` does."""
+    memo = {} if memo is None else memo
+    for tensor in tensors.values():
+        if tensor is not None and id(tensor) not in memo:
+            new_dtype = dtype if tensor.is_floating_point() else None
+            new = tensor.detach().to(
+                new_dtype or tensor.dtype, copy=True, memory_format=torch.contiguous_format
+            )
+            if isinstance(tensor, nn.Parameter):
+                new = nn.Parameter(new, tensor.requires_grad)
+            memo[id(tensor)] = new
+    return {name: None if tensor is None else memo[id(tensor)] for name, tensor in tensors.items()}

@@ -201,6 +201,23 @@ class NetworkPart(nn.Module):
 
 
 @contextlib.contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Within the block the module computes as after its training: for rows that are not the batch's.
+
+    Batch norm takes its running statistics and leaves them as they are, dropout drops nothing; gradients
+    flow. The batch goes first: a later step of the statistics would change what a gradient is taken at.
+    """
+    training = [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+@contextlib.contextmanager
 def reduced_precision(module: nn.Module, precision: str) -> Iterator[None]:
     """Within the block, "bf16" computes the networks of the module in bfloat16, and nothing else.
 

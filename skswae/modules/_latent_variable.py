@@ -21,7 +21,7 @@ from skswae._random import make_generator, named_seed, normal_like
 from skswae.data._scaler import TrainingRows
 from skswae.modules import _distributions
 from skswae.modules._base import AutoencoderModule, Terms
-from skswae.modules._builder import NetworkBuilder
+from skswae.modules._builder import NetworkBuilder, evaluation_mode
 from skswae.modules._heads import Likelihood, likelihood_head
 from skswae.modules._pseudo_inputs import PseudoInputs
 
@@ -89,7 +89,7 @@ class LatentVariableModule(AutoencoderModule):
         self.eval()
         # the best scale for drawn codes, not for the means alone, which may leave no error at all
         z, _ = self.draw_posterior(x, make_generator(own))
-        errors = (x - self.decode(z)).square().mean(dim=0)
+        errors = (x - self.decode_x(z)).square().mean(dim=0)
         self.train()
         # networks that were not started at PCA explain less than the mean does, at first
         variances = x.var(dim=0, correction=0)
@@ -169,7 +169,7 @@ class LatentVariableModule(AutoencoderModule):
 
     # -- what AutoencoderModule asks for -------------------------------------
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode_x(self, x: Tensor) -> Tensor:
         """Return the posterior's means, of the lower level at the mean of the upper: (n, d) -> (n, k)."""
         z, _ = self.posterior(x)
         if self.two_levels:
@@ -265,7 +265,8 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
         self.pseudo_inputs.initialize(chosen)
 
     def upper_prior_parameters(self) -> tuple[Tensor, ...]:
-        return self.posterior(self.pseudo_inputs.rows)
+        with evaluation_mode(self.encoder):
+            return self.posterior(self.pseudo_inputs.rows)
 
     def upper_prior_log_prob(self, z2: Tensor, *parameters: Tensor) -> Tensor:
         return _distributions.mixture_log_prob(z2, *(parameters or self.upper_prior_parameters()))

@@ -10,8 +10,16 @@ with two methods, each of which returns a fresh :class:`torch.nn.Module`:
     A module that maps codes of shape (n, n_components) to (n, n_features), *before* the output
     activation: under a sigmoid it returns logits.
 
-As a ``BaseEstimator`` it can be cloned and searched over:
-``{"network__hidden_layer_sizes": [(100,), (300, 300)]}``.
+As a ``BaseEstimator`` it can be cloned and searched over; an estimator whose ``network`` is None has a
+:class:`GatedMLP`:
+
+>>> from sklearn.datasets import load_iris
+>>> from sklearn.model_selection import GridSearchCV
+>>> from skswae import AETransformer
+>>> grid = {"network__hidden_layer_sizes": [(5,), (50, 50)]}
+>>> search = GridSearchCV(AETransformer(2, random_state=0), grid, cv=2).fit(load_iris().data)
+>>> search.best_estimator_.network
+GatedMLP(hidden_layer_sizes=(50, 50))
 
 Models with two levels of codes (VampPrior, MIM) have a lower level z1 and an upper one z2. They ask for
 more parts, each of which a network may build in a method of its own:
@@ -48,3 +56,6 @@ from skswae.networks._dcgan import DCGANNet
 from skswae.networks._gated import GatedConvNet, GatedMLP
 
 __all__ = ["DCGANNet", "GatedConvNet", "GatedMLP"]
+
+for _name in __all__:
+    globals()[_name].__module__ = __name__

@@ -38,7 +38,7 @@ def check_network(network: Any) -> Any:
 
 def draws_from_global_streams(network: Any) -> bool:
     """Tell whether the network is not this package's, so that it may draw from torch's global streams."""
-    return not type(network).__module__.startswith(f"{__package__}.")
+    return not f"{type(network).__module__}.".startswith(f"{__package__}.")
 
 
 def build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int, seed: int) -> nn.Module:

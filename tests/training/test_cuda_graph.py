@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
-from skswae import SWAETransformer, VAETransformer
+from skswae import SWAETransformer, VAETransformer, VampPriorTransformer
 from skswae.data import ArrayData, _loader
 from skswae.modules._base import detached_copy
 from skswae.training._cuda_graph import GraphedStep, side_stream
@@ -16,6 +16,7 @@ from skswae.training._loop import train
 from skswae.training._step import TrainingStep
 
 from ..estimators import ESTIMATORS, cheap
+from ..own_networks import NormNet
 from .test_step import Toy, assert_same
 
 pytestmark = pytest.mark.gpu
@@ -40,6 +41,9 @@ def run(step, X=X):
 
 
 SWAE, VAE = (SWAETransformer, {"n_pseudo_inputs": 20}), (VAETransformer, {"warmup": 1})
+# whose steps go on with running statistics, and switch parts to evaluation and back
+NORM = {"n_pseudo_inputs": 20, "network": NormNet()}
+LATENT, VAMP = (SWAETransformer, {"assignment_space": "latent", **NORM}), (VampPriorTransformer, NORM)
 
 
 @pytest.mark.parametrize("solver", ["adam", "normalized_adam"])
@@ -49,6 +53,8 @@ SWAE, VAE = (SWAETransformer, {"n_pseudo_inputs": 20}), (VAETransformer, {"warmu
         (SWAE, 1797, 330),  # the first three steps of each size of batch are eager
         (SWAE, 1793, 330),  # one odd batch an epoch, which stays eager
         (VAE, 1797, 218),  # a graph would keep the weight that warms up in the first epoch
+        (LATENT, 1797, 330),
+        (VAMP, 1797, 330),
     ],
 )
 def test_replays_train_as_eager_steps_do(model, n_rows, n_replays, solver, monkeypatch):
