@@ -33,7 +33,10 @@ class BaseAutoencoder(
     """
 
     # parameters that cannot change while training goes on: they decide what the module consists of
-    _structural_parameters: tuple[str, ...] = ("n_components", "init", "output_activation", "scaling")
+    _structural_parameters: tuple[str, ...] = (
+        *("n_components", "init", "output_activation", "scaling"),
+        "random_state",  # of the first weights, and of each epoch's numbers from them on
+    )
     # parameters of the module's sample_prior, which may change after a fit
     _sampling_parameters: tuple[str, ...] = ()
 

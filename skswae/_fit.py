@@ -247,10 +247,11 @@ def _train(
     )
     loader = Loader(rows.source, device)
     preprocess = Preparation(rows, estimator.augment, module)
-    callbacks: list[Callback] = []
+    callbacks: list[Callback] = [preprocess]
     if held_out is not None:
         validation = Loader(held_out, device)
-        callbacks.append(EarlyStopping(validation, preprocess, estimator.n_iter_no_change, estimator.tol))
+        stopping = EarlyStopping(validation, preprocess, estimator.n_iter_no_change, estimator.tol)
+        callbacks += [stopping, preprocess]  # the held-out rows that it prepares are checked too
     if estimator.verbose:
         callbacks.append(EpochLines(type(estimator).__name__))
     callbacks += plan.callbacks

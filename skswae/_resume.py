@@ -18,7 +18,7 @@ from skswae.training._step import Moments, TrainingStep
 _OF_TRAINING = {
     *("augment", "max_iter", "batch_size", "solver", "learning_rate", "learning_rate_init"),
     *("early_stopping", "validation_fraction", "n_iter_no_change", "tol", "warm_start"),
-    *("device", "precision", "random_state", "verbose"),
+    *("device", "precision", "verbose"),
 }
 
 
@@ -109,6 +109,8 @@ def module_parameters(estimator: Any) -> dict[str, Any]:
 def _comparable(value: Any) -> Any:
     """Return a plain value as it is, and of any other its hash, or an object equal to no other."""
     value = frozen(value)
+    if isinstance(value, np.random.RandomState):  # which has moved since: any of them equals any other
+        return "RandomState"
     plain = bool | int | float | str | None
     if isinstance(value, plain) or (isinstance(value, tuple) and all(isinstance(v, plain) for v in value)):
         return value
