@@ -20,6 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from skswae._device import arithmetic, limited_threads, resolve_device
+from skswae._diagnosis import warn_if_poor
 from skswae._inference import CHUNK_ROWS, Float64Copy
 from skswae._random import draw_seed, forked_rng
 from skswae._resume import check_resumable, frozen, go_on, make_builder, module_parameters, new_step
@@ -190,11 +191,12 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     with _clear_about_memory(estimator, device), arithmetic(device, estimator.precision), side_stream(device):
         memory = None
         if plan.resume:
-            module, step, memory = go_on(estimator, device)
             rows = TrainingRows(train_data, copy.deepcopy(estimator.module_.scaler).cpu(), clamp)
+            module, step, memory = go_on(estimator, rows, device)
         else:
             rows = TrainingRows(train_data, _fitted_scaler(estimator, data), clamp)
             module = _built_and_initialized(estimator, rows, seed).to(device)
+            estimator._see_rows(module, rows, seed, resume=False)
             step = new_step(estimator, module)
         run, settings = _train(estimator, plan, module, step, rows, held_out, seed, checkpoint)
     first = estimator.n_iter_ if plan.resume else 0
@@ -297,7 +299,14 @@ def _train(
     step.end_training()
     with torch.no_grad():
         module.after_training(_prepared(loader, rows), accumulate=plan.accumulate)
-    estimator._check_fitted(module)
+    warn_if_poor(
+        estimator,
+        module,
+        rows,
+        n_epochs=first + len(run.history),
+        in_parts=plan.n_epochs is not None,
+        seed=seed,
+    )
     return run, settings
 
 

@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 import torch
 
+from skswae.data._scaler import TrainingRows
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import NetworkBuilder
 from skswae.networks._protocol import check_network, draws_from_global_streams
@@ -42,7 +43,9 @@ def new_step(estimator: Any, module: AutoencoderModule) -> TrainingStep:
     return GraphedStep(module, estimator.solver, capturable=module.capturable and not foreign)
 
 
-def go_on(estimator: Any, device: torch.device) -> tuple[AutoencoderModule, TrainingStep, Moments | None]:
+def go_on(
+    estimator: Any, rows: TrainingRows, device: torch.device
+) -> tuple[AutoencoderModule, TrainingStep, Moments | None]:
     """Return a copy of the fitted module and a step on it, with the optimisers' moments if they are there.
 
     Nothing of the estimator's is trained: neither ``module_`` nor the moments that it keeps. So a training
@@ -54,6 +57,7 @@ def go_on(estimator: Any, device: torch.device) -> tuple[AutoencoderModule, Trai
     changed = [name for name in now if fitted[name] != now[name]]
     module = _rebuilt(estimator, changed) if changed else detached_copy(estimator.module_)
     module = module.to(device)
+    estimator._see_rows(module, rows, estimator._seed, resume=True)
     step = new_step(estimator, module)
     kept, spare = getattr(estimator, "_moments", (None, None))
     if kept is not None:
