@@ -20,6 +20,7 @@ from skswae._parameters import SHARED_NAMES, SharedParameters
 from skswae._random import draw_seed, make_generator, named_seed
 from skswae._validation import validate_rows
 from skswae.data import ArrayData, DataSource
+from skswae.data._scaler import TrainingRows
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import NetworkBuilder
 from skswae.modules._heads import Likelihood
@@ -34,7 +35,10 @@ class BaseAutoencoder(
     """
 
     # parameters that cannot change while training goes on: they decide what the module consists of
-    _structural_parameters: tuple[str, ...] = ("n_components", "init", "output_activation", "scaling")
+    _structural_parameters: tuple[str, ...] = (
+        *("n_components", "init", "output_activation", "scaling"),
+        "random_state",  # of the first weights, and of each epoch's numbers from them on
+    )
     # parameters of the module's sample_prior, which may change after a fit
     _sampling_parameters: tuple[str, ...] = ()
 
@@ -78,11 +82,14 @@ class BaseAutoencoder(
         ``n_rows`` of the rows are trained on; the others are held out.
         """
 
+    def _see_rows(self, module: Any, rows: TrainingRows, seed: int, resume: bool) -> None:
+        """Look at the rows of a training before its optimisers are made; the module may grow with them.
+
+        ``resume`` is whether training goes on with a fitted module, of which this one is a copy.
+        """
+
     def _check_rows(self, data: DataSource) -> None:
         """Check training rows against the parameters, before anything is learned from them."""
-
-    def _check_fitted(self, module: Any) -> None:
-        """Warn of what went wrong in a training that did not fail."""
 
     # ------------------------------------------------------------------
     # Fitting
@@ -126,6 +133,14 @@ class BaseAutoencoder(
             diverges. The estimator is then as it was before the call.
         MemoryError
             If the device has too little memory. The same holds.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the fit has come to nothing: at most 2,000 training rows are reconstructed hardly better than
+            by their mean row, or much worse than by as many principal components. It names what is likely
+            to help. Up to 3 epochs from random weights (``init="random"``) are not judged. Also after an
+            interrupt.
         """
         _fit.fit(
             self,
@@ -141,9 +156,9 @@ class BaseAutoencoder(
         """Train for one epoch over X at the constant rate ``learning_rate_init``.
 
         The first call fixes what depends on the data: the output activation and the scaling, and whatever
-        the class derives from them, such as a number of pseudo-inputs, a likelihood or a weight; later
-        calls go on from there. ``early_stopping`` and ``learning_rate`` play no part. The codes that
-        :meth:`sample` fits a density to are those of the rows of the last call.
+        the class derives from them, such as a likelihood or a weight; later calls go on from there. Only the
+        number of pseudo-inputs grows with the rows. ``early_stopping`` and ``learning_rate`` play no part.
+        The codes that :meth:`sample` fits a density to are those of the rows of the last call.
 
         Parameters
         ----------
@@ -160,6 +175,12 @@ class BaseAutoencoder(
         ------
         ValueError
             As :meth:`fit`.
+
+        Warns
+        -----
+        ConvergenceWarning
+            As :meth:`fit`, in the 10th call, the 100th and so on, about the rows of that call, if they are
+            more than 5 times ``n_components``.
         """
         _fit.partial_fit(self, X)
         return self

@@ -27,6 +27,7 @@ from skswae._device import (
     own_settings,
     resolve_device,
 )
+from skswae._diagnosis import warn_if_poor
 from skswae._inference import CHUNK_ROWS
 from skswae._random import draw_seed, forked_rng
 from skswae._resume import check_resumable, frozen, go_on, make_builder, module_parameters, new_step
@@ -197,11 +198,12 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     with _clear_about_memory(estimator, device), side_stream(device):
         memory = None
         if plan.resume:
-            module, step, memory = go_on(estimator, device)
             rows = TrainingRows(train_data, copy.deepcopy(estimator.module_.scaler).cpu(), clamp)
+            module, step, memory = go_on(estimator, rows, device)
         else:
             rows = TrainingRows(train_data, _fitted_scaler(estimator, data), clamp)
             module = _built_and_initialized(estimator, rows, seed).to(device)
+            estimator._see_rows(module, rows, seed, resume=False)
             step = new_step(estimator, module)
         run, settings = _train(estimator, plan, module, step, rows, held_out, seed, checkpoint)
     first = estimator.n_iter_ if plan.resume else 0
@@ -254,10 +256,11 @@ def _train(
     )
     loader = Loader(rows.source, device)
     preprocess = Preparation(rows, estimator.augment, module)
-    callbacks: list[Callback] = []
+    callbacks: list[Callback] = [preprocess]
     if held_out is not None:
         validation = Loader(held_out, device)
-        callbacks.append(EarlyStopping(validation, preprocess, estimator.n_iter_no_change, estimator.tol))
+        stopping = EarlyStopping(validation, preprocess, estimator.n_iter_no_change, estimator.tol)
+        callbacks += [stopping, preprocess]  # the held-out rows that it prepares are checked too
     if estimator.verbose:
         callbacks.append(EpochLines(type(estimator).__name__))
     callbacks += plan.callbacks
@@ -304,7 +307,14 @@ def _train(
     step.end_training()
     with torch.no_grad(), step.arithmetic():
         module.after_training(_prepared(loader, rows), accumulate=plan.accumulate)
-    estimator._check_fitted(module)
+    warn_if_poor(
+        estimator,
+        module,
+        rows,
+        n_epochs=first + len(run.history),
+        in_parts=plan.n_epochs is not None,
+        seed=seed,
+    )
     return run, settings
 
 

@@ -35,7 +35,8 @@ scaling : "auto" or None, default="auto"
 augment : callable or None, default=None
     ``f(x, generator) -> x``, applied to each training batch, a tensor in the units of X on the
     training device, before everything else: input and target alike. It is applied to held-out rows
-    with fixed noise, never in :meth:`transform`. It must be picklable if the estimator is to be.
+    with fixed noise, never in :meth:`transform`. Its results are checked in every call, their numbers once
+    an epoch. It must be picklable if the estimator is to be.
 max_iter : int or "auto", default="auto"
     Number of epochs, passes over the training rows. "auto" is 40 up to 12,000 rows, and fewer from there on,
     so that 480,000 rows are seen in all: 8 passes over 60,000 rows; at least 4.
@@ -63,7 +64,8 @@ tol : float, default=1e-4
 warm_start : bool, default=False
     Whether a further :meth:`fit` goes on for ``max_iter`` more epochs instead of starting anew. The
     optimiser's state goes on too, unless the estimator was pickled, copied or interrupted, or trained
-    with ``early_stopping``, in between. What decides the shape of the model must stay as it was.
+    with ``early_stopping``, in between. What decides the shape of the model, and ``random_state``, must
+    stay as they were.
 device : str or torch.device, default="auto"
     "auto" is "cuda" where there is one, else "cpu". Setting it on a fitted model moves the model.
 precision : {"float32", "tf32", "bf16"}, default="float32"

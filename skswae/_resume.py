@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from skswae._device import float32_by_default
+from skswae.data._scaler import TrainingRows
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import NetworkBuilder
 from skswae.networks._protocol import check_network, draws_from_global_streams
@@ -19,7 +20,7 @@ from skswae.training._step import Moments, TrainingStep
 _OF_TRAINING = {
     *("augment", "max_iter", "batch_size", "solver", "learning_rate", "learning_rate_init"),
     *("early_stopping", "validation_fraction", "n_iter_no_change", "tol", "warm_start"),
-    *("device", "precision", "random_state", "verbose"),
+    *("device", "precision", "verbose"),
 }
 
 
@@ -44,7 +45,9 @@ def new_step(estimator: Any, module: AutoencoderModule) -> TrainingStep:
     return GraphedStep(module, estimator.solver, estimator.precision, capturable=capturable)
 
 
-def go_on(estimator: Any, device: torch.device) -> tuple[AutoencoderModule, TrainingStep, Moments | None]:
+def go_on(
+    estimator: Any, rows: TrainingRows, device: torch.device
+) -> tuple[AutoencoderModule, TrainingStep, Moments | None]:
     """Return a copy of the fitted module and a step on it, with the optimisers' moments if they are there.
 
     Nothing of the estimator's is trained: neither ``module_`` nor the moments that it keeps. So a training
@@ -56,6 +59,7 @@ def go_on(estimator: Any, device: torch.device) -> tuple[AutoencoderModule, Trai
     changed = [name for name in now if fitted[name] != now[name]]
     module = _rebuilt(estimator, changed) if changed else detached_copy(estimator.module_)
     module = module.to(device)
+    estimator._see_rows(module, rows, estimator._seed, resume=True)
     step = new_step(estimator, module)
     kept, spare = getattr(estimator, "_moments", (None, None))
     if kept is not None:
@@ -111,6 +115,8 @@ def module_parameters(estimator: Any) -> dict[str, Any]:
 def _comparable(value: Any) -> Any:
     """Return a plain value as it is, and of any other its hash, or an object equal to no other."""
     value = frozen(value)
+    if isinstance(value, np.random.RandomState):  # which has moved since: any of them equals any other
+        return "RandomState"
     plain = bool | int | float | str | None
     if isinstance(value, plain) or (isinstance(value, tuple) and all(isinstance(v, plain) for v in value)):
         return value

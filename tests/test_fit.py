@@ -128,6 +128,72 @@ def test_augment_is_checked(augment, message, digits):
         swae(augment=augment).fit(digits[0])
 
 
+class Spoilt:
+    """An augmentation whose results are spoilt from its n-th call on."""
+
+    def __init__(self, spoil, at):
+        self.spoil, self.at, self.calls = spoil, at, 0
+
+    def __call__(self, x, generator):
+        self.calls += 1
+        return self.spoil(x) if self.calls >= self.at else x
+
+
+SPOILT = {
+    "type": (lambda x: x.numpy(), "Got ndarray"),
+    "shape": (lambda x: x[:-1], r"Got the shape \("),
+    "device": (lambda x: x.to("meta"), "on its device, cpu. Got one on meta"),
+    "NaN": (lambda x: torch.where(x == x[0, 2], torch.nan, x), "of finite numbers. Got NaN or infinity"),
+    "infinity": (lambda x: torch.where(x == x[0, 2], torch.inf, x), "of finite numbers. Got NaN or infinity"),
+    "range": (lambda x: 1.5 * x - 0.25, r"values in \[0, 1\].*Got values from -0.25 to 1.25"),
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+@pytest.mark.parametrize("make", [swae, gan, two_levels])
+def test_augment_is_checked_in_every_call(make, what, digits):
+    """Also in the last of a fit, in partial_fit, and on rows that are held out; the fit then fails."""
+    X, (spoil, message) = digits[0], SPOILT[what]  # four batches an epoch; one of held-out rows
+    for at, parameters in [(2, {}), (8, {}), (10, {"early_stopping": True})]:
+        estimator = make(augment=Spoilt(spoil, at), max_iter=2, **parameters)
+        with pytest.raises(ValueError, match=f"'augment' parameter.*{message}"):
+            estimator.fit(X)
+        assert estimator.augment.calls >= at
+        assert not hasattr(estimator, "module_")
+    estimator = make(augment=Spoilt(spoil, 6)).partial_fit(X)
+    before = estimator.transform(X)
+    with pytest.raises(ValueError, match=f"'augment' parameter.*{message}"):
+        estimator.partial_fit(X)
+    np.testing.assert_array_equal(estimator.transform(X), before)
+
+
+def test_the_numbers_of_augment_are_waited_for_once_an_epoch(digits, monkeypatch):
+    """And in the first call, so that what fails always fails at once."""
+    n_calls, augment = [], Spoilt(None, np.inf)
+    tolist = torch.Tensor.tolist
+
+    def watched_tolist(tensor):
+        if tensor.shape == (2,):
+            n_calls.append(augment.calls)
+        return tolist(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "tolist", watched_tolist)
+    swae(augment=augment).fit(digits[0])  # whose terms are four numbers
+    assert n_calls == [1, 4, 8, 12]
+
+
+@pytest.mark.parametrize("identity", [True, False])
+def test_what_augment_may_return(identity, digits):
+    """Without a sigmoid any finite numbers; with one the ends, and numbers that float32 rounds to them."""
+    X = digits[0]
+
+    def ends(x, generator):
+        return 5 * x - 9 if identity else (x > 0.5).double() * (1 + 1e-12)
+
+    estimator = swae(augment=ends, output_activation="identity" if identity else "sigmoid").fit(X)
+    assert estimator.n_iter_ == 3
+
+
 # ---------------------------------------------------------------------------
 # Divergence, networks, parameters
 # ---------------------------------------------------------------------------

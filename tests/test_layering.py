@@ -18,7 +18,7 @@ LAYERS = [
     ("models/_latent_variable", "models/_mixins"),
     ("_estimator",),
     ("_fit",),
-    ("_resume", "_validation"),
+    ("_diagnosis", "_resume", "_validation"),
     ("_inference", "_parameters"),
     ("training", "modules"),
     ("networks", "data"),

@@ -1,5 +1,6 @@
 """What the project says of itself is true: commands, examples in docstrings and docs, versions."""
 
+import ast
 import doctest
 import importlib
 import inspect
@@ -80,6 +81,28 @@ def test_examples_in_the_docs(page):
     names = {"__name__": "page"}
     for block in blocks:
         exec(compile(block, page, "exec"), names)
+
+
+def messages(path):
+    """The texts of the calls of ``warnings.warn`` in a file, without the values put in."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "warnings.warn":
+            parts = [n.value for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant)]
+            yield "".join(part for part in parts if isinstance(part, str))
+
+
+def test_the_guide_lists_what_fits_warn_of():
+    """Each warning of the package but those of metrics and data sets, and no other."""
+    text = (ROOT / "docs" / "user_guide.md").read_text()
+    section = text.split("\n## What fits warn of\n")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    listed = [re.findall("`(.*?)`", row)[0] for row in rows]
+    package = ROOT / "skswae"
+    files = [p for p in package.rglob("*.py") if p.parent.name not in ("metrics", "datasets")]
+    raised = [message for path in files for message in messages(path)]
+    assert len(raised) == len(listed) >= 4
+    for message in raised:
+        assert sum(words in message for words in listed) == 1, message
 
 
 def table(path, first):

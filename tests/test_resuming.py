@@ -1,6 +1,8 @@
 """Training that goes on: warm_start and partial_fit, copies, changed parameters, failures, interrupts."""
 
 import copy
+import functools
+import pickle
 
 import joblib
 import numpy as np
@@ -16,8 +18,16 @@ from sklearn.pipeline import make_pipeline
 import skswae
 from skswae.networks import GatedMLP
 
-from .estimators import assert_equal_fits, cheap, gan, states, swae, two_levels
+from .estimators import ESTIMATORS, VARIANTS, assert_equal_fits, cheap, gan, states, swae, two_levels
 from .own_networks import Plain
+
+
+class Flip:
+    """An augmentation that makes another data set."""
+
+    def __call__(self, x, generator):
+        return x.flip(1)
+
 
 both = pytest.mark.parametrize("make", [swae, gan])
 mim = pytest.param(lambda **p: cheap(skswae.MIMTransformer, **p), id="mim")
@@ -123,7 +133,9 @@ def test_a_change_that_changes_nothing(network, changes, digits):
     assert_equal_fits(a.set_params(**changes).partial_fit(digits[0]), b.partial_fit(digits[0]))
 
 
-STRUCTURE = {"n_components": 3, "init": "random", "output_activation": "identity", "scaling": None}
+STRUCTURE = {
+    "n_components": 3, "init": "random", "output_activation": "identity", "scaling": None, "random_state": 1,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -139,6 +151,63 @@ def test_structure_cannot_change_while_training_goes_on(name, value, digits):
             method(X)
     np.testing.assert_array_equal(estimator.transform(X), before)
     estimator.set_params(warm_start=False).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "stays"),
+    [(0, None, False), (None, 0, False), (0, np.random.RandomState(0), False), (None, None, True),
+     (3, np.int64(3), True), (np.random.RandomState(0), np.random.RandomState(1), True)],
+)  # fmt: skip
+def test_a_seed_cannot_change_while_training_goes_on(first, then, stays, iris):
+    """A RandomState has moved on since the first fit, and a pickled one is another: they are not compared."""
+    estimator = swae(random_state=first).partial_fit(iris)
+    estimator = pickle.loads(pickle.dumps(estimator)).set_params(random_state=then)
+    if stays:
+        assert estimator.partial_fit(iris).n_iter_ == 2
+    else:
+        with pytest.raises(ValueError, match="'random_state' parameter must stay"):
+            estimator.partial_fit(iris)
+
+
+# another value of each parameter, and of the data
+CHANGED = {
+    "n_components": 3, "network": GatedMLP((17,)), "init": "random", "output_activation": "identity",
+    "scaling": None, "augment": Flip(), "max_iter": 2, "batch_size": 20, "solver": "normalized_adam",
+    "learning_rate": "constant", "learning_rate_init": 0.01, "early_stopping": True, "precision": "bf16",
+    "random_state": 1, "reconstruction": "binary_cross_entropy", "beta": 0.9, "alpha": 3.0,
+    "n_pseudo_inputs": 7, "assignment_space": "latent", "metric": "cosine", "prior_scale_floor": 0.3,
+    "kl_weight": 3.0, "warmup": 5, "likelihood": "bernoulli", "likelihood_scale": "per_feature", "n_bins": 16,
+    "posterior_scale_floor": 0.2, "sampling": "encoder", "divergence": "gan", "divergence_weight": 9.0,
+    "input_noise": 0.5, "kernel": "rbf", "kernel_scales": (0.3,), "n_projections": 7, "sinkhorn_epsilon": 0.7,
+    "critic_layer_sizes": (9,), "critic_penalty": 7.0, "critic_learning_rate_init": 0.1,
+}  # fmt: skip
+# of early stopping alone, of the machine, of what is printed, and of sampling
+NO_PART = {
+    "validation_fraction", "n_iter_no_change", "tol", "device", "verbose", "warm_start",
+    "pseudo_input_weights", "prior_scale",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_no_changed_parameter_is_ignored(Estimator, digits):
+    """Going on with another value is refused, or trains otherwise."""
+    X = digits[0][:130]  # two batches: the critic acts on the second
+    makes = [functools.partial(cheap, Estimator, max_iter=1, warm_start=True)]
+    makes += [functools.partial(makes[0], **p) for E, p in VARIANTS if E is Estimator and "divergence" in p]
+    names = {*makes[0]().get_params(deep=False)} - NO_PART
+    acts = set()
+    for make in makes:
+        fitted = make().fit(X)
+        expected = copy.deepcopy(fitted).fit(X).transform(X)
+        for name in names - acts:
+            assert str(getattr(fitted, name)) != str(CHANGED[name])
+            estimator = copy.deepcopy(fitted).set_params(**{name: CHANGED[name]})
+            try:
+                changed = not np.array_equal(estimator.fit(X).transform(X), expected)
+            except ValueError as error:
+                changed = f"'{name}' parameter must stay" in str(error)
+            acts |= {name} if changed else set()
+    assert names - acts == set()
 
 
 # ---------------------------------------------------------------------------

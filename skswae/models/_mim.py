@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
 from skswae._parameters import shared_parameters
-from skswae._random import make_generator
 from skswae.models._latent_variable import BaseLatentVariableModel
 from skswae.models._mixins import PseudoInputMixin
 from skswae.modules._base import Terms
 from skswae.modules._builder import NetworkBuilder, evaluation_mode
 from skswae.modules._heads import Bernoulli
 from skswae.modules._latent_variable import MixtureOfPosteriorsModule
-from skswae.modules._reservoir import Reservoir
 
 # ---------------------------------------------------------------------------
 # The mathematics
@@ -67,10 +63,6 @@ def with_score_function(cost: Tensor, log_prob: Tensor) -> Tensor:
     return cost + cost.detach() * (log_prob - log_prob.detach())
 
 
-_COLLAPSE = 0.5  # share of the variance explained, over what principal components explain
-_TRIAL_ROWS = 2000
-
-
 # ---------------------------------------------------------------------------
 # The module
 # ---------------------------------------------------------------------------
@@ -86,22 +78,11 @@ class MIMModule(MixtureOfPosteriorsModule):
         As the parameter of :class:`MIMTransformer`.
     **parameters
         As :class:`MixtureOfPosteriorsModule`.
-
-    Attributes
-    ----------
-    explained, explained_linearly : Tensor of shape (), float64
-        Share of the variance of rows of the last training that their codes explain through the decoder, and
-        that as many principal components do.
     """
-
-    explained: Tensor
-    explained_linearly: Tensor
 
     def __init__(self, build: NetworkBuilder, *, sampling: str, **parameters: Any):
         super().__init__(build, **parameters)
         self.sampling = sampling
-        self.register_buffer("explained", torch.ones((), dtype=torch.float64))
-        self.register_buffer("explained_linearly", torch.zeros((), dtype=torch.float64))
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
         b = self.warmth()
@@ -125,26 +106,6 @@ class MIMModule(MixtureOfPosteriorsModule):
             terms["loss"] = encoder_loss + decoder_loss
             terms["decoder_loss"] = decoder_loss
         yield "autoencoder", terms
-
-    @torch.no_grad()
-    def after_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:
-        drawn = Reservoir(_TRIAL_ROWS, make_generator(0, self.device))
-
-        def seen() -> Iterator[Tensor]:
-            for x in batches:
-                drawn.add(x)
-                yield x
-
-        super().after_training(seen(), accumulate)
-        x = drawn.rows()
-        if len(x) <= 5 * self.n_components:  # too few to tell
-            return
-        centred = (x - x.mean(dim=0)).double()
-        squares = torch.linalg.svdvals(centred).square()
-        total = float(squares.sum()) or 1.0
-        residual = float((x - self.decode_x(self.encode_x(x))).double().square().sum())
-        self.explained.fill_(1.0 - residual / total)
-        self.explained_linearly.fill_(float(squares[: self.n_components].sum()) / total)
 
     def _decoder_loss(self, n_samples: int, generator: torch.Generator, *prior: Tensor) -> Tensor:
         # zeros and ones have no gradient; grey levels count as continuous, as in the public code
@@ -187,7 +148,8 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
     n_pseudo_inputs : int, default=500
         K, the number of pseudo-inputs; never more than the training rows. They start as training rows, and
         each step encodes all of them. On small tables take fewer, such as 20: with as many as rows the
-        prior memorises them. A fitted model may hold near copies of training rows.
+        prior memorises them. A fitted model may hold near copies of training rows. With ``partial_fit`` or
+        ``warm_start`` all different rows seen so far count.
     warmup : int, default=0
         Epochs in which the weight b of log p(z2) and of the encoder's terms rises to 1, by equal steps; draws
          from the prior count only after it, and ``early_stopping`` waits for it. The public code has
@@ -217,16 +179,14 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         Resolved ``likelihood``.
     {shared attributes}
 
-    Warns
-    -----
-    ConvergenceWarning
-        If the codes have collapsed: since a posterior has no entropy to gain, few or binary features may pull
-        all codes to one place. Told by the share of the variance that they explain: less than half of what
-        as many principal components do.
-
     See Also
     --------
     VampPriorTransformer : The evidence lower bound on the same networks and prior.
+
+    Notes
+    -----
+    A posterior has no entropy to gain: few or binary features may pull all codes to one place. ``fit`` warns
+    of it.
 
     References
     ----------
@@ -295,18 +255,3 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
 
     def _build_module(self, build: NetworkBuilder) -> MIMModule:
         return MIMModule(build, **self._own_parameters())
-
-    def _check_fitted(self, module: Any) -> None:
-        explained, explained_linearly = float(module.explained), float(module.explained_linearly)
-        if explained >= _COLLAPSE * explained_linearly:
-            return
-        cures = ["likelihood='gaussian'"] if self.likelihood_ != "gaussian" else []
-        cures += ["init='pca'"] if self.init == "random" else []
-        cures += ["a longer training (max_iter)"]
-        warnings.warn(
-            f"The codes of MIMTransformer have collapsed, or have not been learned yet: they explain "
-            f"{max(0.0, explained):.0%} of the variance of the rows, and as many principal components "
-            f"{explained_linearly:.0%}. Use {' or '.join(cures)}.",
-            ConvergenceWarning,
-            stacklevel=6,
-        )

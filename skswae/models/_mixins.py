@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,10 @@ from sklearn.utils._param_validation import StrOptions
 
 from skswae._device import as_array
 from skswae._estimator import BaseAutoencoder
+from skswae._random import derive_seed, named_seed
 from skswae.data import DataSource
+from skswae.data._scaler import TrainingRows
+from skswae.data._source import raw_tensor
 
 
 class ReconstructionMixin:
@@ -33,19 +37,45 @@ class ReconstructionMixin:
             )
 
 
+_MOST_AUTO = 500
+
+
 class PseudoInputMixin(BaseAutoencoder):
     """The pseudo-inputs of an estimator whose module has them: their number, and where they are."""
 
     module_: Any
     n_pseudo_inputs: int | str
     n_pseudo_inputs_: int
+    _rows_seen: np.ndarray  # a checksum of each different row, until there are rows for all pseudo-inputs
 
     def _resolve(self, data: DataSource, n_rows: int) -> None:
         super()._resolve(data, n_rows)
-        K = self.n_pseudo_inputs
-        if isinstance(K, str):  # "auto"
-            K = min(500, max(1, n_rows // 6))
-        self.n_pseudo_inputs_ = min(int(K), n_rows)
+        self.n_pseudo_inputs_ = self._affordable(n_rows)
+
+    def _affordable(self, n_rows: int) -> int:
+        """Return K for that many training rows."""
+        if isinstance(self.n_pseudo_inputs, str):  # "auto"
+            return min(_MOST_AUTO, max(1, n_rows // 6))
+        return min(int(self.n_pseudo_inputs), n_rows)
+
+    def _see_rows(self, module: Any, rows: TrainingRows, seed: int, resume: bool) -> None:
+        """Count different rows; add pseudo-inputs, rows not seen before, if there are enough for more."""
+        auto = isinstance(self.n_pseudo_inputs, str)
+        if self.n_pseudo_inputs_ == (_MOST_AUTO if auto else self.n_pseudo_inputs):
+            return
+        # two rows of one checksum count as one
+        chunks = map(np.ascontiguousarray, rows.source.chunks())
+        sums = np.array([zlib.crc32(row) for chunk in chunks for row in chunk], np.uint32)
+        different, first = np.unique(sums, return_index=True)
+        known = self._rows_seen if resume else different[:0]
+        self._rows_seen = np.union1d(known, different)
+        n_more = self._affordable(len(self._rows_seen)) - self.n_pseudo_inputs_
+        if n_more > 0:
+            new = first[~np.isin(different, known)]
+            rng = np.random.default_rng(derive_seed(named_seed(seed, "pseudo_inputs"), self.n_pseudo_inputs_))
+            chosen = rng.choice(new, n_more, replace=False)
+            module.add_pseudo_inputs(rows.prepare(raw_tensor(rows.source.read(chosen))))
+            self.n_pseudo_inputs_ += n_more
 
     @property
     def pseudo_inputs_(self) -> np.ndarray:

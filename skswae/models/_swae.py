@@ -157,6 +157,11 @@ class SWAEModule(AutoencoderModule):
         """Return the weight of the z-loss: alpha, in the unit of the cost."""
         return self.alpha * self.cost_unit
 
+    def add_pseudo_inputs(self, rows: Tensor) -> None:
+        """Take more pseudo-inputs, which start as these rows: (m, d)."""
+        self.pseudo_inputs.add(rows)
+        self.usage = torch.cat([self.usage, self.usage.new_zeros(len(rows))])
+
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
         z_e = self.encode_x(x)
         cell = self.assign(x)  # (n,)
@@ -271,7 +276,8 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
     n_pseudo_inputs : int or "auto", default="auto"
         K, the number of pseudo-inputs; never more than the training rows. "auto" is a sixth of the rows, at
         least 1 and at most 500. They start as training rows, and those that no row is closest to stay so:
-        a fitted model may hold copies of training rows.
+        a fitted model may hold copies of training rows. With ``partial_fit`` or ``warm_start`` all different
+        rows seen so far count.
     assignment_space : {"data", "latent"}, default="data"
         Space in which the closest pseudo-input is looked for: among the u_k, or among their codes E(u_k),
         which costs an encoding of all of them in each step.

@@ -62,7 +62,8 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
     n_pseudo_inputs : int, default=500
         K, the number of pseudo-inputs; never more than the training rows. They start as training rows, and
         each step encodes all of them. On small tables take fewer, such as 20: with as many as rows the
-        prior memorises them. A fitted model may hold near copies of training rows.
+        prior memorises them. A fitted model may hold near copies of training rows. With ``partial_fit`` or
+        ``warm_start`` all different rows seen so far count.
     kl_weight : float, default=1.0
         Weight of log q(z | x) - log p(z), at least 0; 1 is the bound.
     warmup : int, default=0

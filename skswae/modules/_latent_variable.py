@@ -264,6 +264,10 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
         chosen = data.choose(len(self.pseudo_inputs.rows), named_seed(seed, "pseudo_inputs"))
         self.pseudo_inputs.initialize(chosen)
 
+    def add_pseudo_inputs(self, rows: Tensor) -> None:
+        """Take more pseudo-inputs, which start as these rows: (m, d)."""
+        self.pseudo_inputs.add(rows)
+
     def upper_prior_parameters(self) -> tuple[Tensor, ...]:
         with evaluation_mode(self.encoder):
             return self.posterior(self.pseudo_inputs.rows)

@@ -31,6 +31,13 @@ class PseudoInputs(nn.Module):
         self.highest.copy_(rows.amax(dim=0))
 
     @torch.no_grad()
+    def add(self, rows: Tensor) -> None:
+        """Begin with more of them, at these rows, (m, d), which are taken into the range."""
+        rows = rows.to(self.rows)
+        self.rows = nn.Parameter(torch.cat([self.rows, rows]), self.rows.requires_grad)
+        self.widen([rows])
+
+    @torch.no_grad()
     def widen(self, batches: Iterable[Tensor]) -> None:
         """Take the rows of the batches into the range."""
         for x in batches:

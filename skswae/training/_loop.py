@@ -65,10 +65,11 @@ def train(
                 for raw in loader.shuffled(batch_size, derive_seed(seed, 1, run.epoch)):
                     step(raw, generator)
                 record = step.end_epoch()
-                check_finite(record, run.epoch)
                 module.eval()
                 for callback in callbacks:
-                    record.update(callback.extra_terms(run))
+                    terms = callback.extra_terms(run)
+                    check_finite(record, run.epoch)  # now: the callback may know better what went wrong
+                    record.update(terms)
                 check_finite(record, run.epoch)
             run.history.append(record)
             complete = None

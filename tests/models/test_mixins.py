@@ -1,5 +1,7 @@
 """Pseudo-inputs and the reconstruction's cost, of every model that has them."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,55 @@ def test_the_automatic_number_of_pseudo_inputs(iris, digits):
     for X, expected in ((iris, 150 // 6), (iris[:2], 1), (wide, 500)):
         swae = cheap(SWAETransformer, n_pseudo_inputs="auto", max_iter=1).fit(X)
         assert swae.n_pseudo_inputs_ == expected
+
+
+@each
+@pytest.mark.parametrize("sizes", [(10, 290), (6, 6, 6, 282), (150, 150), (299, 1)])
+def test_the_number_of_pseudo_inputs_grows_with_the_rows_seen(Estimator, sizes, digits):
+    """Whatever the first call was, it is that of a fit on all rows; new ones start as later rows."""
+    X = digits[0]
+    rules = {40: 40, 10**6: 300} | ({"auto": 50} if Estimator is SWAETransformer else {})
+    for K, expected in rules.items():
+        model = cheap(Estimator, n_pseudo_inputs=K, **STILL)
+        for part in np.split(X, np.cumsum(sizes)[:-1]):
+            model = pickle.loads(pickle.dumps(model.partial_fit(part)))
+        assert model.n_pseudo_inputs_ == len(model.pseudo_inputs_) == expected
+        assert expected == cheap(Estimator, n_pseudo_inputs=K, **STILL).fit(X).n_pseudo_inputs_
+        distance = cdist(model.pseudo_inputs_, X)
+        assert distance.min(axis=1).max() < 1e-5
+        assert len(np.unique(distance.argmin(axis=1))) == expected  # no row twice
+        assert model.sample(3, random_state=0).shape == (3, 64)
+
+
+@each
+def test_rows_that_come_again_add_no_pseudo_inputs(Estimator, iris):
+    """Nor do they in warm_start, where new rows do; a call that fails adds none."""
+    model = cheap(Estimator, n_pseudo_inputs=10**6, warm_start=True, **STILL)
+    different = len(np.unique(iris[:100], axis=0))
+    for _ in range(3):
+        model.partial_fit(iris[:60]).fit(iris[:60]).partial_fit(iris[50:100])
+        assert different <= model.n_pseudo_inputs_ <= 100
+    before = model.n_pseudo_inputs_, model.pseudo_inputs_
+    with pytest.raises(ValueError, match="diverged"):
+        model.set_params(learning_rate_init=1e39).partial_fit(iris)
+    assert model.n_pseudo_inputs_ == before[0]
+    np.testing.assert_array_equal(model.pseudo_inputs_, before[1])
+    assert model.set_params(**STILL).fit(iris).n_pseudo_inputs_ == before[0] + len(
+        {*map(tuple, iris[100:])} - {*map(tuple, iris[:100])}
+    )
+
+
+def test_a_small_first_call_is_made_up_for(digits):
+    """With one pseudo-input for ever the codes stay close to each other, and the error is larger."""
+    X = digits[0]
+    errors = {}
+    for name, first, K in (("small", 10, "auto"), ("large", 300, "auto"), ("one", 300, 1)):
+        model = cheap(SWAETransformer, n_components=8, n_pseudo_inputs=K, output_activation="sigmoid")
+        model.partial_fit(X[:first])
+        for _ in range(40):
+            model.partial_fit(X)
+        errors[name] = -model.score(X)
+    assert errors["small"] < 0.5 * errors["large"] + 0.5 * errors["one"]
 
 
 @each

@@ -1,0 +1,171 @@
+"""The judgement of a fit: whether its codes tell more of the rows than their mean, and what may help."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from skswae import _inference
+from skswae._device import as_array
+from skswae._random import named_seed
+from skswae.data import ArrayData
+from skswae.data._scaler import TrainingRows
+from skswae.modules._base import AutoencoderModule
+from skswae.training._auto import AutoSettings
+
+_ROWS = 2000
+# Of what principal components explain, the shares that count as nothing, as little, and as little for codes
+# that lie at one place. Sound fits explain less than they do: VampPrior, with 2 components, 0.44 of it on
+# uniform noise and 0.47 on the Swiss roll, with codes spread by 0.3 and more.
+_NOTHING, _LITTLE, _LITTLE_IF_COLLAPSED = 0.1, 1 / 3, 0.5
+_COLLAPSED = 0.1
+_TRIAL_EPOCHS = 3  # nobody expects a model of them; "auto" means 4 at the least
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Reconstruction of training rows.
+
+    Attributes
+    ----------
+    n_rows : int
+    error, linear_error : float
+        Squared reconstruction error over that of the mean row: of the model, and of as many principal
+        components of the same rows.
+    spread : float
+        Root mean variance of the components of the codes. The start from PCA has 1.
+    """
+
+    n_rows: int
+    error: float
+    linear_error: float
+    spread: float
+
+
+def diagnose(module: AutoencoderModule, rows: TrainingRows, seed: int) -> Diagnosis | None:
+    """Reconstruct at most 2,000 rows, drawn at random; return None if all are alike."""
+    from sklearn.decomposition import PCA  # here: importing it takes as long as the rest of the package
+
+    x = as_array(rows.choose(_ROWS, named_seed(seed, "diagnosis")))  # (n, d)
+    deviations = x - x.mean(axis=0, dtype=np.float64)
+    variance = np.square(deviations).sum()
+    # what float32 rounds off, and what is left of constant rows once their mean is taken off
+    size = max(np.abs(x).max(), 1.0 if rows.scaler.location.any() else 0.0)
+    if np.abs(deviations).max() <= 1e-6 * size:
+        return None
+
+    def codes_and_rows(module: AutoencoderModule, x: Tensor) -> Tensor:
+        z = module.encode_x(x)
+        return torch.cat([z, module.decode_x(z)], dim=1)
+
+    k = module.n_components
+    found = _inference.apply(module, ArrayData(x), codes_and_rows, torch.float32).astype(np.float64)
+    pca = PCA(min(k, *x.shape), random_state=seed % 2**32).fit(deviations)
+    return Diagnosis(
+        n_rows=len(x),
+        error=float(np.square(x - found[:, k:]).sum() / variance),
+        linear_error=max(0.0, 1.0 - float(pca.explained_variance_ratio_.sum())),
+        spread=math.sqrt(found[:, :k].var(axis=0).mean()),
+    )
+
+
+def warn_if_poor(
+    estimator: Any, module: AutoencoderModule, rows: TrainingRows, *, n_epochs: int, in_parts: bool, seed: int
+) -> None:
+    """Warn if a training has come to nothing, and say what is likely to help.
+
+    It has if the reconstructions are hardly better than the mean row. That they are much worse than those of
+    as many principal components is said too, though with more margin, for an objective may want it; and
+    only of enough rows, for few are all but spanned by the components, and of more than 3 epochs. A trial of
+    so few from random weights is not judged at all.
+
+    Parameters
+    ----------
+    estimator : BaseAutoencoder
+        Its parameters, and what they were resolved to.
+    module : AutoencoderModule
+    rows : TrainingRows
+        Those of the last training.
+    n_epochs : int
+        Number of epochs, earlier trainings included.
+    in_parts : bool
+        Whether ``partial_fit`` has called: the 10th call, the 100th and so on are judged, if of enough rows.
+    seed : int
+        Seed of the rows drawn.
+    """
+    enough, trial = len(rows) > 5 * module.n_components, n_epochs <= _TRIAL_EPOCHS
+    if in_parts:
+        judged = enough and n_epochs >= 10 and 10 ** round(math.log10(n_epochs)) == n_epochs
+    else:
+        judged = not (trial and estimator.init == "random")
+    found = diagnose(module, rows, seed) if judged else None
+    if found is None:
+        return
+    explained = (1.0 - found.error) / (1.0 - found.linear_error)  # 1 is what principal components explain
+    little = _LITTLE_IF_COLLAPSED if found.spread < _COLLAPSED else _LITTLE
+    if explained >= (little if enough and not trial else _NOTHING):
+        return
+    if found.error > 1.05:
+        how = "worse than their mean row does"
+    elif explained < _NOTHING:
+        how = "hardly better than their mean row does"
+    else:
+        how = "much worse than principal components do"
+    k = module.n_components
+    warnings.warn(
+        f"{type(estimator).__name__} reconstructs {found.n_rows} of its training rows {how}: with a squared "
+        f"error of {found.error:.3g} where the mean row has 1, and {k} principal component{'s'[: k - 1]} "
+        f"{found.linear_error:.2g}. The codes' standard deviation is {found.spread:.2g}. What is likely to "
+        f"help: {'; '.join(_cures(estimator, len(rows), n_epochs))}.",
+        ConvergenceWarning,
+        stacklevel=6,
+    )
+
+
+# numbers that may be too large, away from their defaults
+_SMALLER = (
+    *("kl_weight", "divergence_weight", "beta", "alpha", "learning_rate_init"),
+    *("prior_scale_floor", "posterior_scale_floor", "input_noise"),
+)
+_FEW_PSEUDO_INPUTS = 5
+
+
+def _cures(estimator: Any, n_rows: int, n_epochs: int) -> list[str]:
+    """Return what may help: other values of the parameters that are suspect, the likeliest first."""
+    defaults = {name: p.default for name, p in inspect.signature(type(estimator)).parameters.items()}
+    auto = AutoSettings.resolve(
+        n_rows, max_iter="auto", batch_size=estimator.batch_size, learning_rate_init="auto"
+    )
+    defaults["learning_rate_init"] = auto.learning_rate
+    cures = []
+    if estimator.scaling is None and estimator.out_activation_ == "identity":
+        cures.append("scaling='auto'")
+    if estimator.output_activation == "sigmoid":
+        cures.append("output_activation='auto'")
+    for name in _SMALLER:
+        value: Any = getattr(estimator, name, None)
+        usual: Any = defaults.get(name)
+        # the weight that "auto" means depends on the data: any other may be too large
+        if isinstance(value, Real) and (isinstance(usual, str) or value > usual):
+            cures.append(f"a smaller {name} (now {value:.6g})")
+    K = getattr(estimator, "n_pseudo_inputs_", math.inf)
+    if K <= _FEW_PSEUDO_INPUTS:
+        cures.append(f"more pseudo-inputs (n_pseudo_inputs, now {K})")
+    if getattr(estimator, "likelihood_", "gaussian") != "gaussian":
+        cures.append("likelihood='gaussian'")
+    if estimator.augment is not None:
+        cures.append("an augment that leaves rows closer to those of X")
+    if estimator.init == "random":
+        cures.append("init='pca'")
+    if n_epochs < auto.n_epochs or not cures:
+        cures.append(f"more epochs (max_iter, now {n_epochs} in all)")
+    return cures
