@@ -23,9 +23,9 @@ from skswae.modules._base import AutoencoderModule
 from skswae.training._auto import AutoSettings
 
 _ROWS = 2000
-# Of what principal components explain, the shares that count as nothing, as little, and as little for codes
-# that lie at one place. Sound fits explain less than they do: VampPrior, with 2 components, 0.44 of it on
-# uniform noise and 0.47 on the Swiss roll, with codes spread by 0.3 and more.
+# Of what principal components explain, the shares that count as nothing, as little, and as little if a
+# component of the codes is as good as constant. Sound fits explain less than they do: VampPrior, with 2
+# components of standard deviations from 0.15 on, 0.44 of it on uniform noise and 0.47 on the Swiss roll.
 _NOTHING, _LITTLE, _LITTLE_IF_COLLAPSED = 0.1, 1 / 3, 0.5
 _COLLAPSED = 0.1
 _TRIAL_EPOCHS = 3  # nobody expects a model of them; "auto" means 4 at the least
@@ -41,14 +41,14 @@ class Diagnosis:
     error, linear_error : float
         Squared reconstruction error over that of the mean row: of the model, and of as many principal
         components of the same rows.
-    spread : float
-        Root mean variance of the components of the codes. The start from PCA has 1.
+    narrowest : float
+        Smallest standard deviation of a component of the codes; the start from PCA has a mean variance of 1.
     """
 
     n_rows: int
     error: float
     linear_error: float
-    spread: float
+    narrowest: float
 
 
 def diagnose(module: AutoencoderModule, rows: TrainingRows, seed: int) -> Diagnosis | None:
@@ -74,7 +74,7 @@ def diagnose(module: AutoencoderModule, rows: TrainingRows, seed: int) -> Diagno
         n_rows=len(x),
         error=float(np.square(x - found[:, k:]).sum() / variance),
         linear_error=max(0.0, 1.0 - float(pca.explained_variance_ratio_.sum())),
-        spread=math.sqrt(found[:, :k].var(axis=0).mean()),
+        narrowest=float(found[:, :k].std(axis=0).min()),
     )
 
 
@@ -111,7 +111,7 @@ def warn_if_poor(
     if found is None:
         return
     explained = (1.0 - found.error) / (1.0 - found.linear_error)  # 1 is what principal components explain
-    little = _LITTLE_IF_COLLAPSED if found.spread < _COLLAPSED else _LITTLE
+    little = _LITTLE_IF_COLLAPSED if found.narrowest < _COLLAPSED else _LITTLE
     if explained >= (little if enough and not trial else _NOTHING):
         return
     if found.error > 1.05:
@@ -121,11 +121,12 @@ def warn_if_poor(
     else:
         how = "much worse than principal components do"
     k = module.n_components
+    cures = "; ".join(_cures(estimator, len(rows), n_epochs))
     warnings.warn(
         f"{type(estimator).__name__} reconstructs {found.n_rows} of its training rows {how}: with a squared "
         f"error of {found.error:.3g} where the mean row has 1, and {k} principal component{'s'[: k - 1]} "
-        f"{found.linear_error:.2g}. The codes' standard deviation is {found.spread:.2g}. What is likely to "
-        f"help: {'; '.join(_cures(estimator, len(rows), n_epochs))}.",
+        f"{found.linear_error:.2g}. The narrowest component of the codes has a standard deviation of "
+        f"{found.narrowest:.2g}. What is likely to help: {cures}.",
         ConvergenceWarning,
         stacklevel=6,
     )
