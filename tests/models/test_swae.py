@@ -115,6 +115,9 @@ def test_only_alpha_times_the_floor_squared_is_identifiable():
     torch.testing.assert_close(c**2 * before["z_loss"], after["z_loss"], rtol=1e-12, atol=0)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:SWAETransformer reconstructs"
+)  # an epoch under a sigmoid far from the rows
 @pytest.mark.parametrize("cost", ["squared_error", "binary_cross_entropy"])
 def test_alpha_has_the_unit_of_the_cost(cost, digits, iris):
     """Under a sigmoid as with the scaling of an identity output; without scaling it is the weight itself."""
