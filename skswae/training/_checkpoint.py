@@ -11,7 +11,7 @@ import torch
 
 from skswae.training._callbacks import Callback, Run
 
-_FORMAT = 2  # to be raised when a training changes, so that none goes on as another
+_FORMAT = 3  # to be raised when a training changes, so that none goes on as another
 
 
 class Checkpoint(Callback):
