@@ -47,6 +47,8 @@ class BaseAutoencoder(
     n_iter_: int
     batch_size_: int
     learning_rate_init_: float
+    early_stopping_: bool
+    learning_rate_: str
     out_activation_: str
     _seed: int
     _fitted_parameters: dict[str, Any]
@@ -109,8 +111,8 @@ class BaseAutoencoder(
         y : Ignored
             Present for the API's consistency.
         X_val : array-like of shape (n_val_samples, n_features) or None, default=None
-            The rows that ``early_stopping`` watches, in place of a part of X; in a pipeline, in the units of
-            this step.
+            The rows that early stopping watches, in place of a part of X; in a pipeline, in the units of
+            this step. Not with ``early_stopping=False``.
         checkpoint : path-like or None, default=None
             A file that the state of the training is written to now and then, in a folder that exists. A fit
             that finds it there, because an earlier one with the same parameters and rows was killed, goes

@@ -9,7 +9,7 @@ import os
 import pickle
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -38,7 +38,7 @@ from skswae.data._scaler import Scaler, TrainingRows
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import reduced_precision
 from skswae.networks._protocol import check_network, draws_from_global_streams
-from skswae.training._auto import AutoSettings, n_threads
+from skswae.training._auto import AutoSettings, holds_rows_out, n_threads
 from skswae.training._callbacks import Callback, EarlyStopping, EpochLines, Run
 from skswae.training._checkpoint import Checkpoint
 from skswae.training._cuda_graph import MIN_STEPS, side_stream
@@ -54,8 +54,8 @@ class Plan:
     resume: bool  # whether training goes on with the fitted module
     accumulate: bool = False  # whether what the last pass counts is added to what earlier calls counted
     n_epochs: int | None = None  # None is what ``max_iter`` says
-    one_cycle: bool = False
-    early_stopping: bool = False
+    learning_rate: str = "constant"
+    early_stopping: bool | str = False
     X_val: Any = None
     checkpoint: str | None = None
     checkpoint_seconds: float = 0.0
@@ -77,7 +77,7 @@ def fit(
     resume = estimator.warm_start and hasattr(estimator, "module_")
     plan = Plan(
         resume=resume,
-        one_cycle=estimator.learning_rate == "one_cycle",
+        learning_rate=estimator.learning_rate,
         early_stopping=estimator.early_stopping,
         X_val=X_val,
         checkpoint=_checked_checkpoint(checkpoint, checkpoint_seconds, resume),
@@ -176,7 +176,7 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     held_out = None
     if plan.X_val is not None:
         if not plan.early_stopping:
-            raise ValueError("The 'X_val' argument must be None without early_stopping=True. Got rows.")
+            raise ValueError("The 'X_val' argument must be None with early_stopping=False. Got rows.")
         try:
             held_out = validate_rows(estimator, plan.X_val, reset=False, order="C")
         except (TypeError, ValueError) as error:
@@ -191,6 +191,7 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     else:
         checkpoint = _open_checkpoint(estimator, plan, data, held_out)
         seed = checkpoint.seed
+    plan = _resolved(plan, estimator, data)
     train_data = data
     if plan.early_stopping and held_out is None:
         train_data, held_out = data.split(estimator.validation_fraction, seed)
@@ -212,12 +213,24 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     estimator.module_ = module
     estimator.n_iter_ = first + len(run.history)
     estimator.batch_size_, estimator.learning_rate_init_ = settings.batch_size, settings.learning_rate
+    estimator.early_stopping_, estimator.learning_rate_ = plan.early_stopping, plan.learning_rate
     estimator.history_ = _joined(estimator.history_ if plan.resume else {}, run.history, first)
     # the optimisers are ahead of a module that was put back
     ahead = run.restored or run.interrupted
     estimator._moments = (None, None) if ahead else (on_host(step.moments()), memory)
     if checkpoint is not None and not plan.keep_checkpoint and not run.interrupted:
         checkpoint.remove()
+
+
+def _resolved(plan: Plan, estimator: Any, data: DataSource) -> Plan:
+    """Give each "auto" of the plan its value."""
+    early_stopping, learning_rate = plan.early_stopping, plan.learning_rate
+    if isinstance(early_stopping, str):
+        short_of_rows = estimator.max_iter == "auto" and holds_rows_out(*data.shape)
+        early_stopping = plan.X_val is not None or short_of_rows
+    if learning_rate == "auto":
+        learning_rate = "constant" if early_stopping else "one_cycle"
+    return replace(plan, early_stopping=bool(early_stopping), learning_rate=learning_rate)
 
 
 def _fitted_scaler(estimator: Any, data: DataSource) -> Scaler:
@@ -282,7 +295,8 @@ def _train(
         rng_context = functools.partial(forked_rng, device=device)
     with torch.no_grad(), step.arithmetic():
         module.before_training(_prepared(loader, rows), accumulate=plan.accumulate)
-    step.prepare_training(preprocess, settings.learning_rate, n_steps if plan.one_cycle else None, n_steps)
+    one_cycle = plan.learning_rate == "one_cycle"
+    step.prepare_training(preprocess, settings.learning_rate, n_steps if one_cycle else None, n_steps)
     precision = _usable_precision(estimator, device)
     with (
         reduced_precision(module, precision),

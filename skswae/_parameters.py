@@ -39,7 +39,8 @@ augment : callable or None, default=None
     an epoch. It must be picklable if the estimator is to be.
 max_iter : int or "auto", default="auto"
     Number of epochs, passes over the training rows. "auto" is 40 up to 12,000 rows, and fewer from there on,
-    so that 480,000 rows are seen in all: 8 passes over 60,000 rows; at least 4.
+    so that 480,000 rows are seen in all: 8 passes over 60,000 rows; at least 4. Early stopping may end
+    sooner.
 batch_size : int or "auto", default="auto"
     Number of rows in a step, or somewhat more: an epoch is cut into as many batches of at least this size as
     it has rows for, all nearly equal. Fewer than two batches' worth of rows are one batch. "auto" is 64 up
@@ -47,25 +48,29 @@ batch_size : int or "auto", default="auto"
 solver : {"adam", "normalized_adam"}, default="adam"
     "normalized_adam" divides the gradient of each tensor of weights by its norm (plus 1e-7) before Adam sees
     it: the optimiser of the public code of VampPrior, MIM and SWAE, at the rate 5e-4.
-learning_rate : {"one_cycle", "constant"}, default="one_cycle"
+learning_rate : {"auto", "one_cycle", "constant"}, default="auto"
     Course of the learning rate. "one_cycle" rises to ``learning_rate_init`` over the first 30 % of the steps
-    and falls to nearly 0; "constant" is the papers'.
+    and falls to nearly 0; "constant" is the papers'. "auto" is "constant" with early stopping, whose last
+    epoch nobody knows beforehand, else "one_cycle".
 learning_rate_init : float or "auto", default="auto"
     Constant rate, or the highest of the cycle; above 0. "auto" is 1.25e-3 for batches of 64, and grows with
     them: 5e-3 for 256 or more, 1.25e-3 at the least.
-early_stopping : bool, default=False
-    Whether to hold out rows, stop when their loss stops falling, and keep the best epoch.
+early_stopping : "auto" or bool, default="auto"
+    Whether to hold out rows, stop when their loss stops falling, and keep the best epoch. "auto" does so
+    with ``max_iter="auto"`` where so few rows may have their noise learned, fewer than 15 for each feature
+    but at least 20; and wherever :meth:`fit` is given ``X_val``.
 validation_fraction : float in (0, 1), default=0.1
-    Share of the rows held out by ``early_stopping``.
+    Share of the rows held out by early stopping.
 n_iter_no_change : int or inf, default=10
-    Epochs without a gain of ``tol`` before ``early_stopping`` stops.
+    Epochs without a gain of ``tol`` before early stopping ends the training. With "one_cycle" they count
+    from the peak of the rate on.
 tol : float, default=1e-4
     Smallest relative gain of the held-out loss that counts as one.
 warm_start : bool, default=False
     Whether a further :meth:`fit` goes on for ``max_iter`` more epochs instead of starting anew. The
     optimiser's state goes on too, unless the estimator was pickled, copied or interrupted, or trained
-    with ``early_stopping``, in between. What decides the shape of the model, and ``random_state``, must
-    stay as they were.
+    with early stopping, in between. What decides the shape of the model, and ``random_state``, must stay as
+    they were.
 device : str or torch.device, default="auto"
     "auto" is "cuda" where there is one, else "cpu". Setting it on a fitted model moves the model.
 precision : {"float32", "tf32", "bf16"}, default="float32"
@@ -90,6 +95,10 @@ batch_size_ : int
     Resolved ``batch_size`` of the last call of ``fit`` or ``partial_fit``.
 learning_rate_init_ : float
     Resolved ``learning_rate_init`` of that call.
+early_stopping_ : bool
+    Whether that call held rows out, or was given ``X_val``.
+learning_rate_ : {"one_cycle", "constant"}
+    Resolved ``learning_rate`` of that call.
 out_activation_ : {"identity", "sigmoid"}
     Resolved ``output_activation``.
 location_ : ndarray of shape (n_features,)
@@ -140,9 +149,9 @@ class SharedParameters(BaseEstimator):
         "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "solver": [StrOptions({"adam", "normalized_adam"})],
-        "learning_rate": [StrOptions({"one_cycle", "constant"})],
+        "learning_rate": [StrOptions({"auto", "one_cycle", "constant"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
-        "early_stopping": ["boolean"],
+        "early_stopping": ["boolean", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [
             Interval(Integral, 1, None, closed="left"),
@@ -168,9 +177,9 @@ class SharedParameters(BaseEstimator):
         max_iter="auto",
         batch_size="auto",
         solver="adam",
-        learning_rate="one_cycle",
+        learning_rate="auto",
         learning_rate_init="auto",
-        early_stopping=False,
+        early_stopping="auto",
         validation_fraction=0.1,
         n_iter_no_change=10,
         tol=1e-4,

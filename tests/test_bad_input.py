@@ -103,7 +103,7 @@ def test_training_rows_outside_the_unit_interval(method, X):
 
 def test_too_few_rows_to_hold_out(X):
     message = (
-        "validation_fraction=0.6 must leave at least 2 rows to train on. Got 3 rows, of which it leaves 1"
+        "'validation_fraction' parameter must leave at least 2 rows .* Got 0.6, which leaves 1 of 3 rows"
     )
     refused(swae(early_stopping=True, validation_fraction=0.6), X[:3], message)
 
@@ -114,7 +114,7 @@ OUT_OF_RANGE = {
         "output_activation": ["relu", None], "augment": [3], "max_iter": [0, 1.5, None, "many", np.inf],
         "batch_size": [0, 1.5, "most"], "solver": ["sgd", None], "learning_rate": ["adaptive", 0.1],
         "learning_rate_init": [0, -1.0, "fast"], "precision": ["float16", 32, None], "tol": [-1e-3],
-        "early_stopping": ["yes", 2], "validation_fraction": [0, 1, -0.1], "n_iter_no_change": [0, 2.5],
+        "early_stopping": ["yes", 2, None], "validation_fraction": [0, 1, -0.1], "n_iter_no_change": [0, 2.5],
         "warm_start": ["no"], "device": [3], "random_state": ["a", -1.5], "verbose": [-1],
         "beta": [-0.1, 1.1, "half", None], "alpha": [0, -1.0], "n_pseudo_inputs": [0, -3, 2.5, "all"],
         "assignment_space": ["both"], "metric": ["manhattan"], "reconstruction": ["l1"],

@@ -19,10 +19,10 @@ each = pytest.mark.parametrize("Estimator", ESTIMATORS)
 
 SHARED = {
     "network": None, "init": "pca", "output_activation": "auto", "scaling": "auto", "augment": None,
-    "max_iter": "auto", "batch_size": "auto", "solver": "adam", "learning_rate": "one_cycle",
-    "learning_rate_init": "auto", "early_stopping": False, "validation_fraction": 0.1, "n_iter_no_change": 10,
-    "tol": 1e-4, "warm_start": False, "device": "auto", "precision": "float32", "random_state": None,
-    "verbose": 0,
+    "max_iter": "auto", "batch_size": "auto", "solver": "adam", "learning_rate": "auto",
+    "learning_rate_init": "auto", "early_stopping": "auto", "validation_fraction": 0.1,
+    "n_iter_no_change": 10, "tol": 1e-4, "warm_start": False, "device": "auto", "precision": "float32",
+    "random_state": None, "verbose": 0,
 }  # fmt: skip
 
 

@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 import torch
 
-from .estimators import ESTIMATORS, cheap, gan, swae, two_levels
+from skswae import AETransformer, SWAETransformer
+
+from .estimators import ESTIMATORS, assert_equal_fits, cheap, gan, swae, two_levels
 from .own_networks import Odd
 
 UNITS = [(functools.partial(cheap, E), 1e3, 0) for E in ESTIMATORS]
@@ -73,6 +75,55 @@ def test_early_stopping_keeps_the_best_epoch(make, own, digits):
         assert other.history_["validation_loss"][0] != losses[0]
 
 
+@pytest.fixture(scope="module")
+def wide():
+    """Rows of rank 2 and 80 columns with much noise: to learn from, to judge, and these without the noise."""
+    rng = np.random.default_rng(0)
+    clean = rng.normal(size=(120, 2)) @ rng.normal(size=(2, 80))
+    X = clean + 2 * rng.normal(size=clean.shape)
+    return X[:60], X[60:], clean[60:]
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_the_default_does_not_learn_the_noise_of_few_wide_rows(Estimator, wide):
+    X, X_test, clean = wide
+    errors = {}
+    for early_stopping in ("auto", False):
+        options = {"max_iter": "auto", "batch_size": 8, "learning_rate_init": 0.005}
+        estimator = cheap(Estimator, early_stopping=early_stopping, **options).fit(X)
+        errors[early_stopping] = np.sqrt(np.mean((estimator.reconstruct(X_test) - clean) ** 2))
+        assert estimator.early_stopping_ == ("validation_loss" in estimator.history_) == bool(early_stopping)
+    assert errors["auto"] < 1.05 * errors[False]
+    if Estimator in (AETransformer, SWAETransformer):  # the noise in the other codes holds overfitting back
+        assert errors["auto"] < 0.9 * errors[False]
+
+
+def test_when_rows_are_held_out(wide, iris):
+    """Under "auto": rows that are few for their columns, an open number of epochs, or rows of one's own."""
+    X, X_val, _ = wide
+    auto = swae(max_iter="auto").fit(X)
+    assert (auto.early_stopping_, auto.learning_rate_) == (True, "constant")
+    assert_equal_fits(auto, swae(max_iter=40, early_stopping=True, learning_rate="constant").fit(X))
+    for rows, options in [(X, {}), (iris, {"max_iter": "auto"}), (X[:15], {"max_iter": "auto"})]:
+        auto, plain = (swae(**options, **more).fit(rows) for more in ({}, {"early_stopping": False}))
+        assert (auto.early_stopping_, auto.learning_rate_) == (False, "one_cycle")
+        assert_equal_fits(auto, plain)
+    auto, own = (swae(**more).fit(X, X_val=X_val) for more in ({}, {"early_stopping": True}))
+    assert auto.early_stopping_
+    assert_equal_fits(auto, own)
+    assert not auto.partial_fit(X).early_stopping_
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_early_stopping_and_the_course_of_the_rate(Estimator, iris):
+    """No epoch is a gain with this tol. With warm_start each fit has a cycle of its own."""
+    options = {"early_stopping": True, "tol": 1e9, "n_iter_no_change": 1, "warm_start": True}
+    n_epochs = {"auto": 2, "constant": 2, "one_cycle": 6}  # the peak lies 30 % into 20 epochs
+    for learning_rate, n in n_epochs.items():
+        estimator = cheap(Estimator, learning_rate=learning_rate, max_iter=20, **options)
+        assert [estimator.fit(iris).n_iter_ for _ in range(2)] == [n, 2 * n]
+
+
 def watched(seen):
     """An augmentation that changes nothing and stores the rows."""
 
@@ -104,8 +155,8 @@ def test_bad_validation_rows(digits):
     for X_val, message in [(X[:, 1:], "features"), (X * np.nan, "NaN"), (2 * X, r"must lie in \[0, 1\]")]:
         with pytest.raises(ValueError, match=message):
             swae(early_stopping=True).fit(X, X_val=X_val)
-    with pytest.raises(ValueError, match="'X_val' argument must be None without early_stopping=True"):
-        swae().fit(X, X_val=X)
+    with pytest.raises(ValueError, match="'X_val' argument must be None with early_stopping=False"):
+        swae(early_stopping=False).fit(X, X_val=X)
 
 
 def test_augment_sees_the_user_s_units(iris):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from skswae import _fit
-from skswae.training._auto import AutoSettings, n_threads
+from skswae.training._auto import AutoSettings, holds_rows_out, n_threads
 from skswae.training._callbacks import Callback
 
 from .estimators import assert_equal_fits, gan, swae, two_levels
@@ -26,6 +26,14 @@ def test_automatic_settings_follow_the_rows(n_rows, n_epochs, batch_size, rate):
     assert AutoSettings.resolve(n_rows, **given) == AutoSettings(3, 512, 0.1)
     for size, peak in [(512, 5e-3), (8, 1.25e-3)]:
         assert AutoSettings.resolve(n_rows, **{**auto, "batch_size": size}).learning_rate == peak
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "expected"),
+    [(19, 1000, False), (20, 1000, True), (1499, 100, True), (1500, 100, False), (60_000, 784, False)],
+)
+def test_rows_are_held_out_where_they_are_few_for_their_columns(n_rows, n_features, expected):
+    assert holds_rows_out(n_rows, n_features) == expected
 
 
 def test_automatic_settings_are_what_is_trained(iris):

@@ -103,7 +103,7 @@ def fit(
         # kept until the model is stored
         arguments = {"checkpoint": checkpoint, "keep_checkpoint": True}
         arguments["checkpoint_seconds"] = checkpoint_seconds
-    if "X_val" in accepted and getattr(estimator, "early_stopping", False) and len(split.X_val):
+    if "X_val" in accepted and getattr(estimator, "early_stopping", False) is True and len(split.X_val):
         arguments["X_val"] = split.X_val
     resumed = checkpoint.exists()  # then the seconds are those of the last part
     return timed_fit(estimator, split.X_train, **arguments) | {"resumed": resumed}

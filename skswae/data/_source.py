@@ -124,8 +124,8 @@ class DataSource(abc.ABC):
         n_held_out = int(np.ceil(fraction * len(self)))
         if len(self) - n_held_out < 2:
             raise ValueError(
-                f"early_stopping=True with validation_fraction={fraction} must leave at least 2 rows to "
-                f"train on. Got {len(self)} rows, of which it leaves {len(self) - n_held_out}."
+                "The 'validation_fraction' parameter must leave at least 2 rows to train on with early "
+                f"stopping. Got {fraction}, which leaves {len(self) - n_held_out} of {len(self)} rows."
             )
         order = np.random.default_rng(derive_seed(seed, 3)).permutation(len(self))
         return Subset(self, order[n_held_out:]), Subset(self, order[:n_held_out])

@@ -1,4 +1,4 @@
-"""Settings that follow the number of rows: epochs, batches, rates and threads."""
+"""Settings that follow the data: epochs, batches, rates, early stopping and threads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import torch
 from torch import nn
 
 from skswae._device import available_threads
+
+_ROWS_PER_FEATURE = 15  # with fewer, the default epochs may learn the noise of the rows
+_MIN_ROWS = 20  # fewer are too few to hold some out
 
 _FLOPS_A_THREAD = 4e8  # work of a step that is worth one more thread: some 5 ms of one core
 
@@ -36,6 +39,11 @@ class AutoSettings:
         if learning_rate_init == "auto":
             learning_rate_init = 1.25e-3 * min(4.0, max(1.0, int(batch_size) / 64))
         return cls(int(max_iter), int(batch_size), float(learning_rate_init))
+
+
+def holds_rows_out(n_rows: int, n_features: int) -> bool:
+    """Return whether a fit of the default length needs held-out rows to end before it overfits."""
+    return _MIN_ROWS <= n_rows < _ROWS_PER_FEATURE * n_features
 
 
 def n_threads(module: nn.Module, batch_size: int, device: torch.device) -> int | None:

@@ -72,7 +72,7 @@ class EarlyStopping(Callback):
     """Stop when the loss on held-out rows has stopped falling, and put the best epoch back.
 
     ``patience`` epochs without a relative gain of ``tol`` end the training; those of an objective that is not
-    final do not count. ``preprocess`` is applied to each batch first.
+    final, or of a rate that still rises, do not count. ``preprocess`` is applied to each batch first.
     """
 
     def __init__(self, loader: Loader, preprocess: Preprocess | None, patience: float, tol: float):
@@ -92,7 +92,7 @@ class EarlyStopping(Callback):
         loss = run.history[-1]["validation_loss"]
         if math.isinf(self.reference) or self.reference - loss > self.tol * abs(self.reference):
             self.reference, self.n_without_gain = loss, 0
-        elif run.module.objective_is_final:
+        elif run.module.objective_is_final and not run.step.rate_rises:
             self.n_without_gain += 1
         if loss < self.best:
             self.best, self.best_state = loss, snapshot(run.module)

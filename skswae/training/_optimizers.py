@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 _NORM_MARGIN = 1e-7
+_RISE = 0.3  # share of the steps of a cycle in which its rate rises
 
 
 class NormalizedAdam(torch.optim.Adam):
@@ -57,5 +58,10 @@ def one_cycle(
     It ends near a 250,000th of the peak. L. Smith, N. Topin, "Super-convergence", 2018.
     """
     return torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=peak, total_steps=n_steps + 1, cycle_momentum=False
+        optimizer, max_lr=peak, total_steps=n_steps + 1, pct_start=_RISE, cycle_momentum=False
     )
+
+
+def rises(scheduler: torch.optim.lr_scheduler.OneCycleLR) -> bool:
+    """Return whether the rate of the next step lies before the peak of its cycle."""
+    return scheduler.last_epoch < _RISE * scheduler.total_steps - 1

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skswae._device import arithmetic
-from skswae.training._optimizers import make_optimizer, one_cycle, set_rate
+from skswae.training._optimizers import make_optimizer, one_cycle, rises, set_rate
 
 Moments = dict[str, dict[str, dict[str, Any]]]
 """The tensors that the optimiser of each player keeps for each of its parameters, by the parameter's name."""
@@ -116,6 +116,11 @@ class TrainingStep:
         for scheduler in self.schedulers.values():
             scheduler.step()
         self._n_rows += len(x)
+
+    @property
+    def rate_rises(self) -> bool:
+        """Whether the rate of a player is before the peak of its cycle."""
+        return any(map(rises, self.schedulers.values()))
 
     def end_epoch(self) -> dict[str, float]:
         """Return the means over rows of all players' terms; the first player's under their own names."""

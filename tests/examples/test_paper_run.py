@@ -331,3 +331,12 @@ def test_a_changed_configuration_is_run_again(tmp_path, monkeypatch, capsys):
     start(tmp_path, *arguments)
     assert "fitted in" in capsys.readouterr().out
     assert records(tmp_path)["digits_2_vae_0.json"]["parameters"]["max_iter"] == 2
+
+
+@pytest.mark.parametrize("stopped", ["auto", False, True])
+def test_validation_rows_are_watched_where_a_preset_says_so(stopped, tmp_path):
+    X = np.random.default_rng(0).normal(size=(30, 4))
+    split = _treatments.Split(X, X, X[:5], X[5:], None, None, None, None, False, "")
+    estimator = skswae.AETransformer(2, early_stopping=stopped, max_iter=1, random_state=0)
+    runner.fit(estimator, split, tmp_path / "fit.ckpt", 60)
+    assert estimator.early_stopping_ == (stopped is True)

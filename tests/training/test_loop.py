@@ -95,6 +95,29 @@ def test_early_stopping(losses, tol, patience, final_from, n_epochs):
     assert result.restored
 
 
+class Rates(Callback):
+    """Notes the rate at the end of each epoch."""
+
+    def on_fit_begin(self, run):
+        self.rates = []
+
+    def on_epoch_end(self, run):
+        self.rates.append(run.step.optimizers["all"].param_groups[0]["lr"])
+
+
+def test_patience_waits_for_the_peak_of_the_rate():
+    rates, n_epochs = Rates(), {}
+    for patience in (1, 3, np.inf):
+        module = Scripted([1.0] * 20, 0)  # no epoch but the first is a gain
+        step = new_step(module)
+        step.prepare_training(None, 0.1, n_steps=40)
+        stopping = EarlyStopping(loader(5), None, patience, 0.0)
+        n_epochs[patience] = len(run(module, range(20), rates, stopping, step=step).history)
+    peak = int(np.argmax(rates.rates))
+    assert 1 < peak < 10
+    assert n_epochs == {1: peak + 1, 3: peak + 3, np.inf: 20}
+
+
 def test_held_out_noise_is_fixed_and_evaluation_leaves_no_trace():
     """The loss is a mean over prepared rows, though the last batch is a short one: 12 rows are 10 and 2."""
 
