@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-_LOGIT_MARGIN = 0.05
+_LOGIT_MARGINS = 1e-6, 0.05
 _RATE = 10.0
 _SMALLEST_SCALE = 1e-3  # over the root mean variance of the features
 
@@ -38,15 +38,22 @@ class Head(nn.Module, abc.ABC):
         return torch.sigmoid(output) if self.out_activation == "sigmoid" else output
 
     def inverse(self, x: Tensor) -> Tensor:
-        """Return an output whose mean is about x: the logits of x moved 0.05 away from 0 and 1, or x."""
-        return torch.logit(x, eps=_LOGIT_MARGIN) if self.out_activation == "sigmoid" else x
+        """Return an output whose mean is about x: x, or its logits: (n, d) -> (n, d).
+
+        Under a sigmoid x is first moved away from 0 and 1 by its feature's standard deviation over the rows
+        given, but by 0.05 at most: a feature that hardly varies is met all the same.
+        """
+        if self.out_activation != "sigmoid":
+            return x
+        margin = x.std(dim=0, correction=0).clamp(*_LOGIT_MARGINS)  # (d,)
+        return torch.logit(x.clamp(margin, 1.0 - margin))
 
     @abc.abstractmethod
     def cost(self, x: Tensor, output: Tensor) -> Tensor:
         """Return the cost of each row, a sum over its features: (n, d), (n, d) -> (n,)."""
 
     def initialize(self, squared_errors: Tensor, variances: Tensor) -> None:
-        """Set learned scales from the mean squared error and the variance of each feature, (d,) each."""
+        """Set learned scales to each feature's mean squared error, in view of its variance: (d,) each."""
 
 
 # ---------------------------------------------------------------------------
