@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 _LOGIT_MARGINS = 1e-6, 0.05
 _RATE = 10.0
-_SMALLEST_SCALE = 1e-3  # over the root mean variance of the features
+SMALLEST_SCALE = 1e-3
+"""Lower bound of a likelihood's scale, over the root mean variance of the features."""
 
 
 class Head(nn.Module, abc.ABC):
@@ -28,6 +29,7 @@ class Head(nn.Module, abc.ABC):
     """
 
     is_density = False
+    least_variance = 0.0  # of a feature given its mean, where training starts
 
     def __init__(self, out_activation: str = "identity"):
         super().__init__()
@@ -109,6 +111,8 @@ class Likelihood(Head):
 class Bernoulli(Likelihood):
     """Zeros and ones with probabilities sigmoid(output); for values between, minus the cross-entropy."""
 
+    least_variance = _LOGIT_MARGINS[1] * (1.0 - _LOGIT_MARGINS[1])
+
     def __init__(self):
         super().__init__("sigmoid")
 
@@ -130,7 +134,7 @@ class _ScaledLikelihood(Likelihood):
         super().__init__(out_activation)
         n_scales = n_features if per_feature else 1
         self.log_scale = nn.Parameter(torch.zeros(n_scales, dtype=torch.float32))  # (d,) or (1,)
-        self.register_buffer("smallest", torch.tensor(_SMALLEST_SCALE, dtype=torch.float64))
+        self.register_buffer("smallest", torch.tensor(SMALLEST_SCALE, dtype=torch.float64))
 
     def scale(self) -> Tensor:
         """Return the scale of each feature, or the one of all: (d,) or (1,)."""
@@ -138,7 +142,7 @@ class _ScaledLikelihood(Likelihood):
 
     @torch.no_grad()
     def initialize(self, squared_errors: Tensor, variances: Tensor) -> None:
-        self.smallest.fill_(_SMALLEST_SCALE * (float(variances.mean().sqrt()) or 1.0))
+        self.smallest.fill_(SMALLEST_SCALE * (float(variances.mean().sqrt()) or 1.0))
         if len(self.log_scale) == 1:
             squared_errors = squared_errors.mean(dim=0, keepdim=True)
         variance = self._relative_variance() * squared_errors.clamp(min=float(self.smallest) ** 2)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skswae._device import as_array
-from skswae.modules._heads import Head
+from skswae.modules._heads import SMALLEST_SCALE, Head
 
 NOISE_SHARE = 0.05
 """Part of the variance along the weakest component that noise may take away from samples."""
@@ -63,9 +63,8 @@ def pca_start(rows: Tensor, n_components: int, head: Head, seed: int, kind: str 
         "probabilistic": together with the noise of a posterior it has, which is the optimum of a linear model
         with a Gaussian likelihood [1]_. The posterior's variance is s_i^2 = sigma^2 / lambda_i, that of its
         means 1 - s_i^2, with lambda_i the variance of the rows along direction i, and sigma^2 the mean
-        variance along the directions left out; at least a twentieth of the smallest lambda_i, for with
-        no direction left out any sigma^2 below it is as likely, and a tight fit to few rows holds for
-        them alone.
+        variance along the directions left out. With none left out any sigma^2 below the smallest lambda_i
+        is as likely: that is a twentieth of it, for a tight fit to few rows holds for them alone.
 
     References
     ----------
@@ -82,8 +81,12 @@ def pca_start(rows: Tensor, n_components: int, head: Head, seed: int, kind: str 
         rank = int(np.sum(pca.singular_values_ > 1e-6 * pca.singular_values_[0]))
         variances = pca.explained_variance_[:rank]
         if kind == "probabilistic":
-            # neither without noise, nor all noise: such a code would get no gradient
-            noise = np.clip(pca.noise_variance_ / variances, NOISE_SHARE * variances[-1] / variances, 0.99)
+            sigma2 = max(pca.noise_variance_, SMALLEST_SCALE**2 * x.var(axis=0).mean())
+            if pca.n_components_ == min(x.shape):  # no direction left out
+                sigma2 = NOISE_SHARE * variances[-1]
+            sigma2 = max(sigma2, head.least_variance)
+            # not all noise: a code without any information would get no gradient
+            noise = np.minimum(sigma2 / variances, 0.99)
         else:
             noise = np.zeros(rank)
         units = np.mean(variances) if kind == "scaled" else variances / (1.0 - noise)

@@ -35,7 +35,9 @@ def shares(covariance, X):
 
 
 @pytest.mark.parametrize("rank", RANKS)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model", [pytest.param(name, marks=[pytest.mark.slow] * ("sinkhorn" in name)) for name in MODELS]
+)
 def test_samples_have_the_covariance_of_the_data(model, rank):
     scales, n_features, n_components = RANKS[rank]
     X = gaussian(scales, n_features)
@@ -58,7 +60,9 @@ def test_more_features_than_components():
     assert noise[0, 0] == pytest.approx(0.49, rel=0.1)
 
 
-@pytest.mark.parametrize("divergence", ["mmd", "gan", "sliced", "sinkhorn"])
+@pytest.mark.parametrize(
+    "divergence", ["mmd", "gan", "sliced", pytest.param("sinkhorn", marks=pytest.mark.slow)]
+)
 def test_a_wasserstein_autoencoder_samples_the_leading_components(divergence):
     """Where there are more features than components its samples are as wide along these."""
     X = gaussian([3, 2.5, 2, 1.5, *[0.3] * 6], 10)
