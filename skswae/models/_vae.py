@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,8 @@ from skswae._random import normal_like
 from skswae.models._latent_variable import BaseELBOModel
 from skswae.modules._base import Terms
 from skswae.modules._builder import NetworkBuilder
-from skswae.modules._distributions import kl_to_standard_normal, sample_gaussian
+from skswae.modules._distributions import free_log_variance, kl_to_standard_normal, sample_gaussian
+from skswae.modules._initialization import LinearStart, pca_start
 from skswae.modules._latent_variable import LatentVariableModule, negative_elbo
 
 
@@ -34,6 +36,12 @@ class VAEModule(LatentVariableModule):
     def __init__(self, build: NetworkBuilder, *, kl_weight: float, **parameters: Any):
         super().__init__(build, n_upper=build.n_components, **parameters)
         self.kl_weight = kl_weight
+
+    def linear_start(self, rows: Tensor, seed: int) -> LinearStart:
+        start = pca_start(rows, self.n_components, self.head, seed, "probabilistic")
+        assert start.log_variance is not None
+        free = free_log_variance(start.log_variance, self.posterior_scale_floor, self.least_ceiling)
+        return dataclasses.replace(start, log_variance=free)
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
         mean, log_variance = self.posterior(x)
@@ -64,9 +72,11 @@ class VAETransformer(BaseELBOModel):
     warmup : int, default=0
         Epochs in which that weight rises to its full value by equal steps; ``early_stopping`` waits for them.
     {likelihood parameters}
-    posterior_scale_floor : float, default=0.1
+    posterior_scale_floor : float, default=0.0
         Smallest standard deviation of q(z | x), at least 0, in units of the code; the largest is exp(4) times
-        that, and at least exp(1). 0 leaves it free. About 0.05 is the public code's of VampPrior and SWAE.
+        that, and at least exp(1). 0 leaves it free. A floor makes codes wider than the prior, and samples
+        narrower than the data, where the rows lie closer to the decoder's range than the floor allows. About
+        0.05 is the public code's of VampPrior and SWAE.
     {shared parameters}
 
     Attributes
@@ -88,8 +98,10 @@ class VAETransformer(BaseELBOModel):
 
     Notes
     -----
-    With linear networks, a Gaussian likelihood of one scale and ``posterior_scale_floor=0`` this is
-    probabilistic PCA [3]_, which it reaches with rates of 0.03 to 0.1, far above the default.
+    With linear networks and a Gaussian likelihood of one scale this is probabilistic PCA [3]_, whose solution
+    is where ``init="pca"`` starts: codes and their noise fill the prior together. With as many components as
+    features any scale below that of the data is as likely; the start has a small one, so that decoded
+    samples, which are means, are about as wide as the data.
 
     References
     ----------
@@ -120,7 +132,7 @@ class VAETransformer(BaseELBOModel):
         likelihood="auto",
         likelihood_scale="shared",
         n_bins=256,
-        posterior_scale_floor=0.1,
+        posterior_scale_floor=0.0,
         network=None,
         init="pca",
         output_activation="auto",

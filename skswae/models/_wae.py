@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,14 +14,17 @@ from torch import Tensor, nn
 
 from skswae._estimator import BaseAutoencoder
 from skswae._parameters import shared_parameters
-from skswae._random import normal_like
+from skswae._random import named_seed, normal_like
 from skswae.data._scaler import TrainingRows
 from skswae.models._mixins import ReconstructionMixin
 from skswae.modules import _divergences
 from skswae.modules._base import AutoencoderModule, Terms
-from skswae.modules._builder import NetworkBuilder
+from skswae.modules._builder import NetworkBuilder, NetworkPart
 from skswae.modules._heads import reconstruction_head
+from skswae.modules._initialization import NOISE_SHARE, PCA_ROWS, LinearStart, pca_start
 from skswae.networks._layers import check_sizes
+
+_NOISE = 0.3  # over the features' root mean variance
 
 # ---------------------------------------------------------------------------
 # The mathematics; the other divergences are in skswae/modules/_divergences.py
@@ -97,9 +102,17 @@ class WAEModule(AutoencoderModule):
         With ``divergence="gan"``.
     total_variance : Tensor of shape (), float64
         Sum of the features' variances: the mean cost of a constant decoder.
+    noise_scale : Tensor of shape (), float64
+        Standard deviation of the noise on the encoder's input in training.
+    is_empty : Tensor of shape (k,), bool
+        Components beyond the rank of the rows. Codes of rows that fill fewer dimensions cannot be like draws
+        from the prior; these components are draws from it in training, so that the decoder does not depend
+        on them, and 0 otherwise.
     """
 
     total_variance: Tensor
+    noise_scale: Tensor
+    is_empty: Tensor
 
     def __init__(
         self,
@@ -114,7 +127,7 @@ class WAEModule(AutoencoderModule):
         critic_layer_sizes: Sequence[int],
         critic_learning_rate_init: float | None,
         critic_penalty: float,
-        input_noise: float,
+        input_noise: float | str,
         reconstruction: str,
     ):
         super().__init__(build, head=reconstruction_head(reconstruction, build.out_activation))
@@ -127,6 +140,8 @@ class WAEModule(AutoencoderModule):
         self.critic_penalty = critic_penalty
         self.input_noise = input_noise
         self.register_buffer("total_variance", torch.ones((), dtype=torch.float64))
+        self.register_buffer("noise_scale", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("is_empty", torch.zeros(build.n_components, dtype=torch.bool))
         self.critic: nn.Module | None = None
         if divergence == "gan":
             self.critic = build.critic("critic", critic_layer_sizes)
@@ -136,6 +151,29 @@ class WAEModule(AutoencoderModule):
     def initialize(self, data: TrainingRows, seed: int) -> None:
         super().initialize(data, seed)
         self.total_variance.fill_(data.total_variance())
+        if isinstance(self.encoder, NetworkPart) and self.encoder.linear is not None:
+            whitening = self.encoder.linear.weight.detach()  # (k, d)
+        else:
+            rows = data.choose(PCA_ROWS, named_seed(seed, "pca"))
+            whitening = self.linear_start(rows, seed).encoder_weight  # (rank, d)
+        # a row has the norm 1 / sqrt(variance along its direction), or 0
+        inverse_variances = [value for value in whitening.square().sum(dim=1).tolist() if value > 0.0]
+        variance, rank = float(self.total_variance) / self.n_features, len(inverse_variances)
+        if self.input_noise != "auto":
+            noise = float(self.input_noise) ** 2 * variance
+        else:
+            smallest = 1.0 / max(inverse_variances) if rank else 0.0
+            noise = min(_NOISE**2 * variance, NOISE_SHARE * smallest)
+        self.noise_scale.fill_(math.sqrt(noise))
+        if rank < len(data) - 1:  # the rank of the data, not of a few rows
+            self.is_empty[rank:] = True
+
+    def linear_start(self, rows: Tensor, seed: int) -> LinearStart:
+        return pca_start(rows, self.n_components, self.head, seed, "whitened")
+
+    def encode_x(self, x: Tensor) -> Tensor:
+        """Return the code of each row, with 0 in empty components: (n, d) -> (n, k)."""
+        return self.encoder(x).masked_fill(self.is_empty, 0.0)
 
     @property
     def capturable(self) -> bool:
@@ -159,6 +197,7 @@ class WAEModule(AutoencoderModule):
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
         z = self.encode_x(self.with_noise(x, generator))
+        z = torch.where(self.is_empty, normal_like(z, generator), z)
         cost = self.head.cost(x, self.decoder(z))
         z_prior = normal_like(z, generator)
         if self.critic is None:
@@ -181,19 +220,22 @@ class WAEModule(AutoencoderModule):
         """Return a batch as the encoder sees it in training: (n, d) -> (n, d)."""
         if not self.training or self.input_noise == 0.0:
             return x
-        scale = self.input_noise * (self.total_variance / x.shape[1]).sqrt()
-        return x + scale.to(x.dtype) * normal_like(x, generator)
+        return x + self.noise_scale.to(x.dtype) * normal_like(x, generator)
 
     def divergence_between(self, z: Tensor, z_prior: Tensor, generator: torch.Generator) -> Tensor:
         """Return D_Z between codes and draws from the prior: (n, k), (n, k) -> ()."""
         if self.divergence == "mmd":
             return _divergences.mmd(z, z_prior, self.kernel, self.kernel_scales)
+        distance: Callable[[Tensor, Tensor], Tensor]
         if self.divergence == "sliced":
             directions = _divergences.random_directions(
                 self.n_projections, self.n_components, generator, z.dtype, z.device
             )
-            return _divergences.sliced_wasserstein(z, z_prior, directions)
-        return _divergences.sinkhorn_divergence(z, z_prior, self.sinkhorn_epsilon * 2 * self.n_components)
+            distance = functools.partial(_divergences.sliced_wasserstein, directions=directions)
+        else:
+            epsilon = self.sinkhorn_epsilon * 2 * self.n_components
+            distance = functools.partial(_divergences.sinkhorn_divergence, epsilon=epsilon)
+        return _divergences.debiased(distance, z, z_prior)
 
     @torch.no_grad()
     def sample_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
@@ -218,7 +260,10 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
 
     where :math:`q_Z` is the distribution of the codes of a batch, compared with as many draws from the prior.
     The four divergences are the maximum mean discrepancy and a critic [1]_, the sliced Wasserstein
-    distance [2]_ and the Sinkhorn divergence [3]_.
+    distance [2]_ and the Sinkhorn divergence [3]_. Transport between two small samples costs least if the
+    codes are narrower than the prior; from the last two is therefore taken what it costs between two halves
+    of the codes, and of the draws [5]_. Components beyond the rank of the training rows are draws from
+    the prior in training, and 0 in :meth:`transform`.
 
     Parameters
     ----------
@@ -249,9 +294,12 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
     critic_penalty : float, default=3.0
         Weight of the squared gradient of the critic of "gan" (R1 [4]_), at least 0, which keeps the two
         players from oscillating. The paper has none.
-    input_noise : float, default=0.3
+    input_noise : float or "auto", default="auto"
         Standard deviation of normal noise added to the encoder's input in training, at least 0; 1 is the root
-        mean variance of the features. The code of [1]_ has 0.01 on pixels in [0, 1], about 0.04 here.
+        mean variance of the features. Where noise of variance v meets rows of variance l, samples have a
+        share l / (l + v) of their variance. "auto" is 0.3, or less: a twentieth of the variance along the
+        last of the ``n_components`` principal components. The code of [1]_ has 0.01 on pixels in [0, 1],
+        about 0.04 here.
     reconstruction : {"squared_error", "binary_cross_entropy"}, default="squared_error"
         The cost in the data space. The cross-entropy is for data in [0, 1].
     {shared parameters}
@@ -282,6 +330,8 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
     .. [3] G. Patrini et al. Sinkhorn AutoEncoders. UAI 2019. arXiv:1810.01118.
     .. [4] L. Mescheder, A. Geiger, S. Nowozin. Which Training Methods for GANs do actually Converge?
        ICML 2018.
+    .. [5] K. Fatras et al. Minibatch optimal transport distances; analysis and applications. 2021.
+       arXiv:2101.01792.
 
     Examples
     --------
@@ -305,7 +355,7 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         "critic_layer_sizes": ["array-like"],
         "critic_learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
         "critic_penalty": [Interval(Real, 0, None, closed="left")],
-        "input_noise": [Interval(Real, 0, None, closed="left")],
+        "input_noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
     }
 
     _structural_parameters = (*BaseAutoencoder._structural_parameters, "divergence", "critic_layer_sizes")
@@ -325,7 +375,7 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         critic_layer_sizes=(256, 256),
         critic_learning_rate_init=None,
         critic_penalty=3.0,
-        input_noise=0.3,
+        input_noise="auto",
         reconstruction="squared_error",
         network=None,
         init="pca",

@@ -16,7 +16,7 @@ from skswae._random import make_generator, named_seed
 from skswae.data._scaler import Scaler, TrainingRows
 from skswae.modules._builder import NetworkBuilder, NetworkPart
 from skswae.modules._heads import Head, SquaredError
-from skswae.modules._initialization import PCA_ROWS, pca_start
+from skswae.modules._initialization import PCA_ROWS, LinearStart, pca_start
 from skswae.modules._reservoir import Reservoir, StoredRows
 
 Terms = dict[str, Tensor]
@@ -95,9 +95,13 @@ class AutoencoderModule(nn.Module, abc.ABC):
         parts = [part for part in self.modules() if isinstance(part, NetworkPart) and part.linear is not None]
         if parts:
             own = named_seed(seed, "pca")
-            start = pca_start(data.choose(PCA_ROWS, own), self.n_components, self.head, seed)
+            start = self.linear_start(data.choose(PCA_ROWS, own), seed)
             for part in parts:
                 part.start_from(start)
+
+    def linear_start(self, rows: Tensor, seed: int) -> LinearStart:
+        """Return the solution of PCA that the networks start from: rows of shape (n, d)."""
+        return pca_start(rows, self.n_components, self.head, seed)
 
     # -- in the units of the user ------------------------------------------
 

@@ -176,6 +176,8 @@ class NetworkPart(nn.Module):
             found = [column for column in self.columns if column < start.rank]
             weight[: len(found), : start.encoder_weight.shape[1]] = start.encoder_weight[found]
             bias[: len(found)] = start.encoder_bias[found]
+            if start.log_variance is not None:
+                bias[len(self.columns) :][: len(found)] = start.log_variance[found]
             # components beyond the rank of the data have no PCA start: they keep the network's first output
             started[len(found) : len(self.columns)] = False
         self.linear.weight.copy_(weight)

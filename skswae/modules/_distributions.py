@@ -26,6 +26,15 @@ def bounded_log_variance(h: Tensor, scale_floor: float, least_ceiling: float = -
     return lowest + max(LOG_VARIANCE_RANGE, least_ceiling - lowest) * torch.sigmoid(h)
 
 
+def free_log_variance(log_variance: Tensor, scale_floor: float, least_ceiling: float = -math.inf) -> Tensor:
+    """Return the output that :func:`bounded_log_variance` maps to a log-variance, or near it at a bound."""
+    if scale_floor == 0:
+        return log_variance
+    lowest = 2.0 * math.log(scale_floor)
+    width = max(LOG_VARIANCE_RANGE, least_ceiling - lowest)
+    return torch.logit((log_variance - lowest) / width, eps=0.01)
+
+
 def sample_gaussian(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
     """Return z = m + s * noise with s = exp(log_variance / 2), differentiable: (n, k) each -> (n, k)."""
     return mean + torch.exp(0.5 * log_variance) * noise

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from skswae._random import normal_like
 
-_LOGIT_MARGIN = 0.05
+_LOGIT_MARGINS = 1e-6, 0.05
 _RATE = 10.0
-_SMALLEST_SCALE = 1e-3  # over the root mean variance of the features
+SMALLEST_SCALE = 1e-3
+"""Lower bound of a likelihood's scale, over the root mean variance of the features."""
 
 
 class Head(nn.Module, abc.ABC):
@@ -30,6 +31,7 @@ class Head(nn.Module, abc.ABC):
     """
 
     is_density = False
+    least_variance = 0.0  # of a feature given its mean, where training starts
 
     def __init__(self, out_activation: str = "identity"):
         super().__init__()
@@ -40,15 +42,22 @@ class Head(nn.Module, abc.ABC):
         return torch.sigmoid(output) if self.out_activation == "sigmoid" else output
 
     def inverse(self, x: Tensor) -> Tensor:
-        """Return an output whose mean is about x: the logits of x moved 0.05 away from 0 and 1, or x."""
-        return torch.logit(x, eps=_LOGIT_MARGIN) if self.out_activation == "sigmoid" else x
+        """Return an output whose mean is about x: x, or its logits: (n, d) -> (n, d).
+
+        Under a sigmoid x is first moved away from 0 and 1 by its feature's standard deviation over the rows
+        given, but by 0.05 at most: a feature that hardly varies is met all the same.
+        """
+        if self.out_activation != "sigmoid":
+            return x
+        margin = x.std(dim=0, correction=0).clamp(*_LOGIT_MARGINS)  # (d,)
+        return torch.logit(x.clamp(margin, 1.0 - margin))
 
     @abc.abstractmethod
     def cost(self, x: Tensor, output: Tensor) -> Tensor:
         """Return the cost of each row, a sum over its features: (n, d), (n, d) -> (n,)."""
 
     def initialize(self, squared_errors: Tensor, variances: Tensor) -> None:
-        """Set learned scales from the mean squared error and the variance of each feature, (d,) each."""
+        """Set learned scales to each feature's mean squared error, in view of its variance: (d,) each."""
 
 
 # ---------------------------------------------------------------------------
@@ -108,6 +117,8 @@ class Likelihood(Head):
 class Bernoulli(Likelihood):
     """Zeros and ones with probabilities sigmoid(output); for values between, minus the cross-entropy."""
 
+    least_variance = _LOGIT_MARGINS[1] * (1.0 - _LOGIT_MARGINS[1])
+
     def __init__(self):
         super().__init__("sigmoid")
 
@@ -132,7 +143,7 @@ class _ScaledLikelihood(Likelihood):
         super().__init__(out_activation)
         n_scales = n_features if per_feature else 1
         self.log_scale = nn.Parameter(torch.zeros(n_scales, dtype=torch.float32))  # (d,) or (1,)
-        self.register_buffer("smallest", torch.tensor(_SMALLEST_SCALE, dtype=torch.float64))
+        self.register_buffer("smallest", torch.tensor(SMALLEST_SCALE, dtype=torch.float64))
 
     def scale(self) -> Tensor:
         """Return the scale of each feature, or the one of all: (d,) or (1,)."""
@@ -140,7 +151,7 @@ class _ScaledLikelihood(Likelihood):
 
     @torch.no_grad()
     def initialize(self, squared_errors: Tensor, variances: Tensor) -> None:
-        self.smallest.fill_(_SMALLEST_SCALE * (float(variances.mean().sqrt()) or 1.0))
+        self.smallest.fill_(SMALLEST_SCALE * (float(variances.mean().sqrt()) or 1.0))
         if len(self.log_scale) == 1:
             squared_errors = squared_errors.mean(dim=0, keepdim=True)
         variance = self._relative_variance() * squared_errors.clamp(min=float(self.smallest) ** 2)

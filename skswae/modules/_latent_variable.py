@@ -91,9 +91,7 @@ class LatentVariableModule(AutoencoderModule):
         z, _ = self.draw_posterior(x, make_generator(own))
         errors = (x - self.decode_x(z)).square().mean(dim=0)
         self.train()
-        # networks that were not started at PCA explain less than the mean does, at first
-        variances = x.var(dim=0, correction=0)
-        self.head.initialize(torch.minimum(errors, variances), variances)
+        self.head.initialize(errors, x.var(dim=0, correction=0))
 
     # -- distributions -----------------------------------------------------
 

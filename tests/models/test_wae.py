@@ -10,7 +10,13 @@ from torch import nn
 
 from skswae import WAETransformer
 from skswae.models._wae import adversarial_loss, critic_loss, gradient_penalty
-from skswae.modules._divergences import mmd, random_directions, sinkhorn_divergence, sliced_wasserstein
+from skswae.modules._divergences import (
+    debiased,
+    mmd,
+    random_directions,
+    sinkhorn_divergence,
+    sliced_wasserstein,
+)
 from skswae.networks import GatedMLP
 
 from ..estimators import cheap
@@ -62,14 +68,17 @@ def test_the_module_s_loss(divergence):
     )  # fmt: skip
     yielded = dict(module.losses(x, generator(5)))
     g = generator(5)  # the same draws, in the order of the loss
-    z, z_prior = module.encode(x), torch.randn((12, 3), dtype=torch.float64, generator=g)
+    z = module.encode(x)
+    _ = torch.randn((12, 3), dtype=torch.float64, generator=g)  # for empty components
+    z_prior = torch.randn((12, 3), dtype=torch.float64, generator=g)
     cost = (x - module.decode(z)).square().sum(dim=1).mean()
     if divergence == "mmd":
         expected = mmd(z, z_prior, "rbf", (0.5, 2.0))
     elif divergence == "sliced":
-        expected = sliced_wasserstein(z, z_prior, random_directions(50, 3, g, torch.float64, "cpu"))
+        directions = random_directions(50, 3, g, torch.float64, "cpu")
+        expected = debiased(lambda x, y: sliced_wasserstein(x, y, directions), z, z_prior)
     elif divergence == "sinkhorn":  # in units of the prior's mean squared distance
-        expected = sinkhorn_divergence(z, z_prior, 0.5 * 2 * 3)
+        expected = debiased(lambda x, y: sinkhorn_divergence(x, y, 0.5 * 2 * 3), z, z_prior)
     else:
         expected = nn.functional.softplus(-module.critic(z)).mean()
     terms = yielded["autoencoder"]
@@ -109,6 +118,41 @@ def test_input_noise_is_for_training_alone():
     cost = (x - module.decode(module.encode(module.with_noise(x, generator(5))))).square().sum(dim=1).mean()
     terms = dict(module.losses(x, generator(5)))["autoencoder"]
     torch.testing.assert_close(terms["reconstruction_loss"], cost)
+
+
+@pytest.mark.parametrize("init", ["pca", "random"])
+def test_the_automatic_noise_is_small_beside_the_weakest_component(init, rng):
+    """Samples have a share l / (l + v) of the variance l that meets noise of variance v."""
+    for scales, expected in [([3, 2, 1.5, 0.5], 0.05 * 0.25), ([1, 1, 1, 1], 0.05), ([9, 8, 7, 0], None)]:
+        X = rng.normal(size=(4000, 4)) * scales
+        module, _ = make_module(WAETransformer, torch.tensor(X).float(), n_components=4, init=init)
+        if expected is None:  # a component that is not there does not count
+            expected = min(0.05 * 49, 0.09 * X.var(axis=0).mean())
+        assert module.noise_scale.item() ** 2 == pytest.approx(expected, rel=0.1)
+        module, _ = make_module(WAETransformer, torch.tensor(X).float(), input_noise=0.2, init=init)
+        assert module.noise_scale.item() == pytest.approx(0.2 * np.sqrt(X.var(axis=0).mean()), rel=1e-5)
+    # many weak features beside few strong ones: the noise has a share of their mean
+    X = np.column_stack([10 * rng.normal(size=(500, 2)), 0.1 * rng.normal(size=(500, 30))])
+    module, _ = make_module(WAETransformer, torch.tensor(X).float(), n_components=2, init=init)
+    assert module.noise_scale.item() == pytest.approx(0.3 * np.sqrt(X.var(axis=0).mean()), rel=1e-5)
+    module, _ = make_module(WAETransformer, torch.ones(30, 4), init=init)
+    assert module.noise_scale.item() == 0.0
+
+
+@pytest.mark.parametrize("init", ["pca", "random"])
+def test_components_beyond_the_rank_are_noise_in_training(init, rng):
+    """The decoder then does not depend on them, and their codes are 0."""
+    X = rng.normal(size=(200, 2)) @ rng.normal(size=(2, 5))
+    wae = cheap(WAETransformer, n_components=4, init=init, max_iter=40, learning_rate_init=2e-2).fit(X)
+    Z = wae.transform(X)
+    assert np.all(Z[:, 2:] == 0)
+    assert np.all(Z[:, :2].std(axis=0) > 0.1)
+    Z[:, 2:] = rng.normal(size=(200, 2))
+    error = np.square(X - wae.inverse_transform(Z)).sum()
+    assert error < 0.2 * np.square(X - X.mean(axis=0)).sum()
+    # few rows do not tell the rank of the data
+    few = cheap(WAETransformer, n_components=4, init=init).fit(rng.normal(size=(3, 5)))
+    assert np.all(few.transform(X).std(axis=0) > 0)
 
 
 @each

@@ -8,7 +8,13 @@ import pytest
 import torch
 from scipy import stats
 
-from skswae.modules._divergences import mmd, random_directions, sinkhorn_divergence, sliced_wasserstein
+from skswae.modules._divergences import (
+    debiased,
+    mmd,
+    random_directions,
+    sinkhorn_divergence,
+    sliced_wasserstein,
+)
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 EXACT = {"max_iter": 5000, "tol": 1e-10}  # float64
@@ -285,3 +291,52 @@ def test_sinkhorn_reports_what_is_not_finite(bad):
     x, y = draw(4, 4, 2, torch.float32)
     x[1, 0], y[0, 0] = bad, -bad  # 1.5e19: finite squared norms, infinite distance
     assert not math.isfinite(sinkhorn_divergence(x, y, 0.5))
+
+
+@pytest.mark.parametrize("kind", ["mmd", "sliced", "sinkhorn"])
+def test_the_prior_s_own_width_is_the_best_on_average(kind):
+    """The slope in the width of x is 0 at that of y; without the halves it pulls x narrower."""
+    g = generator()
+    lines = random_directions(20, 4, g, torch.float32, "cpu")
+    divergence = {
+        "mmd": mmd,
+        "sliced": lambda x, y: sliced_wasserstein(x, y, lines),
+        "sinkhorn": lambda x, y: sinkhorn_divergence(x, y, 0.8),
+    }[kind]
+
+    def slopes(corrected):
+        found = []
+        for _ in range(200):
+            x, y = torch.randn((2, 32, 4), generator=g)
+            width = torch.ones((), requires_grad=True)
+            value = debiased(divergence, width * x, y) if corrected else divergence(width * x, y)
+            found.append(torch.autograd.grad(value, width)[0].item())
+        return np.mean(found) / (np.std(found) / np.sqrt(len(found)))  # in standard errors
+
+    if kind == "mmd":  # is without bias by itself
+        assert abs(slopes(corrected=False)) < 4
+    else:
+        assert abs(slopes(corrected=True)) < 4
+        assert slopes(corrected=False) > 8
+
+
+def test_the_debiased_distance_is_that_of_expected_quantiles():
+    """On a line E D = 1/n sum_i (E x_(i) - E y_(i))^2 with the order statistics of half the rows."""
+    n, width, shift, g = 10, 0.6, 0.3, generator()
+    line = torch.ones(1, 1, dtype=torch.float64)
+    samples = torch.randn((4000, 2, 2 * n, 1), dtype=torch.float64, generator=g)
+    values = [
+        debiased(lambda x, y: sliced_wasserstein(x, y, line), shift + width * x, y).item() for x, y in samples
+    ]
+    ranked = np.sort(np.random.default_rng(0).normal(size=(100_000, n)), axis=1).mean(axis=0)
+    expected = np.mean((shift + width * ranked - ranked) ** 2)
+    assert abs(np.mean(values) - expected) < 4 * np.std(values) / np.sqrt(len(values)) + 1e-3
+
+
+def test_debiased_of_few_rows():
+    x, y = draw(5, 5, 3)
+    divergence = DIVERGENCES["sliced"]
+    expected = divergence(x[:2], y[:2]) + divergence(x[2:4], y[2:4])
+    expected = 0.5 * (expected - divergence(x[:2], x[2:4]) - divergence(y[:2], y[2:4]))
+    torch.testing.assert_close(debiased(divergence, x, y), expected)
+    torch.testing.assert_close(debiased(divergence, x[:1], y[:1]), divergence(x[:1], y[:1]))

@@ -59,6 +59,18 @@ def test_mean_and_its_inverse(make):
     assert head.is_density == isinstance(head, Gaussian)
 
 
+@every
+def test_the_inverse_meets_features_that_hardly_vary(make):
+    """The margin from 0 and 1 is no wider than the feature's spread."""
+    head, rare = make(), torch.zeros(100, dtype=torch.float64)
+    rare[7] = 0.1
+    x = torch.stack([torch.zeros_like(rare), torch.ones_like(rare), rare], dim=1)
+    output = head.inverse(x)
+    assert torch.isfinite(output).all()
+    difference = (head.mean(output) - x).abs().max(dim=0).values
+    assert torch.all(difference <= torch.tensor([1.1e-6, 1.1e-6, 0.0101]))
+
+
 def test_heads_by_their_names():
     for likelihood, kind in [("gaussian", Gaussian), ("discretized_logistic", DiscretizedLogistic)]:
         for scale, n_scales in [("shared", 1), ("per_feature", 3)]:

@@ -5,10 +5,11 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from skswae import AETransformer, SWAETransformer, VampPriorTransformer
+from skswae import AETransformer, SWAETransformer, VAETransformer, VampPriorTransformer, WAETransformer
 from skswae.networks import GatedMLP
 
-from ..models.tools import make_module
+from ..estimators import ESTIMATORS
+from ..models.tools import loss_of, make_module
 from ..own_networks import CosineNet, DropoutMLP
 
 
@@ -51,3 +52,54 @@ def test_the_start_with_more_components_than_rank(network, rng):
     scale = np.sqrt(np.mean(pca.explained_variance_))
     np.testing.assert_allclose(z[:, :2] * scale, pca.transform(X), atol=1e-4)
     assert np.all(z[:, 2:].std(axis=0) > 0.01)  # these start as the network's own output
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_constant_features_start_decoded_at_their_value(Estimator, digits):
+    """Under a sigmoid too, whose logits of 0 and 1 are infinite."""
+    X = digits[0][:100].copy()
+    X[:, :3] = [0.0, 1.0, 0.3]
+    module, x = make_module(Estimator, torch.from_numpy(X).float(), "sigmoid", init="pca")
+    with torch.no_grad():
+        decoded = module.decode(module.encode(x)).numpy()
+    np.testing.assert_allclose(decoded[:, :3], X[:, :3], atol=1e-5)
+
+
+def anisotropic(rng):
+    return (rng.normal(size=(500, 6)) * [3, 2, 1.5, 1, 0.5, 0.2]) @ np.linalg.qr(rng.normal(size=(6, 6)))[0]
+
+
+def test_codes_without_noise_start_with_the_prior_s_variance(rng):
+    X = anisotropic(rng)
+    module, x = make_module(WAETransformer, torch.from_numpy(X).float(), init="pca")
+    with torch.no_grad():
+        z = module.encode(x)
+    np.testing.assert_allclose(np.cov(z.T), np.eye(3), atol=1e-4)
+    np.testing.assert_allclose(
+        module.decode(z).detach(), PCA(3).fit(X).inverse_transform(PCA(3).fit_transform(X)), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.01])
+@pytest.mark.parametrize("network", [GatedMLP((16,)), CosineNet()])
+def test_the_vae_starts_at_probabilistic_pca(network, floor, rng):
+    """Means, noise, and scale of the likelihood: its bound is the log-likelihood of that model."""
+    X = anisotropic(rng)
+    x = torch.from_numpy(X).float()
+    module, x = make_module(VAETransformer, x, network=network, init="pca", posterior_scale_floor=floor)
+    module.eval()
+    pca = PCA(3).fit(X)
+    sigma2, variances = pca.noise_variance_, pca.explained_variance_
+    with torch.no_grad():
+        mean, log_variance = module.posterior(x)
+        expected = pca.transform(X) * np.sqrt((1 - sigma2 / variances) / variances)
+        np.testing.assert_allclose(mean, expected, atol=1e-4)
+        np.testing.assert_allclose(log_variance.exp(), np.tile(sigma2 / variances, (500, 1)), rtol=1e-4)
+        # of 500 draws
+        np.testing.assert_allclose(module.head.scale().item() ** 2, sigma2, rtol=0.1)
+        bound = -np.mean([sum_of(module, x, seed) for seed in range(20)])
+    np.testing.assert_allclose(bound, pca.score(X), atol=0.05)
+
+
+def sum_of(module, x, seed):
+    return loss_of(module, x, seed)["loss"].item()
