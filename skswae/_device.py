@@ -1,4 +1,4 @@
-"""Devices, arrays and tensors, and the process-wide settings of torch's arithmetic."""
+"""Devices, arrays and tensors, and the process-wide settings of arithmetic."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import sklearn
 import torch
 from torch import Tensor
 
@@ -58,18 +59,30 @@ def fits_on(device: torch.device, n_bytes: int) -> bool:
 
 
 def as_tensor(array: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """Return a tensor of the array's dtype; copy only what torch cannot share.
+    """Return a tensor of the array's dtype, C-contiguous whatever the array's strides.
 
-    Read-only and negative-stride arrays are copied, others are shared with the CPU tensor.
+    Its memory is its own, so that a network may change it in place. Only an array that owns its memory, as
+    one does that was just made, is shared.
     """
-    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
-        array = array.copy()
-    return torch.from_numpy(array).to(device)
+    owned = np.require(array, requirements=("C", "ALIGNED", "ENSUREARRAY", "OWNDATA", "WRITEABLE"))
+    return torch.from_numpy(owned).to(device)
 
 
 def as_array(tensor: Tensor) -> np.ndarray:
     """Return the tensor's numbers as an array on the host."""
     return tensor.detach().cpu().numpy()
+
+
+@contextlib.contextmanager
+def default_settings() -> Iterator[None]:
+    """Compute under NumPy's default handling of floating-point errors, and read torch's tensors as arrays.
+
+    The caller's ``np.seterr(all="raise")`` would make an error of every number that underflows to 0, and
+    scikit-learn's ``array_api_dispatch`` would leave tensors to functions that know arrays alone.
+    """
+    errors: Any = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+    with np.errstate(**errors), sklearn.config_context(array_api_dispatch=False):
+        yield
 
 
 # Flags and numbers of threads belong to the process or the thread: they are put back.

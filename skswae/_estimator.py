@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from skswae import _fit, _inference
 from skswae._device import arithmetic, as_array, resolve_device
 from skswae._parameters import SHARED_NAMES, SharedParameters
 from skswae._random import draw_seed, make_generator
-from skswae._validation import validate_rows
+from skswae._validation import validate_codes, validate_rows
 from skswae.data import ArrayData, DataSource
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import NetworkBuilder
@@ -203,13 +202,13 @@ class BaseAutoencoder(
             If the codes do not have ``n_components`` columns.
         """
         check_is_fitted(self)
-        Z = check_array(X, dtype=[np.float64, np.float32], input_name="X", estimator=self)
-        if Z.shape[1] != self._n_features_out:
+        codes = validate_codes(self, X)
+        if codes.n_features != self._n_features_out:
             raise ValueError(
                 f"X must hold codes with n_components={self._n_features_out} columns to be decoded by "
-                f"{type(self).__name__}. Got {Z.shape[1]} columns instead."
+                f"{type(self).__name__}. Got {codes.n_features} columns instead."
             )
-        return self._apply(ArrayData(Z), lambda module, z: module.scaler.unstandardize(module.decode(z)))
+        return self._apply(codes, lambda module, z: module.scaler.unstandardize(module.decode(z)))
 
     def reconstruct(self, X):
         """Encode and decode rows.
@@ -260,7 +259,8 @@ class BaseAutoencoder(
         -------
         score : float
         """
-        return float(np.mean(self.score_samples(X)))
+        scores = self.score_samples(X)
+        return float(np.sum(scores / len(scores), dtype=np.float64))  # the sum of the scores may overflow
 
     def sample(self, n_samples=1, *, prior="model", random_state=None):
         """Draw new rows: codes from a prior, then the decoder.
@@ -310,7 +310,9 @@ class BaseAutoencoder(
         # decoded in the model's float32, in the user's units in float64: small differences of large
         # numbers survive
         return self._apply(
-            ArrayData(Z), lambda module, z: module.scaler.unstandardize(module.decode(z).double())
+            ArrayData(Z),
+            lambda module, z: module.scaler.unstandardize(module.decode(z).double()),
+            name="The codes drawn",
         )
 
     def _validate_rows(self, X) -> DataSource:
@@ -322,10 +324,11 @@ class BaseAutoencoder(
         data: DataSource,
         function: Callable[[Any, Tensor], Tensor],
         n_rows: int = _inference.CHUNK_ROWS,
+        name: str = "X",
     ) -> np.ndarray:
         """Apply a function of the module and rows; in float32 for float32, in float64 for all else."""
         dtype = torch.float32 if data.dtype == np.float32 else torch.float64
-        return _inference.apply(self._module_for(dtype), data, function, dtype, n_rows)
+        return _inference.apply(self._module_for(dtype), data, function, dtype, n_rows, name)
 
     def _module_for(self, dtype: torch.dtype) -> AutoencoderModule:
         """Return the module on the device that ``device`` means now, in the dtype."""

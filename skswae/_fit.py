@@ -19,11 +19,11 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
-from skswae._device import arithmetic, limited_threads, resolve_device
+from skswae._device import arithmetic, default_settings, limited_threads, resolve_device
 from skswae._inference import CHUNK_ROWS, Float64Copy
 from skswae._random import draw_seed, forked_rng
 from skswae._resume import check_resumable, frozen, go_on, make_builder, module_parameters, new_step
-from skswae._validation import check_and_resolve, validate_rows
+from skswae._validation import check_and_resolve, clamps_judged, validate_rows
 from skswae.data import ArrayData, DataSource
 from skswae.data._loader import Loader
 from skswae.data._scaler import Scaler, TrainingRows
@@ -93,7 +93,7 @@ def _all_or_nothing(estimator: Any) -> Iterator[None]:
     """Put every attribute of the estimator back if the block fails."""
     before = dict(vars(estimator))
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), default_settings():
             yield
     except BaseException:
         vars(estimator).clear()
@@ -173,7 +173,6 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
             held_out = validate_rows(estimator, plan.X_val, reset=False, order="C")
         except (TypeError, ValueError) as error:
             raise type(error)(f"The 'X_val' argument must hold rows like those of X. {error}") from error
-    parts = [data] if held_out is None else [data, held_out]
     checkpoint = None
     if plan.resume:
         check_resumable(estimator)
@@ -186,7 +185,7 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     train_data = data
     if plan.early_stopping and held_out is None:
         train_data, held_out = data.split(estimator.validation_fraction, seed)
-    clamp = check_and_resolve(estimator, parts, len(train_data), plan.resume)
+    clamp = check_and_resolve(estimator, data, len(train_data), plan.resume)
     with _clear_about_memory(estimator, device), arithmetic(device, estimator.precision), side_stream(device):
         memory = None
         if plan.resume:
@@ -196,7 +195,14 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
             rows = TrainingRows(train_data, _fitted_scaler(estimator, data), clamp)
             module = _built_and_initialized(estimator, rows, seed).to(device)
             step = new_step(estimator, module)
-        run, settings = _train(estimator, plan, module, step, rows, held_out, seed, checkpoint)
+        if plan.resume:  # else the scale is these rows' own
+            rows.check_reach("X")
+        judged = None
+        if held_out is not None:
+            judged = TrainingRows(held_out, rows.scaler, clamps_judged(estimator, held_out))
+            if plan.X_val is not None:
+                judged.check_reach("X_val")
+        run, settings = _train(estimator, plan, module, step, rows, judged, seed, checkpoint)
     first = estimator.n_iter_ if plan.resume else 0
     estimator._seed = seed
     estimator._fitted_parameters = module_parameters(estimator)
@@ -233,7 +239,7 @@ def _train(
     module: AutoencoderModule,
     step: TrainingStep,
     rows: TrainingRows,
-    held_out: DataSource | None,
+    judged: TrainingRows | None,
     seed: int,
     checkpoint: Checkpoint | None,
 ) -> tuple[Run, AutoSettings]:
@@ -248,9 +254,10 @@ def _train(
     loader = Loader(rows.source, device)
     preprocess = Preparation(rows, estimator.augment, module)
     callbacks: list[Callback] = []
-    if held_out is not None:
-        validation = Loader(held_out, device)
-        callbacks.append(EarlyStopping(validation, preprocess, estimator.n_iter_no_change, estimator.tol))
+    if judged is not None:
+        validation = Loader(judged.source, device)
+        prepared = Preparation(judged, estimator.augment, module, anywhere=True)
+        callbacks.append(EarlyStopping(validation, prepared, estimator.n_iter_no_change, estimator.tol))
     if estimator.verbose:
         callbacks.append(EpochLines(type(estimator).__name__))
     callbacks += plan.callbacks
@@ -277,15 +284,24 @@ def _train(
         reduced_precision(module, estimator.precision),
         limited_threads(n_threads(module, settings.batch_size, device)),
     ):
-        run = train(
-            step,
-            loader,
-            epochs=range(first, first + n_epochs),
-            batch_size=settings.batch_size,
-            seed=seed,
-            callbacks=callbacks,
-            rng_context=rng_context,
-        )
+        try:
+            run = train(
+                step,
+                loader,
+                epochs=range(first, first + n_epochs),
+                batch_size=settings.batch_size,
+                seed=seed,
+                callbacks=callbacks,
+                rng_context=rng_context,
+            )
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                "The 'batch_size' parameter must be at least 2, and X hold at least 2 rows, for a network "
+                f"with batch normalisation. Got batch_size={settings.batch_size} and {len(rows)} rows. "
+                f"{error}"
+            ) from error
     if run.interrupted:
         warnings.warn(
             f"The fit was interrupted: {type(estimator).__name__} keeps the "

@@ -21,6 +21,8 @@ class Preparation:
     rows : TrainingRows
     augment : callable of (rows, generator) or None
     module : AutoencoderModule
+    anywhere : bool, default=False
+        Whether rows may leave [0, 1] though the output is a sigmoid, as those that are only judged may.
 
     Raises
     ------
@@ -33,10 +35,12 @@ class Preparation:
         rows: TrainingRows,
         augment: Callable[[Tensor, torch.Generator], Any] | None,
         module: Any,
+        anywhere: bool = False,
     ):
         self.rows = rows
         self.augment = augment
         self.module = module
+        self.bounded = module.bounded_output and not anywhere
         self._checked = False  # once: the check of the range waits for the device
 
     def __call__(self, raw: Tensor, generator: torch.Generator) -> Tensor:
@@ -57,7 +61,7 @@ class Preparation:
             raise ValueError(f"{needed}. Got the shape {tuple(rows.shape)} instead.")
         if not bool(torch.isfinite(rows).all()):
             raise ValueError(f"{needed} of finite numbers. Got NaN or infinity.")
-        if self.module.bounded_output and not bool(((rows >= 0) & (rows <= 1)).all()):
+        if self.bounded and not bool(((rows >= 0) & (rows <= 1)).all()):
             raise ValueError(
                 f"{needed} with values in [0, 1], since the output is a sigmoid. "
                 f"Got values from {float(rows.min()):.6g} to {float(rows.max()):.6g}."
