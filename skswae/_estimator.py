@@ -100,7 +100,8 @@ class BaseAutoencoder(
             Present for the API's consistency.
         X_val : array-like of shape (n_val_samples, n_features) or None, default=None
             The rows that ``early_stopping`` watches, in place of a part of X; in a pipeline, in the units of
-            this step.
+            this step. They may lie anywhere: a cross-entropy or likelihood for data in [0, 1] takes numbers
+            outside for 0 or 1.
         checkpoint : path-like or None, default=None
             A file that the state of the training is written to now and then, in a folder that exists. A fit
             that finds it there, because an earlier one with the same parameters and rows was killed, goes
@@ -178,6 +179,11 @@ class BaseAutoencoder(
         -------
         Z : ndarray of shape (n_samples, n_components)
             In float32 if X is, else in float64; computed in the same.
+
+        Raises
+        ------
+        ValueError
+            If a row is so far from the training rows that its code overflows.
         """
         return self._apply(
             self._validate_rows(X), lambda module, rows: module.encode(module.scaler.standardize(rows))
@@ -199,7 +205,7 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If the codes do not have ``n_components`` columns.
+            If the codes do not have ``n_components`` columns, or a row overflows.
         """
         check_is_fitted(self)
         codes = validate_codes(self, X)
@@ -221,6 +227,11 @@ class BaseAutoencoder(
         -------
         X_reconstructed : ndarray of shape (n_samples, n_features)
             In float32 if X is, else in float64; computed in the same.
+
+        Raises
+        ------
+        ValueError
+            If a row is so far from the training rows that its reconstruction overflows.
         """
         return self._apply(self._validate_rows(X), _inference.reconstruct)
 
@@ -236,6 +247,12 @@ class BaseAutoencoder(
         Returns
         -------
         scores : ndarray of shape (n_samples,)
+            In float32 if X is, else in float64; computed in the same.
+
+        Raises
+        ------
+        ValueError
+            If a score overflows: errors above 1e19 do in float32, above 1e154 in float64.
         """
 
         def score(module: AutoencoderModule, rows: Tensor) -> Tensor:
@@ -258,6 +275,11 @@ class BaseAutoencoder(
         Returns
         -------
         score : float
+
+        Raises
+        ------
+        ValueError
+            As :meth:`score_samples`.
         """
         scores = self.score_samples(X)
         return float(np.sum(scores / len(scores), dtype=np.float64))  # the sum of the scores may overflow

@@ -1,7 +1,6 @@
 """What ``fit`` accepts every method accepts, with the results of the same numbers in a fresh array."""
 
 import inspect
-import pickle
 
 import numpy as np
 import pandas as pd
@@ -14,10 +13,7 @@ from skswae.base import DataSource
 
 from .estimators import ESTIMATORS, assert_equal_fits, cheap
 
-DTYPES = [
-    "float64", "float32", "float16", "longdouble", "uint8", "int8", "uint16", "int64", "bool", "object",
-    ">f8", ">f4", ">f2", ">i4", "<u8",
-]  # fmt: skip
+DTYPES = ["float64", "float32", "float16", "longdouble", "uint8", "int64", "bool", "object", ">f8", ">f4"]
 KEPT = ["float64", "uint8", ">f4"]  # one for each way that rows are kept
 
 ROWS = np.floor(load_iris().data[::3, ::-1])  # 0 to 7, some columns of few values
@@ -123,13 +119,12 @@ def test_methods_take_every_layout_and_type(layout, fitted, tmp_path):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
-def test_fits_take_every_layout_and_type(Estimator, layout, tmp_path):
-    for dtype in KEPT:
-        X = LAYOUTS[layout](ROWS.astype(dtype), tmp_path)
-        stopped = cheap(Estimator, early_stopping=True, max_iter=2)
-        first, other = (pickle.loads(pickle.dumps(stopped)).fit(A, X_val=A) for A in (X, fresh(X)))
-        assert_equal_fits(first, other)
-        assert_equal_fits(first.partial_fit(X), other.partial_fit(fresh(X)))
+def test_fits_take_every_layout(Estimator, layout, tmp_path):
+    X = LAYOUTS[layout](ROWS.astype(">f4"), tmp_path)
+    stopped = {"early_stopping": True, "max_iter": 1}
+    first, other = (cheap(Estimator, **stopped).fit(A, X_val=A) for A in (X, fresh(X)))
+    assert_equal_fits(first, other)
+    assert_equal_fits(first.partial_fit(X), other.partial_fit(fresh(X)))
 
 
 class Given(DataSource):
@@ -159,19 +154,15 @@ NAMES = list("abcd")
 # with the type that scikit-learn makes of them: float64 where a frame has no dtypes of NumPy's
 FRAMES = {
     "pandas float64": (lambda: pd.DataFrame(ROWS, columns=NAMES), "float64"),
-    "pandas columns": (lambda: pd.DataFrame({n: ROWS[:, i] for i, n in enumerate(NAMES)}), "float64"),
     "pandas float32": (lambda: pd.DataFrame(ROWS, columns=NAMES, dtype="float32"), "float32"),
     "pandas Float32": (lambda: pd.DataFrame(ROWS, columns=NAMES).astype("Float32"), "float64"),
     "pandas Int64": (lambda: pd.DataFrame(ROWS, columns=NAMES).astype("Int64"), "float64"),
-    "pandas bytes": (lambda: pd.DataFrame(ROWS, columns=NAMES).astype("uint8"), "uint8"),
     "pandas mixed": (
         lambda: pd.DataFrame(ROWS, columns=NAMES).astype({"a": "float32", "b": "int8", "c": "Int16"}),
         "float64",
     ),
-    "pandas every other": (lambda: pd.DataFrame(np.repeat(ROWS, 2, axis=0), columns=NAMES)[::2], "float64"),
     "polars float64": (lambda: pl.DataFrame(ROWS, schema=NAMES), "float64"),
     "polars float32": (lambda: pl.DataFrame(ROWS.astype("float32"), schema=NAMES), "float64"),
-    "polars bytes": (lambda: pl.DataFrame(ROWS.astype("uint8"), schema=NAMES), "uint8"),
     "polars mixed": (
         lambda: pl.DataFrame(ROWS, schema={"a": pl.Float32, "b": pl.Int8, "c": pl.Float64, "d": pl.UInt16}),
         "float64",
@@ -186,7 +177,7 @@ def test_frames(Estimator, kind):
     frame = make()
     X = np.array(frame).astype(dtype, order="C")
     named, plain = (
-        cheap(Estimator, early_stopping=True, max_iter=2).fit(A, X_val=A[:20]) for A in (frame, X)
+        cheap(Estimator, early_stopping=True, max_iter=1).fit(A, X_val=A[:20]) for A in (frame, X)
     )
     assert_equal_fits(named, plain)
     assert list(named.feature_names_in_) == NAMES

@@ -13,15 +13,7 @@ from _harness import MemoryWatch, Page, Store, in_fresh_process, parser, run_scr
 
 from skswae import SWAETransformer
 
-SIZES = [
-    (2_000, 784, "float32"),
-    (10_000, 784, "float32"),
-    (10_000, 784, "uint8"),
-    (30_000, 784, "uint8"),
-    (2_000, 3_072, "uint8"),
-    (10_000, 3_072, "uint8"),
-    (20_000, 3_072, "uint8"),
-]
+SIZES = [(2_000, 784, "float32"), (10_000, 784, "float32"), (10_000, 3_072, "uint8")]
 
 
 def work(task: dict) -> dict:

@@ -32,7 +32,7 @@ def knn_accuracy(Z_train, y_train, Z_test, y_test, *, n_neighbors=5) -> Any:
     Z_test, y_test : array-like of shape (n_samples_test, n_components) and (n_samples_test,)
         Codes to classify, and their classes.
     n_neighbors : int or sequence of int, default=5
-        Number of neighbours k, at most ``n_samples_train``. The paper has 3, 5 and 10.
+        Number of neighbours k, at most ``n_samples_train``; at least one number. The paper has 3, 5 and 10.
 
     Returns
     -------

@@ -142,8 +142,8 @@ class BaseELBOModel(BaseLatentVariableModel):
         Raises
         ------
         ValueError
-            If ``n_importance_samples`` is not an integer of at least 1, or the rows lie outside the range
-            of the likelihood.
+            If ``n_importance_samples`` is not an integer of at least 1, the rows lie outside the range of
+            the likelihood, or a result overflows.
         """
         data = self._validate_rows(X)
         S = n_importance_samples
