@@ -1,4 +1,4 @@
-"""Devices, arrays and tensors, and the process-wide settings of torch's arithmetic."""
+"""Devices, arrays and tensors, and the process-wide settings of arithmetic."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import sklearn
 import torch
 from torch import Tensor
 
@@ -59,13 +60,13 @@ def fits_on(device: torch.device, n_bytes: int) -> bool:
 
 
 def as_tensor(array: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """Return a tensor of the array's dtype; copy only what torch cannot share.
+    """Return a tensor of the array's dtype, C-contiguous whatever the array's strides.
 
-    Read-only and negative-stride arrays are copied, others are shared with the CPU tensor.
+    Its memory is its own, so that a network may change it in place. Only an array that owns its memory, as
+    one does that was just made, is shared.
     """
-    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
-        array = array.copy()
-    return torch.from_numpy(array).to(device)
+    owned = np.require(array, requirements=("C", "ALIGNED", "ENSUREARRAY", "OWNDATA", "WRITEABLE"))
+    return torch.from_numpy(owned).to(device)
 
 
 def as_array(tensor: Tensor) -> np.ndarray:
@@ -79,8 +80,16 @@ def as_array(tensor: Tensor) -> np.ndarray:
 
 @contextlib.contextmanager
 def own_settings() -> Iterator[None]:
-    """Compute without autocast and with gradients where asked for, whatever block the caller is in."""
+    """Compute as in a fresh interpreter, whatever block the caller is in and whatever the caller has set.
+
+    No autocast; gradients where asked for; NumPy's default handling of floating-point errors, since
+    ``np.seterr(all="raise")`` would make an error of every number that underflows to 0; and torch's tensors
+    read as arrays, since scikit-learn's ``array_api_dispatch`` would leave them to functions of arrays.
+    """
+    errors: Any = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
     with contextlib.ExitStack() as stack:
+        stack.enter_context(np.errstate(**errors))
+        stack.enter_context(sklearn.config_context(array_api_dispatch=False))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         for kind in ("cpu", "cuda", "mps", "xpu"):

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -18,7 +17,7 @@ from skswae import _fit, _inference
 from skswae._device import arithmetic, as_array, own_settings, resolve_device
 from skswae._parameters import SHARED_NAMES, SharedParameters
 from skswae._random import draw_seed, make_generator, named_seed
-from skswae._validation import validate_rows
+from skswae._validation import validate_codes, validate_rows
 from skswae.data import ArrayData, DataSource
 from skswae.data._scaler import TrainingRows
 from skswae.modules._base import AutoencoderModule, detached_copy
@@ -112,7 +111,8 @@ class BaseAutoencoder(
             Present for the API's consistency.
         X_val : array-like of shape (n_val_samples, n_features) or None, default=None
             The rows that early stopping watches, in place of a part of X; in a pipeline, in the units of
-            this step. Not with ``early_stopping=False``.
+            this step. Not with ``early_stopping=False``. They may lie anywhere: a cross-entropy or likelihood
+            for data in [0, 1] takes numbers outside for 0 or 1.
         checkpoint : path-like or None, default=None
             A file that the state of the training is written to now and then, in a folder that exists. A fit
             that finds it there, because an earlier one with the same parameters and rows was killed, goes
@@ -204,6 +204,11 @@ class BaseAutoencoder(
         -------
         Z : ndarray of shape (n_samples, n_components)
             In float32 if X is, else in float64; computed in the same.
+
+        Raises
+        ------
+        ValueError
+            If a row is so far from the training rows that its code overflows.
         """
         return self._apply(self._validate_rows(X), lambda module, rows: module.encode(rows))
 
@@ -225,16 +230,16 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If the codes do not have ``n_components`` columns.
+            If the codes do not have ``n_components`` columns, or a row overflows.
         """
         check_is_fitted(self)
-        Z = check_array(X, dtype=[np.float64, np.float32], input_name="X", estimator=self)
-        if Z.shape[1] != self._n_features_out:
+        codes = validate_codes(self, X)
+        if codes.n_features != self._n_features_out:
             raise ValueError(
                 f"X must hold codes with n_components={self._n_features_out} columns to be decoded by "
-                f"{type(self).__name__}. Got {Z.shape[1]} columns instead."
+                f"{type(self).__name__}. Got {codes.n_features} columns instead."
             )
-        return self._apply(ArrayData(Z), lambda module, z: module.decode(z))
+        return self._apply(codes, lambda module, z: module.decode(z))
 
     def reconstruct(self, X):
         """Encode and decode rows.
@@ -248,6 +253,11 @@ class BaseAutoencoder(
         X_reconstructed : ndarray of shape (n_samples, n_features)
             In float32 if X is, else in float64; computed in the same. An array, as that of
             :meth:`inverse_transform`, also for rows in a frame.
+
+        Raises
+        ------
+        ValueError
+            If a row is so far from the training rows that its reconstruction overflows.
         """
         return self._apply(self._validate_rows(X), lambda module, rows: module.decode(module.encode(rows)))
 
@@ -263,6 +273,12 @@ class BaseAutoencoder(
         Returns
         -------
         scores : ndarray of shape (n_samples,)
+            In float32 if X is, else in float64; computed in the same.
+
+        Raises
+        ------
+        ValueError
+            If a score overflows: errors above 1e19 do in float32, above 1e154 in float64.
         """
 
         def score(module: AutoencoderModule, rows: Tensor) -> Tensor:
@@ -285,8 +301,14 @@ class BaseAutoencoder(
         Returns
         -------
         score : float
+
+        Raises
+        ------
+        ValueError
+            As :meth:`score_samples`.
         """
-        return float(np.mean(self.score_samples(X)))
+        scores = self.score_samples(X)
+        return float(np.sum(scores / len(scores), dtype=np.float64))  # the sum of the scores may overflow
 
     def sample(
         self, n_samples=1, *, prior="model", observation_noise=False, as_frame=False, random_state=None
@@ -380,7 +402,7 @@ class BaseAutoencoder(
                 x = module.decode_x(z).double()
             return module.scaler.unstandardize(x)
 
-        X = self._apply(ArrayData(Z), rows)
+        X = self._apply(ArrayData(Z), rows, name="The codes drawn")
         return pandas.DataFrame(X, columns=getattr(self, "feature_names_in_", None)) if as_frame else X
 
     def _validate_rows(self, X) -> DataSource:
@@ -392,10 +414,11 @@ class BaseAutoencoder(
         data: DataSource,
         function: Callable[[Any, Tensor], Tensor],
         n_rows: int = _inference.CHUNK_ROWS,
+        name: str = "X",
     ) -> np.ndarray:
         """Apply a function of the module and rows; in float32 for float32, in float64 for all else."""
         dtype = torch.float32 if data.dtype == np.float32 else torch.float64
-        return _inference.apply(self._module_on_device(), data, function, dtype, n_rows)
+        return _inference.apply(self._module_on_device(), data, function, dtype, n_rows, name)
 
     def _module_on_device(self) -> AutoencoderModule:
         """Return the module in evaluation mode, on the device that ``device`` means now."""

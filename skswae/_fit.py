@@ -31,7 +31,7 @@ from skswae._diagnosis import warn_if_poor
 from skswae._inference import CHUNK_ROWS
 from skswae._random import draw_seed, forked_rng
 from skswae._resume import check_resumable, frozen, go_on, make_builder, module_parameters, new_step
-from skswae._validation import check_and_resolve, validate_rows
+from skswae._validation import check_and_resolve, clamps_judged, validate_rows
 from skswae.data import ArrayData, DataSource
 from skswae.data._loader import Loader
 from skswae.data._scaler import Scaler, TrainingRows
@@ -181,7 +181,6 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
             held_out = validate_rows(estimator, plan.X_val, reset=False, order="C")
         except (TypeError, ValueError) as error:
             raise type(error)(f"The 'X_val' argument must hold rows like those of X. {error}") from error
-    parts = [data] if held_out is None else [data, held_out]
     checkpoint = None
     if plan.resume:
         check_resumable(estimator)
@@ -195,7 +194,7 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     train_data = data
     if plan.early_stopping and held_out is None:
         train_data, held_out = data.split(estimator.validation_fraction, seed)
-    clamp = check_and_resolve(estimator, parts, len(train_data), plan.resume)
+    clamp = check_and_resolve(estimator, data, len(train_data), plan.resume)
     with _clear_about_memory(estimator, device), side_stream(device):
         memory = None
         if plan.resume:
@@ -206,7 +205,14 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
             module = _built_and_initialized(estimator, rows, seed).to(device)
             estimator._see_rows(module, rows, seed, resume=False)
             step = new_step(estimator, module)
-        run, settings = _train(estimator, plan, module, step, rows, held_out, seed, checkpoint)
+        if plan.resume:  # else the scale is these rows' own
+            rows.check_reach("X")
+        judged = None
+        if held_out is not None:
+            judged = TrainingRows(held_out, rows.scaler, clamps_judged(estimator, held_out))
+            if plan.X_val is not None:
+                judged.check_reach("X_val")
+        run, settings = _train(estimator, plan, module, step, rows, judged, seed, checkpoint)
     first = estimator.n_iter_ if plan.resume else 0
     estimator._seed = seed
     estimator._fitted_parameters = module_parameters(estimator)
@@ -255,7 +261,7 @@ def _train(
     module: AutoencoderModule,
     step: TrainingStep,
     rows: TrainingRows,
-    held_out: DataSource | None,
+    judged: TrainingRows | None,
     seed: int,
     checkpoint: Checkpoint | None,
 ) -> tuple[Run, AutoSettings]:
@@ -270,10 +276,11 @@ def _train(
     loader = Loader(rows.source, device)
     preprocess = Preparation(rows, estimator.augment, module)
     callbacks: list[Callback] = [preprocess]
-    if held_out is not None:
-        validation = Loader(held_out, device)
-        stopping = EarlyStopping(validation, preprocess, estimator.n_iter_no_change, estimator.tol)
-        callbacks += [stopping, preprocess]  # the held-out rows that it prepares are checked too
+    if judged is not None:
+        validation = Loader(judged.source, device)
+        prepared = Preparation(judged, estimator.augment, module, anywhere=True)
+        stopping = EarlyStopping(validation, prepared, estimator.n_iter_no_change, estimator.tol)
+        callbacks += [stopping, prepared]  # what augment makes of the held-out rows is checked too
     if estimator.verbose:
         callbacks.append(EpochLines(type(estimator).__name__))
     callbacks += plan.callbacks
@@ -302,15 +309,24 @@ def _train(
         reduced_precision(module, precision),
         limited_threads(n_threads(module, settings.batch_size, device)),
     ):
-        run = train(
-            step,
-            loader,
-            epochs=range(first, first + n_epochs),
-            batch_size=settings.batch_size,
-            seed=seed,
-            callbacks=callbacks,
-            rng_context=rng_context,
-        )
+        try:
+            run = train(
+                step,
+                loader,
+                epochs=range(first, first + n_epochs),
+                batch_size=settings.batch_size,
+                seed=seed,
+                callbacks=callbacks,
+                rng_context=rng_context,
+            )
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                "The 'batch_size' parameter must be at least 2, and X hold at least 2 rows, for a network "
+                f"with batch normalisation. Got batch_size={settings.batch_size} and {len(rows)} rows. "
+                f"{error}"
+            ) from error
     if run.interrupted:
         warnings.warn(
             f"The fit was interrupted: {type(estimator).__name__} keeps the "

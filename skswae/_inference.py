@@ -24,12 +24,18 @@ def apply(
     function: Callable[[AutoencoderModule, Tensor], Tensor],
     dtype: torch.dtype,
     n_rows: int = CHUNK_ROWS,
+    name: str = "X",
 ) -> np.ndarray:
     """Apply a function of the module and rows to all rows, chunk by chunk: an array of len(data) rows.
 
     The module is in float32 and evaluation mode; the function gets it in ``dtype``. The function's result has
     one row for each row, and does not depend on the other rows of a chunk of ``n_rows``. A device that lacks
     the memory for a chunk gets smaller ones.
+
+    Raises
+    ------
+    ValueError
+        If a result is not finite; ``name`` is that of the rows in the message.
     """
     device, multiple = module.device, module.row_block
     out: np.ndarray | None = None
@@ -46,6 +52,7 @@ def apply(
                     block = torch.cat([block, padding])
                 with arithmetic(device):
                     chunk = as_array(function(module, block))[: stop - start]
+                _check_finite(chunk, start, name)
             except torch.OutOfMemoryError:
                 if n_rows <= multiple:
                     raise
@@ -57,6 +64,17 @@ def apply(
             start = stop
     assert out is not None
     return out
+
+
+def _check_finite(results: np.ndarray, start: int, name: str) -> None:
+    finite = np.isfinite(results)
+    if not finite.all():
+        row = start + int(np.argmin(finite.reshape(len(results), -1).all(axis=1)))
+        cure = ", pass float64," if results.dtype == np.float32 else ""
+        raise ValueError(
+            f"{name} must hold numbers whose results are finite in {results.dtype}. Got an overflow in row "
+            f"{row}: scale the rows before fitting{cure} or leave such a row out."
+        )
 
 
 def _in_float64(module: AutoencoderModule) -> AutoencoderModule:
@@ -95,6 +113,7 @@ class _PartsInFloat64(dict[str, nn.Module | None]):
         return {name: self[name] for name in self}.values()
 
 
+@own_settings()
 def sample_gmm(codes: np.ndarray, n_samples: int, fit_seed: int, seed: int) -> np.ndarray:
     """Draw from a GaussianMixture fitted to the codes: (n, k) -> (n_samples, k), float32.
 

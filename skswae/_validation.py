@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from skswae._device import own_settings
 from skswae.data import ArrayData, DataSource, _checks
+
+FLOATS: list[np.dtype[Any]] = [np.dtype(np.float64), np.dtype(np.float32)]
+FLOATS += [dtype.newbyteorder() for dtype in FLOATS]
+"""Types of numbers that are computed with as they come, in either byte order; all others become the first."""
 
 
 def validate_rows(
@@ -15,16 +21,13 @@ def validate_rows(
 ) -> DataSource:
     """Check rows as scikit-learn does, and wrap them; a source of one's own is checked chunk by chunk."""
     if not isinstance(X, DataSource):
-        return ArrayData(
-            validate_data(
-                estimator,
-                X,
-                reset=reset,
-                dtype=[np.float64, np.float32, np.uint8],
-                order=order,
-                ensure_min_samples=min_rows,
+        dtype = [*FLOATS, np.dtype(np.uint8)]
+        with own_settings():
+            return ArrayData(
+                validate_data(
+                    estimator, X, reset=reset, dtype=dtype, order=order, ensure_min_samples=min_rows
+                )
             )
-        )
     _checks.check_source(X)
     if len(X) < min_rows:
         raise ValueError(f"X must have at least {min_rows} rows. Got {len(X)}.")
@@ -41,6 +44,12 @@ def validate_rows(
     return X
 
 
+def validate_codes(estimator: Any, X: Any) -> DataSource:
+    """Check codes as scikit-learn checks rows, but for their number of columns, and wrap them."""
+    with own_settings():
+        return ArrayData(check_array(X, dtype=FLOATS, input_name="X", estimator=estimator))
+
+
 def _resolve_activation(estimator: Any, data: DataSource, limits: tuple[float, float]) -> str:
     if estimator.output_activation != "auto":
         return estimator.output_activation
@@ -49,17 +58,37 @@ def _resolve_activation(estimator: Any, data: DataSource, limits: tuple[float, f
     return "identity"
 
 
-def check_and_resolve(estimator: Any, parts: list[DataSource], n_rows: int, resume: bool) -> bool:
-    """Check all rows; in a first fit, resolve each "auto". Return whether rounding is to be taken back."""
-    needs_range = not resume or estimator.out_activation_ == "sigmoid"
-    limits = [_checks.value_range(part) for part in parts] if needs_range else []
+def check_and_resolve(estimator: Any, data: DataSource, n_rows: int, resume: bool) -> bool:
+    """Check rows to learn from; in a first fit, resolve each "auto". Return whether to clamp them."""
+    limits = None
     if not resume:
-        estimator._resolve(parts[0], n_rows)
-        estimator.out_activation_ = _resolve_activation(estimator, parts[0], limits[0])
-    for part in parts:
-        estimator._check_rows(part)
+        limits = _checks.value_range(data)
+        estimator._resolve(data, n_rows)
+        estimator.out_activation_ = _resolve_activation(estimator, data, limits)
+    estimator._check_rows(data)
     if estimator.out_activation_ != "sigmoid":
         return False
-    for part, its in zip(parts, limits):
-        _checks.check_unit_interval(part, its)
-    return not all(_checks.is_bounded(part, its) for part, its in zip(parts, limits))
+    limits = limits or _checks.value_range(data)
+    needed_by, other = "a sigmoid output", "output_activation='identity'"
+    if estimator._needs_unit_interval():
+        needed_by, other = "a cross-entropy", f"a squared error with {other}"
+    if resume:
+        needed_by += ", which the first fit or partial_fit has fixed"
+        cure = (
+            f"scale the rows as the first ones were and clip what is left outside, or fit anew with {other}"
+        )
+    else:
+        division = "divide it by its maximum, " if limits[0] >= 0.0 else ""
+        cure = f"{division}put a MinMaxScaler before this step, or use {other}"
+    _checks.check_unit_interval(data, limits, needed_by, cure)
+    return not _checks.is_bounded(data, limits)
+
+
+def clamps_judged(estimator: Any, held_out: DataSource) -> bool:
+    """Return whether numbers of held-out rows below 0 or above 1 are to be judged as 0 and 1.
+
+    Those that are off by rounding are, and all under a cost that is defined in [0, 1] alone.
+    """
+    if estimator.out_activation_ != "sigmoid":
+        return False
+    return estimator._needs_unit_interval() or _checks.in_unit_range(held_out)

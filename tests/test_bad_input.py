@@ -1,9 +1,12 @@
 """What is refused, with an error that names the argument, the need and what came; and what is accepted."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import MinMaxScaler
 from torch import nn
@@ -93,10 +96,13 @@ def test_use_before_fit(X):
 @training
 def test_training_rows_outside_the_unit_interval(method, X):
     for factor, got in [(16, r"from 0\.0 to 16\.0"), (-1, r"from -1\.0 to ")]:
-        message = rf"X must lie in \[0, 1\].*output_activation='identity'. Got values {got}"
+        division = "divide it by its maximum, " if factor > 0 else ""  # which is no cure for numbers below 0
+        cure = f"{division}put a MinMaxScaler before this step, or use output_activation='identity'"
+        message = rf"X must lie in \[0, 1\] .*: {cure}. Got values {got}"
         refused(swae(output_activation="sigmoid"), X * factor, message, method)
     estimator = swae(warm_start=True, max_iter=1).fit(X)
-    with pytest.raises(ValueError, match=r"X must lie in \[0, 1\]"):
+    fixed = "the first fit or partial_fit has fixed: scale the rows as the first ones were and clip"
+    with pytest.raises(ValueError, match=rf"X must lie in \[0, 1\].*{fixed}"):
         getattr(estimator, method)(X * 2)
     assert estimator.n_iter_ == 1
 
@@ -176,6 +182,75 @@ def test_a_device_that_is_not_there(device, X):
 )
 def test_unusable_networks(network, message, X):
     refused(swae(network=network), X, message)
+
+
+class BatchNormed(BaseEstimator):
+    """A layer, a batch normalisation, a layer."""
+
+    def build_encoder(self, n_features, n_outputs):
+        return nn.Sequential(nn.Linear(n_features, 8), nn.BatchNorm1d(8), nn.Linear(8, n_outputs))
+
+    def build_decoder(self, n_components, n_features):
+        return self.build_encoder(n_components, n_features)
+
+
+def test_a_batch_of_one_row_with_batch_normalisation(X):
+    message = r"'batch_size' parameter must be at least 2, .* Got batch_size={} and {} rows"
+    refused(swae(network=BatchNormed(), batch_size=1), X, message.format(1, 60))
+    estimator = swae(network=BatchNormed(), batch_size=59).fit(X)  # no batch is a remainder of one row
+    with pytest.raises(ValueError, match=message.format(59, 1)):
+        estimator.partial_fit(X[:1])
+    assert estimator.n_iter_ == 3
+
+
+@each
+@pytest.mark.parametrize(("dtype", "values"), [(np.float32, (1e37, 2e38)), (np.float64, (1e160, 1e300))])
+def test_numbers_that_overflow(Estimator, dtype, values, iris):
+    """Finite results, or an error that says in which row; never infinity or NaN."""
+    X = iris.astype(dtype)
+    estimator = cheap(Estimator).fit(X)
+    errors = []
+    for value in values:
+        far, codes = X.copy(), estimator.transform(X)
+        far[3, 2] = codes[3, 1] = value
+        names = ("transform", "reconstruct", "score_samples", "score", "sample_posterior", "log_likelihood")
+        for name in (name for name in (*names, "inverse_transform") if hasattr(estimator, name)):
+            rows = codes if name == "inverse_transform" else far
+            try:
+                found = getattr(estimator, name)(rows)
+            except ValueError as error:
+                found = 0.0
+                errors.append(str(error))
+            assert np.isfinite(found).all(), name
+            assert np.isfinite(getattr(estimator, name)(np.delete(rows, 3, axis=0))).all()
+    assert len(errors) >= 2 * len(values)  # both scores
+    cure = "pass float64" if dtype == np.float32 else "scale the rows"
+    message = rf"X must hold numbers .* finite in {X.dtype}. .* row 3: .*{cure}"
+    assert all(re.match(message, error) for error in errors)
+    before, message = estimator.n_iter_, "X must hold numbers whose squares are finite in float32"
+    far[3, 2] = values[-1]
+    with pytest.raises(ValueError, match=message):
+        estimator.partial_fit(far)
+    assert estimator.n_iter_ == before
+
+
+@each
+def test_validation_rows_that_overflow(Estimator, iris):
+    far = iris.copy()
+    far[3, 2] = 1e160
+    message = "X_val must hold numbers whose squares are finite in float32"
+    with pytest.raises(ValueError, match=message):
+        cheap(Estimator, early_stopping=True).fit(iris, X_val=far)
+    cheap(Estimator, early_stopping=True, max_iter=1).fit(iris, X_val=far.clip(max=1e12))
+
+
+def test_the_mean_of_scores_does_not_overflow(iris):
+    estimator = swae().fit(iris)
+    scores = estimator.score_samples(iris * 2e153)
+    assert np.isfinite(scores).all()
+    with np.errstate(over="ignore"):
+        assert np.isinf(np.sum(scores))
+    assert estimator.score(iris * 2e153) == pytest.approx(float(np.mean(scores * 1e-300)) * 1e300)
 
 
 # ---------------------------------------------------------------------------

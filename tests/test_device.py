@@ -32,15 +32,18 @@ def test_resolve_device():
             resolve_device(device)
 
 
-def test_tensors_share_what_they_can():
-    X = np.arange(6.0).reshape(2, 3)
+def test_tensors_have_memory_of_their_own():
+    """Contiguous whatever the strides were; an array that was just made gives them its own."""
+    X = np.arange(6.0).reshape(2, 3).copy()
     readonly = X.copy()
     readonly.flags.writeable = False
     assert as_tensor(X).data_ptr() == X.ctypes.data
-    for array in (readonly, X[::-1], np.asfortranarray(X), X[:, ::2]):
-        np.testing.assert_array_equal(as_tensor(array), array)
-    as_tensor(readonly)[0, 0] = 5.0
-    assert readonly[0, 0] == 0.0
+    for array in (readonly, X[:], X[::-1], np.asfortranarray(X), X[:, ::2], np.broadcast_to(X[0], (2, 3))):
+        tensor = as_tensor(array)
+        assert tensor.is_contiguous()
+        np.testing.assert_array_equal(tensor, array)
+        tensor[0, 0] = 5.0
+        assert array[0, 0] != 5.0
 
 
 MATMUL, CUDNN, MKLDNN = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.mkldnn

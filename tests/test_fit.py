@@ -152,11 +152,41 @@ def test_rows_that_are_held_out(digits):
 
 def test_bad_validation_rows(digits):
     X = digits[0]
-    for X_val, message in [(X[:, 1:], "features"), (X * np.nan, "NaN"), (2 * X, r"must lie in \[0, 1\]")]:
-        with pytest.raises(ValueError, match=message):
+    for X_val, message in [(X[:, 1:], "features"), (X * np.nan, "NaN")]:
+        with pytest.raises(ValueError, match=f"'X_val' argument .*{message}"):
             swae(early_stopping=True).fit(X, X_val=X_val)
     with pytest.raises(ValueError, match="'X_val' argument must be None with early_stopping=False"):
         swae(early_stopping=False).fit(X, X_val=X)
+
+
+@pytest.mark.parametrize(
+    ("make", "parameters"),
+    [(swae, {}), (swae, {"reconstruction": "binary_cross_entropy"}), (gan, {}),
+     (two_levels, {"likelihood": "gaussian"}), (two_levels, {"likelihood": "bernoulli"}),
+     (two_levels, {"likelihood": "discretized_logistic", "n_bins": 17})],
+)  # fmt: skip
+def test_validation_rows_may_lie_anywhere(make, parameters, digits):
+    """As rows to transform may; a cost for [0, 1] alone takes numbers outside for 0 and 1."""
+    X, X_val = digits[0][:100], digits[0][100:150]
+    far = 3 * X_val - 1
+    stopped = {"early_stopping": True, "max_iter": 2, **parameters}
+    outside, clipped = (
+        make(**stopped).fit(X, X_val=rows).history_["validation_loss"] for rows in (far, far.clip(0, 1))
+    )
+    assert np.isfinite(outside).all()
+    for_unit_interval = {"binary_cross_entropy", "bernoulli", "discretized_logistic"} & {*parameters.values()}
+    assert np.array_equal(outside, clipped) == bool(for_unit_interval)
+    rounded = X_val + np.where(X_val > 0.5, 1, -1) * 2e-16  # as a MinMaxScaler's output may be off
+    binarise = {"augment": lambda x, generator: torch.bernoulli(x, generator=generator)}
+    make(**stopped, **binarise).fit(X, X_val=rounded)
+
+
+def test_validation_rows_may_be_augmented_to_anywhere(digits):
+    X = digits[0][:100]
+    estimator = swae(early_stopping=True, max_iter=1, augment=lambda x, generator: x)
+    estimator.fit(X, X_val=2 * X)
+    with pytest.raises(ValueError, match=r"'augment' parameter.*values in \[0, 1\]"):
+        estimator.set_params(augment=lambda x, generator: 2 * x).fit(X, X_val=X)
 
 
 def test_augment_sees_the_user_s_units(iris):

@@ -14,7 +14,7 @@ class ArrayData(DataSource):
     ----------
     X : ndarray of shape (n_samples, n_features)
         Floating-point numbers or bytes. A memory-mapped file, as ``numpy.load(path, mmap_mode="r")`` returns
-        it, is read batch by batch.
+        it, is read batch by batch. Numbers in the other byte order than the machine's are turned then.
 
     Examples
     --------
@@ -28,10 +28,11 @@ class ArrayData(DataSource):
 
     def __init__(self, X: np.ndarray):
         self.X = np.asarray(X)  # rows of a memmap are then arrays of their own
-        self.shape = X.shape[0], X.shape[1]
-        self.dtype = X.dtype
+        self.shape = self.X.shape[0], self.X.shape[1]
+        self.dtype = self.X.dtype.newbyteorder("=")
 
     def read(self, index: slice | np.ndarray) -> np.ndarray:
         """Return a view of the rows of a slice, or a copy of other rows: (m, d)."""
         # take copies whole rows at a time
-        return self.X[index] if isinstance(index, slice) else self.X.take(index, axis=0)
+        rows = self.X[index] if isinstance(index, slice) else self.X.take(index, axis=0)
+        return rows.astype(rows.dtype.newbyteorder("="), copy=False)

@@ -131,13 +131,11 @@ def on_a_grid(source: DataSource, n_bins: int) -> bool:
     return True
 
 
-def check_unit_interval(source: DataSource, limits: Range | None = None) -> None:
-    """Raise ValueError for rows that a sigmoid output cannot learn."""
+def check_unit_interval(source: DataSource, limits: Range | None, needed_by: str, cure: str) -> None:
+    """Raise ValueError, with what would help, for rows that leave [0, 1]."""
     low, high = _rounded_range(source, limits)
     if low < 0.0 or high > 1.0:
         raise ValueError(
-            "X must lie in [0, 1] to be learned with a sigmoid output or a cross-entropy: divide it by its "
-            "maximum, put a MinMaxScaler before this step, or use a squared error with "
-            "output_activation='identity'. "
+            f"X must lie in [0, 1] to be learned with {needed_by}: {cure}. "
             f"Got values from {low!r} to {high!r}."
         )

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skswae._device import fits_on
-from skswae.data._source import DataSource, raw_tensor
+from skswae._device import as_tensor, fits_on
+from skswae.data._source import DataSource
 
 
 class Loader:
@@ -28,7 +28,7 @@ class Loader:
         self.device = device
         self._resident: Tensor | None = None
         if device.type != "cpu" and fits_on(device, source.nbytes):
-            dtype = raw_tensor(np.empty(0, source.dtype)).dtype
+            dtype = as_tensor(np.empty(0, source.dtype)).dtype
             self._resident = torch.empty(source.shape, dtype=dtype, device=device)
             start = 0
             for chunk in source.chunks():
@@ -59,7 +59,7 @@ class Loader:
             yield from self._resident.split(batch_size)
 
     def _send(self, rows: np.ndarray) -> Tensor:
-        raw = raw_tensor(rows)
+        raw = as_tensor(rows)
         if self.device.type != "cuda":
             return raw.to(self.device)
         # torch keeps the pinned memory until the copy is done

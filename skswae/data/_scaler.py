@@ -10,8 +10,9 @@ import torch
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from skswae.data._checks import spacing
-from skswae.data._source import DataSource, raw_tensor
+from skswae._device import as_tensor
+from skswae.data._checks import spacing, value_range
+from skswae.data._source import DataSource
 
 
 class Scaler(nn.Module):
@@ -65,7 +66,9 @@ class Scaler(nn.Module):
             unit = np.ldexp(1.0, np.frexp(spread[varies].max())[1] - 1)
             moments = StandardScaler()
             for chunk in source.chunks():
-                moments.partial_fit((chunk[:, varies].astype(np.float64) - first[varies]) / unit)
+                # sums over rows round by the order in memory
+                moving = chunk[:, varies].astype(np.float64, order="C")
+                moments.partial_fit((moving - first[varies]) / unit)
             location[varies] += unit * moments.mean_
             variance = moments.var_.sum() / source.n_features
             scale = unit * np.sqrt(variance) or 1.0  # a subnormal may underflow
@@ -83,7 +86,7 @@ class Scaler(nn.Module):
 
 
 class TrainingRows:
-    """Training rows in the module's units: what a module is initialized from.
+    """Rows in the module's units: what a module is initialized from, trained on and judged by.
 
     Parameters
     ----------
@@ -119,20 +122,33 @@ class TrainingRows:
         x = x.to(torch.float32)
         return x.clamp(0.0, 1.0) if self.clamp else x
 
+    def check_reach(self, name: str) -> None:
+        """Raise ValueError, with the name of the rows, if their squares overflow in the module's float32."""
+        low, high = value_range(self.source)
+        location, scale = self.scaler.location, float(self.scaler.scale)
+        farthest = max(abs(low - float(location.max())), abs(high - float(location.min()))) / scale
+        limit = (float(np.finfo(np.float32).max) / self.n_features) ** 0.5
+        if not farthest <= limit:
+            raise ValueError(
+                f"{name} must hold numbers whose squares are finite in float32 in the units of the networks, "
+                f"less location_ and divided by scale_: at most {limit:.3g} in size. Got {farthest:.3g}, for "
+                f"values from {low!r} to {high!r}: leave such rows out."
+            )
+
     def choose(self, n_rows: int, seed: int) -> Tensor:
         """Return at most ``n_rows`` different rows, chosen at random: (m, d)."""
         n_rows = min(n_rows, len(self))
         chosen = np.random.default_rng(seed).choice(len(self), size=n_rows, replace=False)
-        return self.prepare(raw_tensor(self.source.read(chosen)))
+        return self.prepare(as_tensor(self.source.read(chosen)))
 
     def batches(self, n_rows: int) -> Iterator[Tensor]:
         """Return all rows in order, ``n_rows`` at a time."""
         for chunk in self.source.chunks(n_rows):
-            yield self.prepare(raw_tensor(chunk))
+            yield self.prepare(as_tensor(chunk))
 
     def mean(self) -> Tensor:
         """Return the mean row, in float64: (d,). Where all rows are equal it is that row, to the bit."""
-        first = self.prepare(raw_tensor(self.source.read(slice(0, 1))))[0].double()
+        first = self.prepare(as_tensor(self.source.read(slice(0, 1))))[0].double()
         return first + sum((x.double() - first).sum(dim=0) for x in self.batches(4096)) / len(self)
 
     def total_variance(self) -> float:

@@ -12,12 +12,6 @@ from sklearn.utils import gen_batches
 from skswae._random import derive_seed, make_generator
 
 
-def raw_tensor(rows: np.ndarray) -> torch.Tensor:
-    """Return rows that were read as a tensor of its own memory, which a network may change in place."""
-    owned = np.require(rows, requirements=("C", "ENSUREARRAY", "OWNDATA", "WRITEABLE"))
-    return torch.from_numpy(owned)
-
-
 class DataSource(abc.ABC):
     """Training rows that are read part by part.
 

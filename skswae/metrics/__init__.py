@@ -2,6 +2,9 @@
 
 Copies of training rows have the best Frechet distance, precision and recall that there are; only
 :func:`nearest_row_ratio` and :func:`duplicate_rate` expose them.
+
+All take whatever scikit-learn takes for rows, and compute in float64. Numbers above 1e150, whose squares may
+not be finite, are refused.
 """
 
 from sklearn.manifold import trustworthiness

@@ -12,6 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.extmath import row_norms
 
+from skswae._device import own_settings
 from skswae.metrics._checks import check_rows, make_rng
 
 # Distances here are compared by products of rows, which scikit-learn takes 12 times faster than differences
@@ -24,6 +25,7 @@ _ROUNDING = 1e-12
     {"n_neighbors": [Interval(Integral, 1, None, closed="left")], "random_state": ["random_state"]},
     prefer_skip_nested_validation=True,
 )
+@own_settings()
 def precision_recall(X_generated, X_real, *, n_neighbors=3, random_state=None) -> tuple[float, float]:
     """Compute precision and recall of samples by nearest neighbours [1]_.
 
@@ -83,6 +85,7 @@ def _share_inside(points: np.ndarray, rows: np.ndarray, k: int) -> float:
     return float(np.mean(np.concatenate(list(pairwise_distances_chunked(points, rows, reduce_func=in_any)))))
 
 
+@own_settings()
 def nearest_row_ratio(X_generated, X_train, X_held_out) -> float:
     """Compare the distance of samples to the training rows with that of held-out rows, after [1]_.
 
@@ -122,6 +125,7 @@ def nearest_row_ratio(X_generated, X_train, X_held_out) -> float:
     return float(generated / held_out)
 
 
+@own_settings()
 def duplicate_rate(X_generated, X_train, X_held_out) -> float:
     """Compute the share of samples as near to a training row as the nearest hundredth of held-out rows.
 

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skswae._device import arithmetic, as_array, as_tensor, own_settings, resolve_device
 from skswae._random import forked_rng
+from skswae._validation import FLOATS
 from skswae.metrics._checks import check_rows
 
 _AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
@@ -89,10 +90,7 @@ class InceptionFeatures:
         F : ndarray of shape (n_samples, 2048), float32
             Features.
         """
-        X = check_rows(X, "X", n_features=int(np.prod(self.image_shape)))
-        if X.min() < -1e-6 or X.max() > 1 + 1e-6:
-            advice = f"np.clip(X, 0, 1) brings back samples outside. Got {X.min():g} to {X.max():g} instead."
-            raise ValueError(f"The 'X' argument must be pixels in [0, 1]; {advice}")
+        X = self.check_pixels(X, "X")
         device = resolve_device(self.device)
         network = self._load().to(device)
         features = []
@@ -103,6 +101,17 @@ class InceptionFeatures:
                 images = np.broadcast_to(images, (len(images), 3, *self.image_shape[1:]))
                 features.append(as_array(network(as_tensor(images, device))[0]))
         return np.concatenate(features)
+
+    def check_pixels(self, X: Any, name: str, *, min_samples: int = 1) -> np.ndarray:
+        """Return images as float64 rows, or raise a ValueError that names the argument."""
+        n_features = int(np.prod(self.image_shape))
+        X = check_rows(X, name, min_samples=min_samples, n_features=n_features)
+        if X.min() < -1e-6 or X.max() > 1 + 1e-6:
+            raise ValueError(
+                f"The {name!r} argument must be pixels in [0, 1]; np.clip({name}, 0, 1) brings back samples "
+                f"outside. Got {X.min():g} to {X.max():g} instead."
+            )
+        return X
 
     def _load(self) -> Any:
         """Return the network, which the first call makes."""
@@ -196,14 +205,16 @@ class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         if np.size(self.hidden_layer_sizes) == 0:
             got = f"Got {self.hidden_layer_sizes!r} instead."
             raise ValueError(f"The 'hidden_layer_sizes' parameter must have at least one layer. {got}")
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        with own_settings():
+            X, y = validate_data(self, X, y, dtype=FLOATS, order="C")
+        X = X.astype(X.dtype.newbyteorder("="), copy=False)
         check_classification_targets(y)
         if len(np.unique(y)) < 2:
             raise ValueError("The 'y' argument must have at least 2 classes. Got 1 class instead.")
         auto = min(200, max(10, round(600_000 / len(X))))
         max_iter = auto if self.max_iter == "auto" else self.max_iter
         classifier = MLPClassifier(self.hidden_layer_sizes, max_iter=max_iter, random_state=self.random_state)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), own_settings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the features need no optimum
             self.classifier_ = classifier.fit(X, y)
         self.n_iter_ = classifier.n_iter_
@@ -223,8 +234,7 @@ class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         F : ndarray of shape (n_samples, hidden_layer_sizes[-1])
             Features, not below 0; computed and given in float32 if X has that dtype, else in float64.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        X = self._validate(X)
         # MLPClassifier gives no hidden activations; its last layer, of the classes, is left out
         *layers, _ = zip(self.classifier_.coefs_, self.classifier_.intercepts_)
         for weights, bias in layers:
@@ -237,9 +247,15 @@ class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
 
     def score(self, X, y) -> float:
         """Compute the accuracy of the classifier on held-out rows and their classes, in [0, 1]."""
+        X = self._validate(X)
+        with own_settings():
+            return float(self.classifier_.score(X, y))
+
+    def _validate(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        return float(self.classifier_.score(X, y))
+        with own_settings():
+            X = validate_data(self, X, reset=False, dtype=FLOATS, order="C")
+        return X.astype(X.dtype.newbyteorder("="), copy=False)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

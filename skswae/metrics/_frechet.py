@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import StrOptions, validate_params
 
+from skswae._device import own_settings
 from skswae.metrics._checks import check_rows
 from skswae.metrics._features import InceptionFeatures
 
 
 @validate_params({"features": [callable, None]}, prefer_skip_nested_validation=True)
+@own_settings()
 def frechet_distance(X, Y, *, features=None) -> float:
     """Compute the squared Frechet distance between Gaussians fitted to two sets of rows.
 
@@ -69,7 +71,11 @@ def apply_features(features: Callable | None, X: Any, name: str) -> np.ndarray:
     rows = check_rows(X, name, min_samples=2)
     if features is None:
         return rows
-    F = check_rows(features(X), f"features({name})")  # X as it came: an estimator may know its column names
+    try:
+        F = features(X)  # X as it came: an estimator may know its column names
+    except ValueError as error:
+        raise ValueError(f"The 'features' argument cannot be applied to {name}. {error}") from error
+    F = check_rows(F, f"features({name})")
     if len(F) != len(rows):
         raise ValueError(
             f"The 'features' argument must give one row for each of the {len(rows)} rows of {name}. "
@@ -124,8 +130,9 @@ def frechet_inception_distance(
     >>> frechet_inception_distance(samples, X_test, (1, 28, 28))  # doctest: +SKIP
     """
     features = InceptionFeatures(image_shape, weights_path=weights_path, batch_size=batch_size, device=device)
-    X_generated = check_rows(X_generated, "X_generated", min_samples=2000 if mode == "paper" else 2)
-    X_real = check_rows(X_real, "X_real", min_samples=2, n_features=X_generated.shape[1])
+    n_needed = 2000 if mode == "paper" else 2
+    X_generated = features.check_pixels(X_generated, "X_generated", min_samples=n_needed)
+    X_real = features.check_pixels(X_real, "X_real", min_samples=2)
     if mode == "paper":
         X_generated, X_real = X_generated[:2000], X_real[:5000]  # as in the authors' evaluation
     elif min(len(X_generated), len(X_real)) <= features.n_features_out:

@@ -12,12 +12,14 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, validate_params
 
+from skswae._device import own_settings
 from skswae.metrics._checks import check_rows
 
 _AT_LEAST_1 = Interval(Integral, 1, None, closed="left")
 
 
 @validate_params({"n_neighbors": [_AT_LEAST_1, "array-like"]}, prefer_skip_nested_validation=False)
+@own_settings()
 def knn_accuracy(Z_train, y_train, Z_test, y_test, *, n_neighbors=5) -> Any:
     """Compute the accuracy of a k-nearest-neighbour classifier on codes, as in Table 1 of the SWAE paper.
 
@@ -30,7 +32,7 @@ def knn_accuracy(Z_train, y_train, Z_test, y_test, *, n_neighbors=5) -> Any:
     Z_test, y_test : array-like of shape (n_samples_test, n_components) and (n_samples_test,)
         Codes to classify, and their classes.
     n_neighbors : int or sequence of int, default=5
-        Number of neighbours k, at most ``n_samples_train``. The paper has 3, 5 and 10.
+        Number of neighbours k, at most ``n_samples_train``; at least one number. The paper has 3, 5 and 10.
 
     Returns
     -------
@@ -43,6 +45,11 @@ def knn_accuracy(Z_train, y_train, Z_test, y_test, *, n_neighbors=5) -> Any:
     >>> knn_accuracy([[0], [1], [6]], [0, 0, 1], [[2], [5]], [0, 1], n_neighbors=(1, 3))
     array([1. , 0.5])
     """
+    if np.ndim(n_neighbors) > 1 or np.size(n_neighbors) == 0:
+        raise ValueError(
+            "The 'n_neighbors' argument must be an int or a sequence of at least one. "
+            f"Got {n_neighbors!r} instead."
+        )
     Z_train = check_rows(Z_train, "Z_train")
     Z_test = check_rows(Z_test, "Z_test", n_features=Z_train.shape[1])
     models = (KNeighborsClassifier(k).fit(Z_train, y_train) for k in np.atleast_1d(n_neighbors).tolist())
@@ -53,6 +60,7 @@ def knn_accuracy(Z_train, y_train, Z_test, y_test, *, n_neighbors=5) -> Any:
 @validate_params(
     {"n_neighbors": [_AT_LEAST_1], "targets": ["array-like", None]}, prefer_skip_nested_validation=True
 )
+@own_settings()
 def neighborhood_agreement(X, Z, *, n_neighbors=10, targets=None) -> float:
     """Compute the share of the nearest rows in X that are also among the nearest in Z.
 
@@ -96,6 +104,7 @@ def neighborhood_agreement(X, Z, *, n_neighbors=10, targets=None) -> float:
 
 
 @validate_params({"targets": ["array-like", None]}, prefer_skip_nested_validation=True)
+@own_settings()
 def rank_agreement(X, Z, *, targets=None) -> float:
     """Compute Spearman's rank correlation between distances in X and in Z, averaged over targets.
 

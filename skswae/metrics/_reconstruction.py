@@ -5,11 +5,15 @@ from __future__ import annotations
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
+from skswae._device import own_settings
+from skswae._validation import FLOATS
 from skswae.metrics._checks import check_rows, make_rng
 
 
+@own_settings()
 def reconstruction_error(X, X_reconstructed) -> float:
     """Compute the mean over rows of the squared L2 distance between a row and its reconstruction.
 
@@ -43,7 +47,7 @@ def reconstruction_error(X, X_reconstructed) -> float:
 @validate_params(
     {
         "estimator": [HasMethods("reconstruct"), HasMethods(["transform", "inverse_transform"])],
-        "noise": [Interval(Real, 0, None, closed="left")],
+        "noise": [Interval(Real, 0, np.inf, closed="left")],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "clip": ["array-like", None],
         "random_state": ["random_state"],
@@ -87,20 +91,26 @@ def denoising_error(estimator, X, *, noise=0.3, n_repeats=1, clip=None, random_s
     2.25
     """
     rows = check_rows(X, "X")
-    if clip is not None and (np.shape(clip) != (2,) or not clip[0] < clip[1]):
+    with own_settings():
+        dtype = check_array(X, dtype=FLOATS).dtype.newbyteorder("=")  # models keep it
+    if clip is not None and not (
+        np.shape(clip) == (2,) and all(isinstance(end, Real) for end in clip) and clip[0] < clip[1]
+    ):
         raise ValueError(
-            f"The 'clip' argument must be None or (low, high), low < high. Got {clip!r} instead."
+            f"The 'clip' argument must be None or two numbers (low, high), low < high. Got {clip!r} instead."
         )
     rng = make_rng(random_state)
-    dtype = np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64  # models keep it
     errors = []
     for _ in range(n_repeats):
         noisy = rows + noise * rng.standard_normal(rows.shape)
         if clip is not None:
             noisy = np.clip(noisy, *clip)
         noisy = noisy.astype(dtype, copy=False)
-        if hasattr(X, "iloc"):  # an estimator that was fitted to a data frame expects its column names
+        # an estimator that was fitted to a data frame expects its column names
+        if hasattr(X, "iloc"):
             noisy = type(X)(noisy, index=X.index, columns=X.columns)
+        elif hasattr(X, "columns"):
+            noisy = type(X)(noisy, schema=X.columns)
         if hasattr(estimator, "reconstruct"):
             rebuilt = estimator.reconstruct(noisy)
         else:

@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import resample
 from sklearn.utils._param_validation import Interval, validate_params
 
+from skswae._device import own_settings
 from skswae.metrics._checks import check_rows
 from skswae.metrics._frechet import apply_features, frechet_distance
 
@@ -130,8 +131,10 @@ def make_trustworthiness_scorer(
 
 
 def _knn_score(estimator: Any, X: Any, y: Any = None, *, n_neighbors: int) -> float:
-    Z = np.asarray(_method(estimator, "transform")(X), np.float64)
-    return float(KNeighborsClassifier(n_neighbors).fit(Z, y).score(None, y))  # None: each row by the others
+    Z = check_rows(_method(estimator, "transform")(X), "codes")
+    with own_settings():
+        # None: each row by the others
+        return float(KNeighborsClassifier(n_neighbors).fit(Z, y).score(None, y))
 
 
 def _frechet_score(estimator: Any, X: Any, y: Any = None, *, features: Any, random_state: int) -> float:
@@ -145,8 +148,9 @@ def _trustworthiness_score(
     if np.shape(X)[0] > max_samples:
         X = resample(X, replace=False, n_samples=max_samples, random_state=seed)
     rows = apply_features(features, X, "X")
-    Z = np.asarray(_method(estimator, "transform")(X), np.float64)
-    return float(trustworthiness(rows, Z, n_neighbors=n_neighbors))
+    Z = check_rows(_method(estimator, "transform")(X), "codes")
+    with own_settings():
+        return float(trustworthiness(rows, Z, n_neighbors=n_neighbors))
 
 
 def _sample(estimator: Any, n_samples: int, seed: int) -> Any:

@@ -83,22 +83,26 @@ class BaseLatentVariableModel(BaseAutoencoder):
             )
 
     def _check_rows(self, data: DataSource) -> None:
-        self._check_range(data, int(self.n_bins))
+        other = "or use likelihood='gaussian' in a first fit or partial_fit, which fixes it"
+        self._check_range(
+            data,
+            int(self.n_bins),
+            f"put a MinMaxScaler before this step and clip what it leaves outside later, {other}",
+            f"set n_bins to what the data have, {other}",
+        )
 
-    def _check_range(self, data: DataSource, n_bins: int) -> None:
+    def _check_range(self, data: DataSource, n_bins: int, if_outside: str, if_between: str) -> None:
+        """Raise ValueError, with what would help, for rows that the likelihood does not know."""
         if not self._needs_unit_interval():
             return
-        needed = f"The 'likelihood' parameter must suit the data: {self.likelihood_!r} is for rows"
+        needed = f"X must suit likelihood={self.likelihood_!r}, which is for rows"
         low, high = _checks.value_range(data)
         if not _checks.in_unit_range(data, (low, high)):
-            raise ValueError(
-                f"{needed} in [0, 1]. Got values from {low!r} to {high!r}: divide by "
-                "the maximum, or use 'gaussian'. A first fit or partial_fit fixes what 'auto' means."
-            )
+            raise ValueError(f"{needed} in [0, 1]: {if_outside}. Got values from {low!r} to {high!r}.")
         if self.likelihood_ == "discretized_logistic" and not _checks.on_a_grid(data, n_bins):
             raise ValueError(
-                f"{needed} with values j / (L - 1) or (j + 1/2) / L, L = n_bins = {n_bins}. Got values "
-                "between them: set n_bins to what the data have, or use 'gaussian'."
+                f"{needed} with values j / (L - 1) or (j + 1/2) / L, L = n_bins = {n_bins}: {if_between}. "
+                "Got values between them."
             )
 
 
@@ -137,8 +141,8 @@ class BaseELBOModel(BaseLatentVariableModel):
         Raises
         ------
         ValueError
-            If ``n_importance_samples`` is not an integer of at least 1, or the rows lie outside the range
-            of the likelihood.
+            If ``n_importance_samples`` is not an integer of at least 1, the rows lie outside the range of
+            the likelihood, or a result overflows.
         """
         data = self._validate_rows(X)
         S = n_importance_samples
@@ -146,7 +150,9 @@ class BaseELBOModel(BaseLatentVariableModel):
             raise ValueError(
                 f"The 'n_importance_samples' argument must be an integer of at least 1. Got {S!r} instead."
             )
-        self._check_range(data, self._fitted_parameters["n_bins"])
+        n_bins = self._fitted_parameters["n_bins"]
+        rounded = f"numpy.rint(X * {n_bins - 1}) / {n_bins - 1} has the nearest ones"
+        self._check_range(data, n_bins, "numpy.clip(X, 0, 1) has the nearest ones", rounded)
         generator = make_generator(draw_seed(random_state), self._module_on_device().device)
 
         def log_likelihood(module: Any, rows: Tensor) -> Tensor:

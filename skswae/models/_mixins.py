@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
-from skswae._device import as_array
+from skswae._device import as_array, as_tensor
 from skswae._estimator import BaseAutoencoder
 from skswae._random import derive_seed, named_seed
 from skswae.data import DataSource
 from skswae.data._scaler import TrainingRows
-from skswae.data._source import raw_tensor
 
 
 class ReconstructionMixin:
@@ -74,7 +73,7 @@ class PseudoInputMixin(BaseAutoencoder):
             new = first[~np.isin(different, known)]
             rng = np.random.default_rng(derive_seed(named_seed(seed, "pseudo_inputs"), self.n_pseudo_inputs_))
             chosen = rng.choice(new, n_more, replace=False)
-            module.add_pseudo_inputs(rows.prepare(raw_tensor(rows.source.read(chosen))))
+            module.add_pseudo_inputs(rows.prepare(as_tensor(rows.source.read(chosen))))
             self.n_pseudo_inputs_ += n_more
 
     @property

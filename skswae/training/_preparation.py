@@ -26,6 +26,8 @@ class Preparation(Callback):
     rows : TrainingRows
     augment : callable of (rows, generator) or None
     module : AutoencoderModule
+    anywhere : bool, default=False
+        Whether rows may leave [0, 1] though the output is a sigmoid, as those that are only judged may.
 
     Raises
     ------
@@ -38,10 +40,12 @@ class Preparation(Callback):
         rows: TrainingRows,
         augment: Callable[[Tensor, torch.Generator], Any] | None,
         module: Any,
+        anywhere: bool = False,
     ):
         self.rows = rows
         self.augment = augment
         self.module = module
+        self.bounded = module.bounded_output and not anywhere
         self._range: Tensor | None = None  # (2,): the lowest and the highest number since the last check
         self._first = True
 
@@ -80,7 +84,7 @@ class Preparation(Callback):
         self._range = None
         if not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError(f"{needed} of finite numbers. Got NaN or infinity.")
-        if self.module.bounded_output and not (low >= 0 and high <= 1):
+        if self.bounded and not (low >= 0 and high <= 1):
             raise ValueError(
                 f"{needed} with values in [0, 1], since the output is a sigmoid. "
                 f"Got values from {low:.6g} to {high:.6g}."

@@ -17,11 +17,12 @@ def test_range(low, high, starts_and_ends, inside):
         assert _checks.in_unit_interval(source, limits) == starts_and_ends
         assert _checks.in_unit_range(source, limits) == inside
         assert _checks.is_bounded(source, limits) == (low >= 0 and high <= 1)
-    if inside:
-        _checks.check_unit_interval(source)
-    else:
-        with pytest.raises(ValueError, match=f"Got values from {float(low)!r} to {float(high)!r}"):
-            _checks.check_unit_interval(source)
+        if inside:
+            _checks.check_unit_interval(source, limits, "this", "do that")
+        else:
+            got = f"with this: do that. Got values from {float(low)!r} to {float(high)!r}"
+            with pytest.raises(ValueError, match=got):
+                _checks.check_unit_interval(source, limits, "this", "do that")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -73,6 +73,7 @@ ROWS = np.arange(15.0).reshape(5, 3)
         (ROWS, ROWS, "x", r"'features' parameter .* Got 'x'"),
         (ROWS, ROWS, lambda rows: rows[1:], r"'features' argument must give one row for each of the 5 rows"),
         (ROWS, ROWS, lambda rows: rows.sum(axis=1), r"'features\(X\)' argument .* Expected 2D"),
+        (ROWS, ROWS[:, 1:], PCA(2).fit(ROWS).transform, r"'features' .* applied to Y. X has 2 features"),
         (ROWS, ROWS[:4], lambda rows: rows[:, : len(rows) - 2], r"equally many columns. Got 3 and 2"),
     ],
 )
@@ -121,6 +122,7 @@ def test_inception_distance_with_bad_arguments(fidelity):
         (rows, "best", r"'mode' parameter .* Got"),
         (rows, "paper", r"'X_generated' argument cannot be used. .* 1999 sample"),
         (rows[:, 1:], "standard", r"'X_real' argument must have 4 features. Got 3"),
+        (rows - 1, "standard", r"'X_real' argument must be pixels in \[0, 1\]; np.clip\(X_real, 0, 1\)"),
     ):
         with pytest.raises(ValueError, match=message):
             frechet_inception_distance(rows, other, (1, 2, 2), mode=mode)

@@ -30,7 +30,7 @@ def test_knn_accuracy_is_scikit_learn_s(dtype, rng):
     np.testing.assert_array_equal(knn_accuracy(*data, n_neighbors=[4]), expected[2:3])
 
 
-@pytest.mark.parametrize("k", [0, 1.5, "5", None, 201, [3, 0], [[3]], [3, 201], [2.5]])
+@pytest.mark.parametrize("k", [0, 1.5, "5", None, 201, [3, 0], [[3]], [3, 201], [2.5], []])
 def test_bad_numbers_of_neighbors(k, rng):
     with pytest.raises(ValueError, match=r"n_neighbors"):
         knn_accuracy(*codes(rng), n_neighbors=k)

@@ -86,7 +86,15 @@ def test_denoising_error_keeps_float32_and_column_names(iris):
         ("noise", np.nan, r"'noise' parameter .* Got nan"),
         ("n_repeats", 0, r"'n_repeats' parameter .* Got 0"),
         ("clip", 1, r"'clip' parameter .* Got 1"),
-        ("clip", (1, 0), r"'clip' argument must be None or \(low, high\), low < high. Got \(1, 0\)"),
+        (
+            "clip",
+            (1, 0),
+            r"'clip' argument must be None or two numbers \(low, high\), .*. Got \(1, 0\)",
+        ),
+        ("clip", ("a", "b"), r"'clip' argument must be None or two numbers .* Got \('a', 'b'\)"),
+        ("clip", (0, None), r"'clip' argument must be None or two numbers .* Got \(0, None\)"),
+        ("clip", (0, np.nan), r"'clip' argument must be None or two numbers .* Got \(0, nan\)"),
+        ("noise", np.inf, r"'noise' parameter .* Got inf"),
     ],
 )
 def test_denoising_error_with_bad_arguments(name, value, message, iris):

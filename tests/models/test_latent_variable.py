@@ -137,16 +137,18 @@ def test_a_constant_feature_costs_no_accuracy(Estimator, value):
 def test_data_that_contradict_the_likelihood(Estimator, iris, digits):
     X = digits[0][:60]
     for likelihood in ("bernoulli", "discretized_logistic"):
-        suit = rf"'likelihood' parameter must suit the data: '{likelihood}' is for rows in \[0, 1\]. Got"
+        suit = (
+            rf"X must suit likelihood='{likelihood}', which is for rows in \[0, 1\]: put .*'gaussian' .* Got"
+        )
         activation = f"'output_activation' parameter must .* 'auto' with likelihood='{likelihood}'. Got 'iden"
         for method in ("fit", "partial_fit"):
             model = cheap(Estimator, likelihood=likelihood)
             refused(model, iris, rf"{suit} values from 0\.1 to 7\.9", method)
             refused(model.set_params(output_activation="identity"), X, activation, method)
     grey = {"likelihood": "discretized_logistic"}
-    refused(cheap(Estimator, **grey), X, "'likelihood' parameter must suit the data: .* n_bins = 256")
-    refused(cheap(Estimator, n_bins=16, **grey), X, "'likelihood' parameter .* n_bins = 16.*set n_bins")
-    refused(cheap(Estimator, n_bins=17, **grey), 0.99 * X, "'likelihood' parameter must suit the data")
+    refused(cheap(Estimator, **grey), X, "X must suit likelihood='discretized_logistic', .* n_bins = 256")
+    refused(cheap(Estimator, n_bins=16, **grey), X, "X must suit likelihood.* n_bins = 16.*set n_bins")
+    refused(cheap(Estimator, n_bins=17, **grey), 0.99 * X, "X must suit likelihood")
     low = cheap(Estimator, likelihood="bernoulli").fit(0.3 * X)  # in [0, 1], though not up to 1
     assert low.out_activation_ == "sigmoid"
 
@@ -158,7 +160,7 @@ def test_later_rows_that_contradict_the_likelihood(Estimator, digits):
     grey = cheap(Estimator, likelihood="discretized_logistic", n_bins=17)
     for model, rows, bad in ((cheap(Estimator), binary, -binary), (grey, X, 0.99 * X)):
         model.partial_fit(rows)
-        with pytest.raises(ValueError, match="'likelihood' parameter"):
+        with pytest.raises(ValueError, match=r"X must suit likelihood.*in a first fit or partial_fit"):
             model.partial_fit(bad)
         assert model.partial_fit(X).n_iter_ == 2  # values between 0 and 1 are probabilities too
     for name, value in (("likelihood", "gaussian"), ("n_bins", 9), ("likelihood_scale", "per_feature")):
@@ -352,11 +354,11 @@ def test_unusable_arguments_of_the_log_likelihood(Estimator, digits):
             vae.log_likelihood(X, n)
     grey = cheap(Estimator, max_iter=1, likelihood="discretized_logistic", n_bins=17).fit(digits[0])
     for model, bad, message in [
-        (vae, 2 * X, r"'likelihood' parameter .* rows in \[0, 1\]"),
-        (vae, -X, r"'likelihood' parameter .* rows in \[0, 1\]"),
+        (vae, 2 * X, r"X must suit likelihood='bernoulli', .* rows in \[0, 1\]: numpy.clip"),
+        (vae, -X, r"X must suit likelihood='bernoulli', .* rows in \[0, 1\]: numpy.clip"),
         (vae, np.where(X == 1, np.nan, X), "NaN"),
         (vae, X[:, 1:], "X has 63 features"),
-        (grey, 0.99 * X, r"'likelihood' parameter .* n_bins = 17"),
+        (grey, 0.99 * X, r"X must suit likelihood.* n_bins = 17: numpy.rint\(X \* 16\) / 16"),
     ]:
         with pytest.raises(ValueError, match=message):
             model.log_likelihood(bad)
