@@ -5,15 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import os
-import pickle
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
-import joblib
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -29,38 +24,23 @@ from skswae._device import (
 )
 from skswae._diagnosis import warn_if_poor
 from skswae._inference import CHUNK_ROWS
+from skswae._plan import Plan, checked_checkpoint, open_checkpoint, resolved
 from skswae._random import draw_seed, forked_rng
-from skswae._resume import check_resumable, frozen, go_on, make_builder, module_parameters, new_step
+from skswae._resume import check_resumable, go_on, make_builder, module_parameters, new_step
 from skswae._validation import check_and_resolve, clamps_judged, validate_rows
-from skswae.data import ArrayData, DataSource
+from skswae.data import DataSource
 from skswae.data._loader import Loader
 from skswae.data._scaler import Scaler, TrainingRows
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import reduced_precision
 from skswae.networks._protocol import check_network, draws_from_global_streams
-from skswae.training._auto import AutoSettings, holds_rows_out, n_threads
+from skswae.training._auto import AutoSettings, n_threads
 from skswae.training._callbacks import Callback, EarlyStopping, EpochLines, Run
 from skswae.training._checkpoint import Checkpoint
 from skswae.training._cuda_graph import MIN_STEPS, side_stream
 from skswae.training._loop import train
 from skswae.training._preparation import Preparation
 from skswae.training._step import TrainingStep, on_host
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The settings of one call of ``fit`` or ``partial_fit``."""
-
-    resume: bool  # whether training goes on with the fitted module
-    accumulate: bool = False  # whether what the last pass counts is added to what earlier calls counted
-    n_epochs: int | None = None  # None is what ``max_iter`` says
-    learning_rate: str = "constant"
-    early_stopping: bool | str = False
-    X_val: Any = None
-    checkpoint: str | None = None
-    checkpoint_seconds: float = 0.0
-    keep_checkpoint: bool = False
-    callbacks: Sequence[Callback] = ()
 
 
 def fit(
@@ -80,7 +60,7 @@ def fit(
         learning_rate=estimator.learning_rate,
         early_stopping=estimator.early_stopping,
         X_val=X_val,
-        checkpoint=_checked_checkpoint(checkpoint, checkpoint_seconds, resume),
+        checkpoint=checked_checkpoint(checkpoint, checkpoint_seconds, resume),
         checkpoint_seconds=checkpoint_seconds,
         keep_checkpoint=bool(keep_checkpoint),
         callbacks=callbacks,
@@ -109,61 +89,6 @@ def _all_or_nothing(estimator: Any) -> Iterator[None]:
         raise
 
 
-def _checked_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
-    """Return the path, if the arguments make sense."""
-    if path is None:
-        return None
-    if not isinstance(path, str | os.PathLike):
-        raise ValueError(f"The 'checkpoint' argument must be a path or None. Got {path!r} instead.")
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise ValueError(f"The 'checkpoint' argument must be a path in a folder that exists. Got {path!r}.")
-    if not isinstance(every, Real) or isinstance(every, bool) or not float(every) >= 0:
-        raise ValueError(
-            f"The 'checkpoint_seconds' argument must be a number of at least 0. Got {every!r} instead."
-        )
-    if resume:
-        raise ValueError(
-            "The 'checkpoint' argument must be None when a fitted estimator with warm_start=True goes on. "
-            f"Got {os.fspath(path)!r}."
-        )
-    return os.fspath(path)
-
-
-def _open_checkpoint(estimator: Any, plan: Plan, data: DataSource, held_out: DataSource | None) -> Checkpoint:
-    """Return the checkpoint, with the seed that its file holds or a new one."""
-    assert plan.checkpoint is not None
-    saved = Checkpoint.read(plan.checkpoint)
-    if estimator.random_state is None and saved is not None:
-        seed = int(saved["seed"])
-    else:
-        seed = draw_seed(estimator.random_state)
-    from skswae import __version__  # here: it is known once the package is
-
-    parts = [
-        type(estimator).__module__,
-        type(estimator).__qualname__,
-        seed,
-        __version__,
-        str(torch.__version__),
-    ]
-    for source in (data, held_out):
-        parts.append(source.X if isinstance(source, ArrayData) else source)
-    parameters = estimator.get_params()
-    for name in ("device", "verbose", "random_state"):
-        parameters.pop(name, None)  # a class outside the package may lack it
-    try:
-        # one by one: the hash of a whole sees which of its parts are one object
-        values = [(name, joblib.hash(frozen(value))) for name, value in sorted(parameters.items())]
-        fingerprint = joblib.hash([*map(joblib.hash, parts), values])
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise ValueError(
-            f"The 'checkpoint' argument must be None unless all parameters of {type(estimator).__name__} can "
-            f"be pickled, to tell its fit from others. Got {error}"
-        ) from error
-    return Checkpoint(plan.checkpoint, fingerprint, seed, plan.checkpoint_seconds)
-
-
 def _run(estimator: Any, X: Any, plan: Plan) -> None:
     """Validate, resolve each "auto", build or go on, train, and become fitted."""
     estimator._validate_params()
@@ -188,9 +113,9 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     elif plan.checkpoint is None:
         seed = draw_seed(estimator.random_state)
     else:
-        checkpoint = _open_checkpoint(estimator, plan, data, held_out)
+        checkpoint = open_checkpoint(estimator, plan, data, held_out)
         seed = checkpoint.seed
-    plan = _resolved(plan, estimator, data)
+    plan = resolved(plan, estimator, data)
     train_data = data
     if plan.early_stopping and held_out is None:
         train_data, held_out = data.split(estimator.validation_fraction, seed)
@@ -226,17 +151,6 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     estimator._moments = (None, None) if ahead else (on_host(step.moments()), memory)
     if checkpoint is not None and not plan.keep_checkpoint and not run.interrupted:
         checkpoint.remove()
-
-
-def _resolved(plan: Plan, estimator: Any, data: DataSource) -> Plan:
-    """Give each "auto" of the plan its value."""
-    early_stopping, learning_rate = plan.early_stopping, plan.learning_rate
-    if isinstance(early_stopping, str):
-        short_of_rows = estimator.max_iter == "auto" and holds_rows_out(*data.shape)
-        early_stopping = plan.X_val is not None or short_of_rows
-    if learning_rate == "auto":
-        learning_rate = "constant" if early_stopping else "one_cycle"
-    return replace(plan, early_stopping=bool(early_stopping), learning_rate=learning_rate)
 
 
 def _fitted_scaler(estimator: Any, data: DataSource) -> Scaler:
@@ -278,7 +192,8 @@ def _train(
     callbacks: list[Callback] = [preprocess]
     if judged is not None:
         validation = Loader(judged.source, device)
-        prepared = Preparation(judged, estimator.augment, module, anywhere=True)
+        anywhere = plan.X_val is not None
+        prepared = Preparation(judged, estimator.augment, module, anywhere=anywhere)
         stopping = EarlyStopping(validation, prepared, estimator.n_iter_no_change, estimator.tol)
         callbacks += [stopping, prepared]  # what augment makes of the held-out rows is checked too
     if estimator.verbose:

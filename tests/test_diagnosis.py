@@ -40,21 +40,28 @@ def faces(n_rows=60, size=16):
 wide = {"network": GatedMLP((300, 300)), "max_iter": 10, "scaling": None}
 MIM = {"n_components": 4, "likelihood": "bernoulli", "init": "random", "n_pseudo_inputs": 20, "max_iter": 20}
 NOTHING = [
-    *[(cheap(E, **wide), 1000 * IRIS + 1e4, ["worse than their mean", "scaling='auto'"]) for E in ESTIMATORS],
+    *[
+        (cheap(E, **wide), 1000 * IRIS + 1e4, ["worse than their mean", "scaling='auto'"])
+        for E in ESTIMATORS
+        if E is not VAETransformer  # it diverges, see below
+    ],
     *[
         (long(E, learning_rate_init=0.5), X, ["worse than", r"a smaller learning_rate_init \(now 0.5\)"])
         for E, X in ((SWAETransformer, DIGITS), (VAETransformer, IRIS), (VampPriorTransformer, IRIS))
     ],
     (
         long(VAETransformer, kl_weight=100, learning_rate_init=5e-3), IRIS,
-        ["hardly better than", r"deviation of 0\.0\d", r"a smaller kl_weight \(now 100\)"],
+        ["much worse than", r"deviation of 0\.0\d", r"a smaller kl_weight \(now 100\)"],
     ),
     (
         long(SWAETransformer, n_pseudo_inputs=1, beta=1, learning_rate_init=0.01), IRIS,
         ["hardly better than", r"a smaller beta \(now 1\)", r"more pseudo-inputs \(n_pseudo_inputs, now 1\)"],
     ),
     (long(SWAETransformer, init="random"), TINY, ["worse than", "init='pca'"]),
-    (long(SWAETransformer, output_activation="sigmoid"), DIGITS / 1600, ["output_activation='auto'"]),
+    (
+        long(SWAETransformer, output_activation="sigmoid", init="random"), DIGITS / 1600,
+        ["worse than", "output_activation='auto'; init='pca'"],
+    ),
     (
         cheap(MIMTransformer, batch_size=100, learning_rate_init=2e-2, **MIM), DIGITS / 16,
         ["much worse than", "likelihood='gaussian'", "init='pca'", r"more epochs \(max_iter, now 20"],
@@ -66,6 +73,11 @@ NOTHING = [
 ]  # fmt: skip
 
 
+def test_a_fit_that_diverges_fails_with_the_cure():
+    with pytest.raises(ValueError, match=r"diverged.*scaling='auto'"):
+        cheap(VAETransformer, **wide).fit(1000 * IRIS + 1e4)
+
+
 @pytest.mark.parametrize(("estimator", "X", "words"), NOTHING)
 def test_a_fit_that_came_to_nothing_says_so_and_what_may_help(estimator, X, words):
     with warnings.catch_warnings(record=True) as caught:
@@ -74,7 +86,7 @@ def test_a_fit_that_came_to_nothing_says_so_and_what_may_help(estimator, X, word
     assert [w.category for w in caught] == [ConvergenceWarning]
     assert caught[0].filename == __file__
     text = str(caught[0].message)
-    for word in (f"{type(estimator).__name__} reconstructs {len(X)} of its training rows", *words):
+    for word in (f"{type(estimator).__name__} reconstructs \\d+ of its training rows", *words):
         assert re.search(word, text), text
     error = -estimator.score(X) / X.var(axis=0).sum()
     stated, linear = map(float, re.findall(r"error of (\S+) where .* components? (\d\S*)\. ", text)[0])

@@ -18,6 +18,7 @@ LAYERS = [
     ("models/_latent_variable", "models/_mixins"),
     ("_estimator",),
     ("_fit",),
+    ("_plan",),
     ("_diagnosis", "_resume", "_validation"),
     ("_inference", "_parameters"),
     ("training", "modules"),

@@ -200,6 +200,8 @@ def measures(model, features):
     """Every function of arrays, as a function of rows and classes."""
     seeded = {"random_state": 0}
     return {
+        "category_distance": lambda A, y: metrics.category_distance(y[::2], y[1::2]),
+        "category_distance of columns": lambda A, y: metrics.category_distance(A[::2], A[1::2]),
         "denoising_error": lambda A, y: metrics.denoising_error(model, A, **seeded),
         "duplicate_rate": lambda A, y: metrics.duplicate_rate(A[::3], A[1::2], A[::2]),
         "frechet_distance": lambda A, y: metrics.frechet_distance(A[::2], A[1::2]),

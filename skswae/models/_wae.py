@@ -102,8 +102,8 @@ class WAEModule(AutoencoderModule):
         With ``divergence="gan"``.
     total_variance : Tensor of shape (), float64
         Sum of the features' variances: the mean cost of a constant decoder.
-    noise_scale : Tensor of shape (), float64
-        Standard deviation of the noise on the encoder's input in training.
+    auto_noise_scale : Tensor of shape (), float64
+        Standard deviation of the noise on the encoder's input in training, with ``input_noise="auto"``.
     is_empty : Tensor of shape (k,), bool
         Components beyond the rank of the rows. Codes of rows that fill fewer dimensions cannot be like draws
         from the prior; these components are draws from it in training, so that the decoder does not depend
@@ -111,7 +111,7 @@ class WAEModule(AutoencoderModule):
     """
 
     total_variance: Tensor
-    noise_scale: Tensor
+    auto_noise_scale: Tensor
     is_empty: Tensor
 
     def __init__(
@@ -140,7 +140,7 @@ class WAEModule(AutoencoderModule):
         self.critic_penalty = critic_penalty
         self.input_noise = input_noise
         self.register_buffer("total_variance", torch.ones((), dtype=torch.float64))
-        self.register_buffer("noise_scale", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("auto_noise_scale", torch.zeros((), dtype=torch.float64))
         self.register_buffer("is_empty", torch.zeros(build.n_components, dtype=torch.bool))
         self.critic: nn.Module | None = None
         if divergence == "gan":
@@ -158,13 +158,10 @@ class WAEModule(AutoencoderModule):
             whitening = self.linear_start(rows, seed).encoder_weight  # (rank, d)
         # a row has the norm 1 / sqrt(variance along its direction), or 0
         inverse_variances = [value for value in whitening.square().sum(dim=1).tolist() if value > 0.0]
-        variance, rank = float(self.total_variance) / self.n_features, len(inverse_variances)
-        if self.input_noise != "auto":
-            noise = float(self.input_noise) ** 2 * variance
-        else:
-            smallest = 1.0 / max(inverse_variances) if rank else 0.0
-            noise = min(_NOISE**2 * variance, NOISE_SHARE * smallest)
-        self.noise_scale.fill_(math.sqrt(noise))
+        rank = len(inverse_variances)
+        smallest = 1.0 / max(inverse_variances) if rank else 0.0
+        mean_variance = float(self.total_variance) / self.n_features
+        self.auto_noise_scale.fill_(math.sqrt(min(_NOISE**2 * mean_variance, NOISE_SHARE * smallest)))
         if rank < len(data) - 1:  # the rank of the data, not of a few rows
             self.is_empty[rank:] = True
 
@@ -220,7 +217,11 @@ class WAEModule(AutoencoderModule):
         """Return a batch as the encoder sees it in training: (n, d) -> (n, d)."""
         if not self.training or self.input_noise == 0.0:
             return x
-        return x + self.noise_scale.to(x.dtype) * normal_like(x, generator)
+        if isinstance(self.input_noise, str):  # "auto"
+            scale = self.auto_noise_scale
+        else:
+            scale = self.input_noise * (self.total_variance / x.shape[1]).sqrt()
+        return x + scale.to(x.dtype) * normal_like(x, generator)
 
     def divergence_between(self, z: Tensor, z_prior: Tensor, generator: torch.Generator) -> Tensor:
         """Return D_Z between codes and draws from the prior: (n, k), (n, k) -> ()."""
@@ -262,8 +263,9 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
     The four divergences are the maximum mean discrepancy and a critic [1]_, the sliced Wasserstein
     distance [2]_ and the Sinkhorn divergence [3]_. Transport between two small samples costs least if the
     codes are narrower than the prior; from the last two is therefore taken what it costs between two halves
-    of the codes, and of the draws [5]_. Components beyond the rank of the training rows are draws from
-    the prior in training, and 0 in :meth:`transform`.
+    of the codes, and of the draws [5]_. Components beyond the rank of the training rows (of those of the
+    first call, if at least two more than it) are draws from the prior in training, and 0 in
+    :meth:`transform`.
 
     Parameters
     ----------
