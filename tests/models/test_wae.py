@@ -128,15 +128,15 @@ def test_the_automatic_noise_is_small_beside_the_weakest_component(init, rng):
         module, _ = make_module(WAETransformer, torch.tensor(X).float(), n_components=4, init=init)
         if expected is None:  # a component that is not there does not count
             expected = min(0.05 * 49, 0.09 * X.var(axis=0).mean())
-        assert module.noise_scale.item() ** 2 == pytest.approx(expected, rel=0.1)
+        assert module.auto_noise_scale.item() ** 2 == pytest.approx(expected, rel=0.1)
         module, _ = make_module(WAETransformer, torch.tensor(X).float(), input_noise=0.2, init=init)
-        assert module.noise_scale.item() == pytest.approx(0.2 * np.sqrt(X.var(axis=0).mean()), rel=1e-5)
+        assert module.auto_noise_scale.item() == pytest.approx(0.2 * np.sqrt(X.var(axis=0).mean()), rel=1e-5)
     # many weak features beside few strong ones: the noise has a share of their mean
     X = np.column_stack([10 * rng.normal(size=(500, 2)), 0.1 * rng.normal(size=(500, 30))])
     module, _ = make_module(WAETransformer, torch.tensor(X).float(), n_components=2, init=init)
-    assert module.noise_scale.item() == pytest.approx(0.3 * np.sqrt(X.var(axis=0).mean()), rel=1e-5)
+    assert module.auto_noise_scale.item() == pytest.approx(0.3 * np.sqrt(X.var(axis=0).mean()), rel=1e-5)
     module, _ = make_module(WAETransformer, torch.ones(30, 4), init=init)
-    assert module.noise_scale.item() == 0.0
+    assert module.auto_noise_scale.item() == 0.0
 
 
 @pytest.mark.parametrize("init", ["pca", "random"])
