@@ -104,8 +104,12 @@ SETS = {
 }  # fmt: skip
 
 
+TWO_LEVELS = (MIMTransformer, VampPriorTransformer)
+FAST_OR_SLOW = [pytest.param(E, marks=[pytest.mark.slow] * (E in TWO_LEVELS)) for E in ESTIMATORS]
+
+
 @pytest.mark.parametrize("name", SETS)
-@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("Estimator", FAST_OR_SLOW)
 def test_no_false_alarm(Estimator, name):
     """Warnings are errors here. More components than the rows have directions are no fault, nor is one."""
     for n_components in (1, 2, 8):
@@ -116,7 +120,7 @@ def test_no_false_alarm(Estimator, name):
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
 def test_no_false_alarm_of_the_defaults(Estimator, name):
-    few = {"n_pseudo_inputs": 20} if Estimator in (MIMTransformer, VampPriorTransformer) else {}
+    few = {"n_pseudo_inputs": 20} if Estimator in TWO_LEVELS else {}
     for n_components in (2, 8):
         Estimator(n_components, random_state=0, **few).fit(SETS[name])
 

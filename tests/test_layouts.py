@@ -242,6 +242,7 @@ def judged():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_measures_take_every_layout_and_type(layout, judged, tmp_path):
     for dtype in (*KEPT, "longdouble", "object"):

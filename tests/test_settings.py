@@ -181,6 +181,7 @@ def test_measures_handle_floating_point_errors_as_by_default(iris):
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_tensors_are_read_as_arrays_under_array_api_dispatch():
     """In a process of its own: SciPy reads the variable when it is imported."""
     code = """
