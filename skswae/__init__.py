@@ -19,3 +19,4 @@ __version__ = "0.1.0"
 
 for _name in __all__:
     globals()[_name].__module__ = __name__  # the public path, in a class's repr and in pickles
+del _name

@@ -13,6 +13,8 @@ import sklearn
 import torch
 from torch import Tensor
 
+from skswae._random import global_stream_lock
+
 
 def resolve_device(device: str | torch.device) -> torch.device:
     """Turn the ``device`` parameter into a device that exists, or raise an error that lists those that do.
@@ -105,6 +107,8 @@ _flags_lock = threading.RLock()
 def float32_by_default() -> Iterator[None]:
     """Make layers and tensors of float32 on the CPU unless they are told otherwise."""
     with torch.device("cpu"), contextlib.ExitStack() as stack:
+        # both locks, in the order of an epoch whose code draws from the global streams
+        stack.enter_context(global_stream_lock())
         stack.enter_context(_flags_lock)
         before = torch.get_default_dtype()
         if before == torch.float32:
@@ -132,17 +136,28 @@ def arithmetic(device: torch.device, precision: str = "float32") -> Iterator[Non
 
 
 def _cpu_is_exact() -> bool:
-    return all(part.fp32_precision in ("none", "ieee") for part in _parts_with_flags("mkldnn"))
+    parts = [part for part, _ in _parts_with_flags("mkldnn")]
+    if not parts:  # before torch 2.9
+        return torch.get_float32_matmul_precision() == "highest"
+    return all(part.fp32_precision in ("none", "ieee") for part in parts)
 
 
-def _parts_with_flags(*backends: str) -> list[Any]:
-    """List what has a flag of the newer family, which came with torch 2.9."""
-    parts: dict[str, list[Any]] = {
-        "cuda": [torch.backends.cuda.matmul],
-        "cudnn": [getattr(torch.backends.cudnn, name, None) for name in ("conv", "rnn")],
-        "mkldnn": [getattr(torch.backends.mkldnn, name, None) for name in ("matmul", "conv", "rnn")],
-    }
-    return [part for name in backends for part in parts[name] if hasattr(part, "fp32_precision")]
+def _parts_with_flags(*names: str) -> list[tuple[Any, list[Any]]]:
+    """List what has a flag of the newer family, which came with torch 2.9, and what each takes it from."""
+    backends: Any = torch.backends
+    found = []
+    for name, parts in {
+        "cuda": ("matmul",),
+        "cudnn": ("conv", "rnn"),
+        "mkldnn": ("matmul", "conv", "rnn"),
+    }.items():
+        backend = getattr(backends, name)
+        for part in (getattr(backend, part, None) for part in parts):
+            if name in names and hasattr(part, "fp32_precision"):
+                # cuDNN's flag is that of all of CUDA
+                above = (backends.cudnn if name == "cuda" else backend, backends)
+                found.append((part, [b for b in above if hasattr(b, "fp32_precision")]))
+    return found
 
 
 @contextlib.contextmanager
@@ -153,8 +168,12 @@ def _rounding_to_tf32(allowed: bool) -> Iterator[None]:
     refuses to read the older one, and it alone is not put back.
     """
     cudnn: Any = torch.backends.cudnn
-    parts = _parts_with_flags("cuda", "cudnn", "mkldnn")
-    before = [part.fp32_precision for part in parts]
+    before = []
+    for part, above in _parts_with_flags("cuda", "cudnn", "mkldnn"):
+        value = part.fp32_precision
+        # what is read may be inherited, and is then to follow what it comes from
+        inherited = next((b.fp32_precision for b in above if b.fp32_precision != "none"), None)
+        before.append((part, "none" if value == inherited else value))
     products: Any = None
     convolutions: Any = None
     with contextlib.suppress(RuntimeError):
@@ -165,7 +184,7 @@ def _rounding_to_tf32(allowed: bool) -> Iterator[None]:
         torch.set_float32_matmul_precision("highest")
         torch.backends.cuda.matmul.allow_tf32 = allowed
         cudnn.allow_tf32 = allowed
-        for part in _parts_with_flags("mkldnn")[1:]:  # these the older family does not have
+        for part, _ in _parts_with_flags("mkldnn")[1:]:  # these the older family does not have
             part.fp32_precision = "ieee"
         yield
     finally:
@@ -173,7 +192,7 @@ def _rounding_to_tf32(allowed: bool) -> Iterator[None]:
             torch.set_float32_matmul_precision(products)
         if convolutions is not None:
             cudnn.allow_tf32 = convolutions
-        for part, value in zip(parts, before):
+        for part, value in before:
             part.fp32_precision = value
 
 

@@ -98,13 +98,15 @@ def warn_if_poor(
     n_epochs : int
         Number of epochs, earlier trainings included.
     in_parts : bool
-        Whether ``partial_fit`` has called: the 10th call, the 100th and so on are judged, if of enough rows.
+        Whether ``partial_fit`` has called: that of the 10th epoch (not from random weights), the 100th and so
+        on, earlier trainings included, is judged, if of enough rows.
     seed : int
         Seed of the rows drawn.
     """
     enough, trial = len(rows) > 5 * module.n_components, n_epochs <= _TRIAL_EPOCHS
     if in_parts:
-        judged = enough and n_epochs >= 10 and 10 ** round(math.log10(n_epochs)) == n_epochs
+        first = 100 if estimator.init == "random" else 10  # a call may be one step
+        judged = enough and n_epochs >= first and 10 ** round(math.log10(n_epochs)) == n_epochs
     else:
         judged = not (trial and estimator.init == "random")
     found = diagnose(module, rows, seed) if judged else None
@@ -121,7 +123,7 @@ def warn_if_poor(
     else:
         how = "much worse than principal components do"
     k = module.n_components
-    cures = "; ".join(_cures(estimator, len(rows), n_epochs))
+    cures = "; ".join(_cures(estimator, module, len(rows), n_epochs, in_parts))
     warnings.warn(
         f"{type(estimator).__name__} reconstructs {found.n_rows} of its training rows {how}: with a squared "
         f"error of {found.error:.3g} where the mean row has 1, and {k} principal component{'s'[: k - 1]} "
@@ -140,7 +142,7 @@ _SMALLER = (
 _FEW_PSEUDO_INPUTS = 5
 
 
-def _cures(estimator: Any, n_rows: int, n_epochs: int) -> list[str]:
+def _cures(estimator: Any, module: Any, n_rows: int, n_epochs: int, in_parts: bool) -> list[str]:
     """Return what may help: other values of the parameters that are suspect, the likeliest first."""
     defaults = {name: p.default for name, p in inspect.signature(type(estimator)).parameters.items()}
     auto = AutoSettings.resolve(
@@ -155,8 +157,10 @@ def _cures(estimator: Any, n_rows: int, n_epochs: int) -> list[str]:
     for name in _SMALLER:
         value: Any = getattr(estimator, name, None)
         usual: Any = defaults.get(name)
-        # the weight that "auto" means depends on the data: any other may be too large
-        if isinstance(value, Real) and (isinstance(usual, str) or value > usual):
+        # what "auto" means depends on the data: the module knows it
+        if isinstance(usual, str):
+            usual = getattr(module, f"auto_{name}", lambda: 0.0)()
+        if isinstance(value, Real) and value > usual:
             cures.append(f"a smaller {name} (now {value:.6g})")
     K = getattr(estimator, "n_pseudo_inputs_", math.inf)
     if K <= _FEW_PSEUDO_INPUTS:
@@ -168,5 +172,6 @@ def _cures(estimator: Any, n_rows: int, n_epochs: int) -> list[str]:
     if estimator.init == "random":
         cures.append("init='pca'")
     if n_epochs < auto.n_epochs or not cures:
-        cures.append(f"more epochs (max_iter, now {n_epochs} in all)")
+        more = "calls of partial_fit (" if in_parts else "epochs (max_iter, "
+        cures.append(f"more {more}now {n_epochs} in all)")
     return cures

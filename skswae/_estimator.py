@@ -181,8 +181,8 @@ class BaseAutoencoder(
         Warns
         -----
         ConvergenceWarning
-            As :meth:`fit`, in the 10th call, the 100th and so on, about the rows of that call, if they are
-            more than 5 times ``n_components``.
+            As :meth:`fit`, in the call of the 10th epoch, the 100th and so on (``n_iter_``), about the rows
+            of that call, if they are more than 5 times ``n_components``.
         """
         _fit.partial_fit(self, X)
         return self

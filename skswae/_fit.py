@@ -162,10 +162,11 @@ def _fitted_scaler(estimator: Any, data: DataSource) -> Scaler:
 
 
 def _built_and_initialized(estimator: Any, rows: TrainingRows, seed: int) -> AutoencoderModule:
-    with float32_by_default(), arithmetic(torch.device("cpu")):
+    with float32_by_default():
         # a copy: the class may hand the module a part that is the user's
         module = detached_copy(estimator._build_module(make_builder(estimator, rows.n_features, seed)))
-        module.initialize(rows, seed)
+        with arithmetic(torch.device("cpu")):
+            module.initialize(rows, seed)
     return module
 
 
@@ -242,13 +243,6 @@ def _train(
                 f"with batch normalisation. Got batch_size={settings.batch_size} and {len(rows)} rows. "
                 f"{error}"
             ) from error
-    if run.interrupted:
-        warnings.warn(
-            f"The fit was interrupted: {type(estimator).__name__} keeps the "
-            f"{len(run.history)} complete epochs of {n_epochs}.",
-            ConvergenceWarning,
-            stacklevel=5,
-        )
     step.end_training()
     with torch.no_grad(), step.arithmetic():
         module.after_training(_prepared(loader, rows), accumulate=plan.accumulate)
@@ -260,6 +254,13 @@ def _train(
         in_parts=plan.n_epochs is not None,
         seed=seed,
     )
+    if run.interrupted:
+        warnings.warn(
+            f"The fit was interrupted: {type(estimator).__name__} keeps the "
+            f"{len(run.history)} complete epochs of {n_epochs}.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
     return run, settings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,8 +83,12 @@ def _in_float64(module: AutoencoderModule) -> AutoencoderModule:
 
     A copy that is kept would have to be compared with the module number by number before each use: torch does
     not count what is written through ``.data``, and hooks and other attributes are no tensors. Most calls
-    use one network of several, so each part is copied when it is first asked for.
+    use one network of several, so each part is copied when it is first asked for; all at once if another
+    attribute of the module may lead to a part.
     """
+    own = ("_parameters", "_buffers", "_modules")
+    if not all(_is_plain(value) for name, value in vars(module).items() if name not in own):
+        return detached_copy(module, dtype=torch.float64)
     new: AutoencoderModule = object.__new__(type(module))
     vars(new).update(vars(module))
     for name in ("_parameters", "_buffers"):
@@ -92,19 +97,35 @@ def _in_float64(module: AutoencoderModule) -> AutoencoderModule:
     return new
 
 
+def _is_plain(value: Any) -> bool:
+    """Tell whether it is a number, a text or a collection of such: no part of a module, and no way to one."""
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list | tuple | set):
+        return all(map(_is_plain, value))
+    return isinstance(value, bool | int | float | str | None)
+
+
 class _PartsInFloat64(dict[str, nn.Module | None]):
     """The parts of a module by name; those that have been asked for are copies in float64."""
 
     def __init__(self, parts: dict[str, nn.Module | None]):
         super().__init__(parts)
         self._left = set(parts)
+        self._memo: dict[int, Any] = {}  # a part of two names stays one
 
     def __getitem__(self, name: str) -> nn.Module | None:
         part = super().__getitem__(name)
         if part is not None and name in self._left:
             self._left.remove(name)
-            part = self[name] = detached_copy(part, dtype=torch.float64)
+            part = self[name] = detached_copy(part, self._memo, torch.float64)
         return part
+
+    def get(self, name, default=None):
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
     def items(self):
         return {name: self[name] for name in self}.items()

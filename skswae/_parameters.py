@@ -223,10 +223,15 @@ class SharedParameters(BaseEstimator):
         -------
         self : object
         """
+        before = self.network
         nested = any(name.startswith("network__") for name in params)
         if nested and params.get("network", self.network) is None:
             params["network"] = check_network(None)
-        return super().set_params(**params)
+        try:
+            return super().set_params(**params)
+        except ValueError:
+            self.network = before
+            raise
 
     def __init_subclass__(cls, **keywords):
         super().__init_subclass__(**keywords)

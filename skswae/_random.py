@@ -73,6 +73,11 @@ if hasattr(os, "register_at_fork"):  # where there is a fork
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
+def global_stream_lock() -> threading.RLock:
+    """Return the lock of those who need torch's global streams to themselves."""
+    return _global_stream_lock
+
+
 @contextlib.contextmanager
 def forked_rng(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Seed torch's global streams within the block and put them back after it.

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import numpy as np
 import pytest
 import torch
+from sklearn.base import BaseEstimator
 
 from skswae._device import (
     arithmetic,
@@ -120,6 +121,23 @@ def test_arithmetic_sets_the_flags_and_puts_them_back(precision, inside):
     assert after() == before
 
 
+@pytest.mark.usefixtures("user_flags")
+@pytest.mark.parametrize("owner", [torch.backends, CUDNN, MKLDNN])
+def test_inherited_flags_still_follow_what_they_come_from(owner):
+    set_newer(*["none"] * len(PARTS))
+    owner.fp32_precision = "tf32"
+    try:
+        before = newer_flags()
+        with arithmetic(CUDA):
+            pass
+        assert newer_flags() == before
+        owner.fp32_precision = "ieee"
+        assert "tf32" in before
+        assert "tf32" not in newer_flags()
+    finally:
+        owner.fp32_precision = "none"
+
+
 @pytest.mark.parametrize("block", [lambda: arithmetic(CUDA, "tf32"), lambda: forked_rng(0)])
 def test_other_threads_wait(block):
     def other():
@@ -226,3 +244,43 @@ def test_a_forked_child_computes():
     """With torch's threads of the parent it would wait for ever."""
     done = subprocess.run([sys.executable, "-c", _IN_A_CHILD], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["transform", "True", "2", "fit", "True", "2"], done.stderr
+
+
+class Own(BaseEstimator):
+    """A network of the user's own: its fits need torch's global streams to themselves."""
+
+    def build_encoder(self, n_features, n_outputs):
+        return torch.nn.Linear(n_features, n_outputs)
+
+    build_decoder = build_encoder
+
+
+_FITS_IN_THREADS = """
+import faulthandler, sys, threading
+import numpy as np, torch
+from skswae import AETransformer
+from tests.test_device import Own
+
+faulthandler.dump_traceback_later(60, exit=True)  # where it hangs, if it does
+exec(sys.argv[1])
+X = np.random.default_rng(0).normal(size=(200, 4))
+
+def fits():
+    for _ in range(3):
+        AETransformer(2, network=Own(), max_iter=20, random_state=0, device="cpu").fit(X)
+
+threads = [threading.Thread(target=fits) for _ in range(2)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print("done")
+"""
+
+
+@pytest.mark.parametrize(
+    "setting", ["torch.set_default_dtype(torch.float64)", "torch.set_float32_matmul_precision('medium')"]
+)
+def test_fits_in_threads_do_not_wait_for_each_other_for_ever(setting):
+    """They take two locks, for torch's global streams and its flags, in the same order."""
+    command = [sys.executable, "-c", _FITS_IN_THREADS, setting]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "done\n", done.stderr

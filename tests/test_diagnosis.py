@@ -11,7 +11,14 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import minmax_scale, scale
 
-from skswae import AETransformer, MIMTransformer, SWAETransformer, VAETransformer, VampPriorTransformer
+from skswae import (
+    AETransformer,
+    MIMTransformer,
+    SWAETransformer,
+    VAETransformer,
+    VampPriorTransformer,
+    WAETransformer,
+)
 from skswae._diagnosis import diagnose
 from skswae.data import ArrayData
 from skswae.data._scaler import Scaler, TrainingRows
@@ -95,6 +102,19 @@ def test_a_fit_that_came_to_nothing_says_so_and_what_may_help(estimator, X, word
     np.testing.assert_allclose(linear, 1 - explained, rtol=0.05)
 
 
+def test_no_cure_that_is_worse():
+    """What is below the value that "auto" means is not said to be too large."""
+    model = cheap(
+        WAETransformer, input_noise=0.0, divergence_weight=1e-6, init="random", max_iter=5,
+        learning_rate_init=1e-9,
+    )  # fmt: skip
+    with pytest.warns(ConvergenceWarning) as caught:
+        model.fit(IRIS)
+    assert "smaller" not in str(caught[0].message)
+    with pytest.warns(ConvergenceWarning, match=r"a smaller divergence_weight \(now 1e\+06\)"):
+        model.set_params(divergence_weight=1e6).fit(IRIS)
+
+
 SETS = {
     "iris": IRIS, "wine": scale(WINE), "breast cancer": scale(load_breast_cancer().data)[:150],
     "diabetes": load_diabetes().data[:150], "digits": DIGITS[:150] / 16,
@@ -138,15 +158,18 @@ def test_trials_and_constant_rows_are_not_judged(Estimator):
         cheap(Estimator, init="random", max_iter=4, learning_rate_init=1e-12).fit(IRIS)
 
 
-def test_partial_fit_is_judged_now_and_then():
-    estimator = cheap(SWAETransformer, init="random", learning_rate_init=1e-12)
+@pytest.mark.parametrize(("init", "expected"), [("pca", [10]), ("random", [])])
+def test_partial_fit_is_judged_now_and_then(init, expected):
+    """A call may be a single step: from random weights ten are none to judge."""
+    estimator = cheap(AETransformer, init=init, augment=lambda x, generator: 0 * x, learning_rate_init=0.03)
     warned = []
     for call in range(1, 21):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             estimator.partial_fit(IRIS)
         warned += [call] * len(caught)
-    assert warned == [10]
+        assert all("more calls of partial_fit (now 10 in all)" in str(w.message) for w in caught)
+    assert warned == expected
     few = cheap(SWAETransformer, init="random", learning_rate_init=1e-12)
     for _ in range(10):
         few.partial_fit(IRIS[:10])

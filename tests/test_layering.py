@@ -23,7 +23,8 @@ LAYERS = [
     ("_inference", "_parameters"),
     ("training", "modules"),
     ("networks", "data"),
-    ("_device", "_random"),
+    ("_device",),
+    ("_random",),
 ]
 LEVEL = {prefix: level for level, prefixes in enumerate(LAYERS) for prefix in prefixes}
 OBJECTIVES = [n for n in FILES if n.startswith("models/_") and n not in (*LAYERS[2], "models/__init__")]

@@ -59,8 +59,10 @@ def test_a_search_reaches_the_default_network(digits):
     own = DropoutMLP()
     assert swae(network=None).set_params(network__width=5, network=own).network is own
     assert own.width == 5
+    default = swae(network=None)
     with pytest.raises(ValueError, match="Invalid parameter 'width'"):
-        swae(network=None).set_params(network__width=5)
+        default.set_params(network__width=5)
+    assert default.network is None
 
 
 COPIES = {

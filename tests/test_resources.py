@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from skswae import _fit
+from skswae import AETransformer, _fit
+from skswae.models._ae import AEModule
 from skswae.training._auto import AutoSettings, holds_rows_out, n_threads
 from skswae.training._callbacks import Callback
 
-from .estimators import assert_equal_fits, gan, swae, two_levels
+from .estimators import assert_equal_fits, cheap, gan, swae, two_levels
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,33 @@ def test_float64_is_computed_with_the_module_as_it_is(change, iris):
         np.testing.assert_allclose(estimator.transform(rows), expected, atol=1e-4)
     assert np.abs(estimator.transform(iris) - before).max() > 0.01
     assert {p.dtype for p in estimator.module_.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("attribute", ["list", "method", "hook"])
+def test_float64_of_a_module_with_other_ways_to_its_parts(attribute, iris):
+    """Attributes that are no parts by torch's count lead to copies in float64 too."""
+
+    class Module(AEModule):
+        def __init__(self, build, **parameters):
+            super().__init__(build, **parameters)
+            self.ways = [self.encoder] if attribute == "list" else None
+            self.way = self.encoder.forward if attribute == "method" else None
+            if attribute == "hook":
+                self.register_forward_hook(lambda *arguments: None)
+
+        def encode_x(self, x):
+            if self.ways is not None:
+                return self.ways[0](x)
+            return self._modules.get("encoder")(x) if self.way is None else self.way(x)
+
+    class Estimator(AETransformer):
+        def _build_module(self, build):
+            return Module(build, **self._own_parameters())
+
+    model = cheap(Estimator, max_iter=1).fit(iris)
+    codes = model.transform(iris)
+    assert codes.dtype == np.float64
+    np.testing.assert_allclose(codes, model.transform(iris.astype(np.float32)), atol=1e-4)
 
 
 def test_float64_after_training_and_in_copies(iris):

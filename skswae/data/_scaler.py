@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from skswae._device import as_tensor
-from skswae.data._checks import spacing, value_range
+from skswae.data._checks import spacing
 from skswae.data._source import DataSource
 
 
@@ -124,9 +124,12 @@ class TrainingRows:
 
     def check_reach(self, name: str) -> None:
         """Raise ValueError, with the name of the rows, if their squares overflow in the module's float32."""
-        low, high = value_range(self.source)
-        location, scale = self.scaler.location, float(self.scaler.scale)
-        farthest = max(abs(low - float(location.max())), abs(high - float(location.min()))) / scale
+        location, scale = self.scaler.location.numpy(), float(self.scaler.scale)
+        farthest, low, high = 0.0, np.inf, -np.inf
+        for chunk in self.source.chunks():
+            lows, highs = (np.asarray(f(chunk, axis=0), np.float64) for f in (np.min, np.max))  # (d,)
+            low, high = min(low, float(lows.min())), max(high, float(highs.max()))
+            farthest = max(farthest, float(np.maximum(location - lows, highs - location).max()) / scale)
         limit = (float(np.finfo(np.float32).max) / self.n_features) ** 0.5
         if not farthest <= limit:
             raise ValueError(

@@ -15,3 +15,4 @@ __all__ = [
 
 for _name in __all__:
     globals()[_name].__module__ = __name__
+del _name

@@ -49,3 +49,4 @@ __all__ = [
 
 for _name in set(__all__) - {"trustworthiness"}:  # which is scikit-learn's
     globals()[_name].__module__ = __name__
+del _name

@@ -60,10 +60,11 @@ class PseudoInputMixin(BaseAutoencoder):
     def _see_rows(self, module: Any, rows: TrainingRows, seed: int, resume: bool) -> None:
         """Count different rows; add pseudo-inputs, rows not seen before, if there are enough for more."""
         auto = isinstance(self.n_pseudo_inputs, str)
-        if self.n_pseudo_inputs_ == (_MOST_AUTO if auto else self.n_pseudo_inputs):
+        most = _MOST_AUTO if auto else self.n_pseudo_inputs
+        if self.n_pseudo_inputs_ == most:
             return
-        # two rows of one checksum count as one
-        chunks = map(np.ascontiguousarray, rows.source.chunks())
+        # of numbers, not of their type and sign of 0; two rows of one checksum count as one
+        chunks = (np.ascontiguousarray(chunk, np.float64) + 0.0 for chunk in rows.source.chunks())
         sums = np.array([zlib.crc32(row) for chunk in chunks for row in chunk], np.uint32)
         different, first = np.unique(sums, return_index=True)
         known = self._rows_seen if resume else different[:0]
@@ -75,6 +76,8 @@ class PseudoInputMixin(BaseAutoencoder):
             chosen = rng.choice(new, n_more, replace=False)
             module.add_pseudo_inputs(rows.prepare(as_tensor(rows.source.read(chosen))))
             self.n_pseudo_inputs_ += n_more
+        if self.n_pseudo_inputs_ == most:
+            self._rows_seen = different[:0]
 
     @property
     def pseudo_inputs_(self) -> np.ndarray:

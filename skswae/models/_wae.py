@@ -158,15 +158,20 @@ class WAEModule(AutoencoderModule):
             whitening = self.linear_start(rows, seed).encoder_weight  # (rank, d)
         # a row has the norm 1 / sqrt(variance along its direction), or 0
         inverse_variances = [value for value in whitening.square().sum(dim=1).tolist() if value > 0.0]
-        rank = len(inverse_variances)
-        smallest = 1.0 / max(inverse_variances) if rank else 0.0
-        mean_variance = float(self.total_variance) / self.n_features
-        self.auto_noise_scale.fill_(math.sqrt(min(_NOISE**2 * mean_variance, NOISE_SHARE * smallest)))
+        rank, smallest = len(inverse_variances), 1.0 / max(inverse_variances, default=math.inf)
+        most = _NOISE**2 * float(self.total_variance) / self.n_features
+        self.auto_noise_scale.fill_(math.sqrt(min(most, NOISE_SHARE * smallest)))
         if rank < len(data) - 1:  # the rank of the data, not of a few rows
             self.is_empty[rank:] = True
 
     def linear_start(self, rows: Tensor, seed: int) -> LinearStart:
         return pca_start(rows, self.n_components, self.head, seed, "whitened")
+
+    def fill(self, data: TrainingRows, seed: int) -> None:
+        """Use as many components as these rows, of a later training, have directions."""
+        if self.is_empty.any():
+            rank = self.linear_start(data.choose(PCA_ROWS, named_seed(seed, "pca")), seed).rank
+            self.is_empty[:rank] = False
 
     def encode_x(self, x: Tensor) -> Tensor:
         """Return the code of each row, with 0 in empty components: (n, d) -> (n, k)."""
@@ -181,6 +186,10 @@ class WAEModule(AutoencoderModule):
         """Return lambda: the parameter, or for "auto" its share of the data's total variance."""
         if self.divergence_weight != "auto":
             return float(self.divergence_weight)
+        return self.auto_divergence_weight()
+
+    def auto_divergence_weight(self) -> Tensor:
+        """Return what ``divergence_weight="auto"`` means for the rows of the first training."""
         share = 0.2 / self.n_components if self.divergence == "sinkhorn" else 0.2
         # constant rows have no variance: any weight will do
         return share * torch.where(self.total_variance > 0, self.total_variance, 1.0)
@@ -263,8 +272,8 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
     The four divergences are the maximum mean discrepancy and a critic [1]_, the sliced Wasserstein
     distance [2]_ and the Sinkhorn divergence [3]_. Transport between two small samples costs least if the
     codes are narrower than the prior; from the last two is therefore taken what it costs between two halves
-    of the codes, and of the draws [5]_. Components beyond the rank of the training rows (of those of the
-    first call, if at least two more than it) are draws from the prior in training, and 0 in
+    of the codes, and of the draws [5]_. Components beyond the rank of the training rows (of any one call,
+    with ``partial_fit`` and ``warm_start``) are draws from the prior in training, and 0 in
     :meth:`transform`.
 
     Parameters
@@ -411,6 +420,11 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         self.critic_penalty = critic_penalty
         self.input_noise = input_noise
         self.reconstruction = reconstruction
+
+    def _see_rows(self, module: Any, rows: TrainingRows, seed: int, resume: bool) -> None:
+        super()._see_rows(module, rows, seed, resume)
+        if resume:
+            module.fill(rows, seed)
 
     def _build_module(self, build: NetworkBuilder) -> WAEModule:
         return WAEModule(build, **self._own_parameters())

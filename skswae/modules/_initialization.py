@@ -81,7 +81,9 @@ def pca_start(rows: Tensor, n_components: int, head: Head, seed: int, kind: str 
         rank = int(np.sum(pca.singular_values_ > 1e-6 * pca.singular_values_[0]))
         variances = pca.explained_variance_[:rank]
         if kind == "probabilistic":
-            sigma2 = max(pca.noise_variance_, SMALLEST_SCALE**2 * x.var(axis=0).mean())
+            n_left = x.shape[1] - pca.n_components_
+            left = x.var(axis=0, ddof=1).sum() - pca.explained_variance_.sum()
+            sigma2 = max(left / max(1, n_left), SMALLEST_SCALE**2 * x.var(axis=0).mean())
             if pca.n_components_ == min(x.shape):  # no direction left out
                 sigma2 = NOISE_SHARE * variances[-1]
             sigma2 = max(sigma2, head.least_variance)

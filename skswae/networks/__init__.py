@@ -59,3 +59,4 @@ __all__ = ["DCGANNet", "GatedConvNet", "GatedMLP"]
 
 for _name in __all__:
     globals()[_name].__module__ = __name__
+del _name

@@ -91,6 +91,21 @@ def test_rows_that_come_again_add_no_pseudo_inputs(Estimator, iris):
     )
 
 
+@each
+def test_checksums_of_rows_are_kept_while_more_may_come(Estimator, iris):
+    """They are of numbers, whatever their type, and of different ones."""
+    rows = (iris[:60] - iris[0]).round()
+    model = cheap(Estimator, n_pseudo_inputs=1000, scaling=None, output_activation="identity", **STILL)
+    for again in (rows, rows.astype(np.float32), np.where(rows == 0.0, -0.0, rows)):
+        model.partial_fit(again)
+        assert len(model._rows_seen) == len(np.unique(rows, axis=0))
+    model = cheap(Estimator, n_pseudo_inputs=90, **STILL).partial_fit(iris[:60])
+    assert len(model._rows_seen) > 0
+    model.partial_fit(iris)
+    assert model.n_pseudo_inputs_ == 90
+    assert len(model._rows_seen) == 0
+
+
 def test_a_small_first_call_is_made_up_for(digits):
     """With one pseudo-input for ever the codes stay close to each other, and the error is larger."""
     X = digits[0]

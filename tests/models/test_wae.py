@@ -219,3 +219,18 @@ def test_lists_and_arrays_of_sizes(divergence, kind, iris):
 def test_a_module_that_looks_at_its_numbers_promises_no_graph(divergence, promised, iris):
     wae = cheap(WAETransformer, divergence=divergence, max_iter=1).fit(iris)
     assert wae.module_.capturable is promised
+
+
+@pytest.mark.parametrize("first", ["few directions", "copies"])
+def test_components_that_were_empty_are_filled_by_later_rows(first, rng):
+    """A first call of few directions does not fix them for ever."""
+    X = rng.normal(size=(200, 6))
+    few = X[:20] * [1, 1, 0, 0, 0, 0] if first == "few directions" else np.repeat(X[:3], 20, axis=0)
+    model = cheap(WAETransformer, n_components=4).partial_fit(few)
+    assert model.module_.is_empty.tolist() == [False, False, True, True]
+    assert not model.transform(X)[:, 2:].any()
+    model.partial_fit(few)
+    assert model.module_.is_empty.any()
+    model.partial_fit(X)
+    assert not model.module_.is_empty.any()
+    assert np.all(model.transform(X).std(axis=0) > 1e-3)
