@@ -161,7 +161,7 @@ def test_trials_and_constant_rows_are_not_judged(Estimator):
 @pytest.mark.parametrize(("init", "expected"), [("pca", [10]), ("random", [])])
 def test_partial_fit_is_judged_now_and_then(init, expected):
     """A call may be a single step: from random weights ten are none to judge."""
-    estimator = cheap(AETransformer, init=init, augment=lambda x, generator: 0 * x, learning_rate_init=0.03)
+    estimator = cheap(AETransformer, init=init, augment=lambda x, generator: 0 * x, learning_rate_init=0.1)
     warned = []
     for call in range(1, 21):
         with warnings.catch_warnings(record=True) as caught:
