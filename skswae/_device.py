@@ -107,15 +107,14 @@ _flags_lock = threading.RLock()
 def float32_by_default() -> Iterator[None]:
     """Make layers and tensors of float32 on the CPU unless they are told otherwise."""
     with torch.device("cpu"), contextlib.ExitStack() as stack:
-        # both locks, in the order of an epoch whose code draws from the global streams
-        stack.enter_context(global_stream_lock())
-        stack.enter_context(_flags_lock)
-        before = torch.get_default_dtype()
-        if before == torch.float32:
-            stack.close()  # nothing to change, so nobody has to wait
-        else:
+        with _flags_lock:
+            before = torch.get_default_dtype()
+        if before != torch.float32:
+            # both locks, in the order of an epoch whose code draws from the global streams
+            stack.enter_context(global_stream_lock())
+            stack.enter_context(_flags_lock)
+            stack.callback(torch.set_default_dtype, torch.get_default_dtype())
             torch.set_default_dtype(torch.float32)
-            stack.callback(torch.set_default_dtype, before)
         yield
 
 
@@ -171,7 +170,8 @@ def _rounding_to_tf32(allowed: bool) -> Iterator[None]:
     before = []
     for part, above in _parts_with_flags("cuda", "cudnn", "mkldnn"):
         value = part.fp32_precision
-        # what is read may be inherited, and is then to follow what it comes from
+        # what is read may be inherited, and is then to follow what it comes from; a flag that was set to the
+        # same value cannot be told from it
         inherited = next((b.fp32_precision for b in above if b.fp32_precision != "none"), None)
         before.append((part, "none" if value == inherited else value))
     products: Any = None

@@ -84,10 +84,11 @@ def _in_float64(module: AutoencoderModule) -> AutoencoderModule:
     A copy that is kept would have to be compared with the module number by number before each use: torch does
     not count what is written through ``.data``, and hooks and other attributes are no tensors. Most calls
     use one network of several, so each part is copied when it is first asked for; all at once if another
-    attribute of the module may lead to a part.
+    attribute of it or of a part may lead to a part.
     """
     own = ("_parameters", "_buffers", "_modules")
-    if not all(_is_plain(value) for name, value in vars(module).items() if name not in own):
+    attributes = (item for part in module.modules() for item in vars(part).items())
+    if not all(name in own or _is_plain(value) for name, value in attributes):
         return detached_copy(module, dtype=torch.float64)
     new: AutoencoderModule = object.__new__(type(module))
     vars(new).update(vars(module))
@@ -100,7 +101,7 @@ def _in_float64(module: AutoencoderModule) -> AutoencoderModule:
 def _is_plain(value: Any) -> bool:
     """Tell whether it is a number, a text or a collection of such: no part of a module, and no way to one."""
     if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
+        return all(map(_is_plain, (*value.keys(), *value.values())))
     if isinstance(value, list | tuple | set):
         return all(map(_is_plain, value))
     return isinstance(value, bool | int | float | str | None)

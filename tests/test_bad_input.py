@@ -296,6 +296,15 @@ def test_more_components_than_features(Estimator, network, init, iris):
     assert np.isfinite(estimator.reconstruct(iris)).all()
 
 
+def test_rows_far_from_the_origin_in_one_feature_are_taken_again(iris):
+    """What counts is how far they are from the location that is taken off, feature by feature."""
+    X = iris.copy()
+    X[:, 0] += 1e25
+    model = swae(max_iter=1).partial_fit(X).partial_fit(X)
+    assert model.n_iter_ == 2
+    assert swae(max_iter=1, early_stopping=True).fit(X, X_val=X).n_iter_ == 1
+
+
 @each
 def test_few_rows(Estimator, X):
     """Fewer than components; and two of one feature."""

@@ -12,6 +12,7 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator
 
+from skswae import AETransformer
 from skswae._device import (
     arithmetic,
     as_tensor,
@@ -282,5 +283,22 @@ print("done")
 def test_fits_in_threads_do_not_wait_for_each_other_for_ever(setting):
     """They take two locks, for torch's global streams and its flags, in the same order."""
     command = [sys.executable, "-c", _FITS_IN_THREADS, setting]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout == "done\n", done.stderr
+
+
+def test_a_fit_within_a_fit_of_another_thread_does_not_wait():
+    """That fit has torch's global streams to itself, which the other does not need."""
+    X, found = np.random.default_rng(0).normal(size=(40, 3)), []
+
+    def fit_in_a_thread(x, generator):
+        if not found:
+            thread = threading.Thread(
+                target=lambda: found.append(AETransformer(2, max_iter=1).fit(X)), daemon=True
+            )
+            thread.start()
+            thread.join(60)
+        return x
+
+    AETransformer(2, max_iter=1, augment=fit_in_a_thread).fit(X)
+    assert len(found) == 1

@@ -105,14 +105,16 @@ def test_a_fit_that_came_to_nothing_says_so_and_what_may_help(estimator, X, word
 def test_no_cure_that_is_worse():
     """What is below the value that "auto" means is not said to be too large."""
     model = cheap(
-        WAETransformer, input_noise=0.0, divergence_weight=1e-6, init="random", max_iter=5,
+        WAETransformer, input_noise=1e-9, divergence_weight=1e-6, init="random", max_iter=5,
         learning_rate_init=1e-9,
     )  # fmt: skip
     with pytest.warns(ConvergenceWarning) as caught:
         model.fit(IRIS)
     assert "smaller" not in str(caught[0].message)
-    with pytest.warns(ConvergenceWarning, match=r"a smaller divergence_weight \(now 1e\+06\)"):
-        model.set_params(divergence_weight=1e6).fit(IRIS)
+    with pytest.warns(
+        ConvergenceWarning, match=r"a smaller divergence_weight \(now 1e\+06\); a smaller input_noise"
+    ):
+        model.set_params(divergence_weight=1e6, input_noise=5.0).fit(IRIS)
 
 
 SETS = {

@@ -154,7 +154,7 @@ def test_float64_is_computed_with_the_module_as_it_is(change, iris):
     assert {p.dtype for p in estimator.module_.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("attribute", ["list", "method", "hook"])
+@pytest.mark.parametrize("attribute", ["list", "method", "hook", "mate"])
 def test_float64_of_a_module_with_other_ways_to_its_parts(attribute, iris):
     """Attributes that are no parts by torch's count lead to copies in float64 too."""
 
@@ -163,10 +163,13 @@ def test_float64_of_a_module_with_other_ways_to_its_parts(attribute, iris):
             super().__init__(build, **parameters)
             self.ways = [self.encoder] if attribute == "list" else None
             self.way = self.encoder.forward if attribute == "method" else None
+            if attribute == "mate":
+                self.decoder.__dict__["mate"] = [self.encoder]
             if attribute == "hook":
                 self.register_forward_hook(lambda *arguments: None)
 
         def encode_x(self, x):
+            assert self.decoder is not None  # asked for first
             if self.ways is not None:
                 return self.ways[0](x)
             return self._modules.get("encoder")(x) if self.way is None else self.way(x)
@@ -179,6 +182,23 @@ def test_float64_of_a_module_with_other_ways_to_its_parts(attribute, iris):
     codes = model.transform(iris)
     assert codes.dtype == np.float64
     np.testing.assert_allclose(codes, model.transform(iris.astype(np.float32)), atol=1e-4)
+
+
+def test_a_part_of_two_names_stays_one_in_float64(iris):
+    class Module(AEModule):
+        def __init__(self, build, **parameters):
+            super().__init__(build, **parameters)
+            self.second = self.encoder
+
+        def encode_x(self, x):
+            assert self.second is self.encoder
+            return self.second(x)
+
+    class Estimator(AETransformer):
+        def _build_module(self, build):
+            return Module(build, **self._own_parameters())
+
+    assert cheap(Estimator, max_iter=1).fit(iris).transform(iris).dtype == np.float64
 
 
 def test_float64_after_training_and_in_copies(iris):

@@ -105,9 +105,8 @@ class WAEModule(AutoencoderModule):
     auto_noise_scale : Tensor of shape (), float64
         Standard deviation of the noise on the encoder's input in training, with ``input_noise="auto"``.
     is_empty : Tensor of shape (k,), bool
-        Components beyond the rank of the rows. Codes of rows that fill fewer dimensions cannot be like draws
-        from the prior; these components are draws from it in training, so that the decoder does not depend
-        on them, and 0 otherwise.
+        Components beyond the rank of the rows, which cannot be like draws from the prior: in training they
+        are such draws, so that the decoder does not depend on them, and 0 otherwise.
     """
 
     total_variance: Tensor
@@ -154,8 +153,7 @@ class WAEModule(AutoencoderModule):
         if isinstance(self.encoder, NetworkPart) and self.encoder.linear is not None:
             whitening = self.encoder.linear.weight.detach()  # (k, d)
         else:
-            rows = data.choose(PCA_ROWS, named_seed(seed, "pca"))
-            whitening = self.linear_start(rows, seed).encoder_weight  # (rank, d)
+            whitening = self._start(data, seed).encoder_weight  # (rank, d)
         # a row has the norm 1 / sqrt(variance along its direction), or 0
         inverse_variances = [value for value in whitening.square().sum(dim=1).tolist() if value > 0.0]
         rank, smallest = len(inverse_variances), 1.0 / max(inverse_variances, default=math.inf)
@@ -170,8 +168,10 @@ class WAEModule(AutoencoderModule):
     def fill(self, data: TrainingRows, seed: int) -> None:
         """Use as many components as these rows, of a later training, have directions."""
         if self.is_empty.any():
-            rank = self.linear_start(data.choose(PCA_ROWS, named_seed(seed, "pca")), seed).rank
-            self.is_empty[:rank] = False
+            self.is_empty[: self._start(data, seed).rank] = False
+
+    def _start(self, data: TrainingRows, seed: int) -> LinearStart:
+        return self.linear_start(data.choose(PCA_ROWS, named_seed(seed, "pca")), seed)
 
     def encode_x(self, x: Tensor) -> Tensor:
         """Return the code of each row, with 0 in empty components: (n, d) -> (n, k)."""
@@ -184,9 +184,8 @@ class WAEModule(AutoencoderModule):
 
     def weight(self) -> Tensor | float:
         """Return lambda: the parameter, or for "auto" its share of the data's total variance."""
-        if self.divergence_weight != "auto":
-            return float(self.divergence_weight)
-        return self.auto_divergence_weight()
+        value = self.divergence_weight
+        return self.auto_divergence_weight() if isinstance(value, str) else float(value)
 
     def auto_divergence_weight(self) -> Tensor:
         """Return what ``divergence_weight="auto"`` means for the rows of the first training."""
@@ -226,17 +225,19 @@ class WAEModule(AutoencoderModule):
         """Return a batch as the encoder sees it in training: (n, d) -> (n, d)."""
         if not self.training or self.input_noise == 0.0:
             return x
-        if isinstance(self.input_noise, str):  # "auto"
-            scale = self.auto_noise_scale
-        else:
-            scale = self.input_noise * (self.total_variance / x.shape[1]).sqrt()
+        own, unit = self.input_noise, (self.total_variance / x.shape[1]).sqrt()
+        scale = self.auto_noise_scale if isinstance(own, str) else own * unit
         return x + scale.to(x.dtype) * normal_like(x, generator)
+
+    def auto_input_noise(self) -> float:
+        """Return what ``input_noise="auto"`` means, in its unit, for the rows of the first training."""
+        return float(self.auto_noise_scale / (self.total_variance / self.n_features).sqrt())
 
     def divergence_between(self, z: Tensor, z_prior: Tensor, generator: torch.Generator) -> Tensor:
         """Return D_Z between codes and draws from the prior: (n, k), (n, k) -> ()."""
         if self.divergence == "mmd":
             return _divergences.mmd(z, z_prior, self.kernel, self.kernel_scales)
-        distance: Callable[[Tensor, Tensor], Tensor]
+        distance: Callable
         if self.divergence == "sliced":
             directions = _divergences.random_directions(
                 self.n_projections, self.n_components, generator, z.dtype, z.device
@@ -339,10 +340,8 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
     .. [1] I. Tolstikhin et al. Wasserstein Auto-Encoders. ICLR 2018. arXiv:1711.01558.
     .. [2] S. Kolouri et al. Sliced-Wasserstein Auto-Encoders. ICLR 2019. arXiv:1804.01947.
     .. [3] G. Patrini et al. Sinkhorn AutoEncoders. UAI 2019. arXiv:1810.01118.
-    .. [4] L. Mescheder, A. Geiger, S. Nowozin. Which Training Methods for GANs do actually Converge?
-       ICML 2018.
-    .. [5] K. Fatras et al. Minibatch optimal transport distances; analysis and applications. 2021.
-       arXiv:2101.01792.
+    .. [4] L. Mescheder et al. Which Training Methods for GANs do actually Converge? ICML 2018.
+    .. [5] K. Fatras et al. Minibatch optimal transport distances. 2021. arXiv:2101.01792.
 
     Examples
     --------

@@ -84,7 +84,7 @@ def pca_start(rows: Tensor, n_components: int, head: Head, seed: int, kind: str 
             n_left = x.shape[1] - pca.n_components_
             left = x.var(axis=0, ddof=1).sum() - pca.explained_variance_.sum()
             sigma2 = max(left / max(1, n_left), SMALLEST_SCALE**2 * x.var(axis=0).mean())
-            if pca.n_components_ == min(x.shape):  # no direction left out
+            if pca.n_components_ >= min(len(x) - 1, x.shape[1]):  # no direction left out
                 sigma2 = NOISE_SHARE * variances[-1]
             sigma2 = max(sigma2, head.least_variance)
             # not all noise: a code without any information would get no gradient

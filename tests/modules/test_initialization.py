@@ -6,6 +6,8 @@ import torch
 from sklearn.decomposition import PCA
 
 from skswae import AETransformer, SWAETransformer, VAETransformer, VampPriorTransformer, WAETransformer
+from skswae.modules._heads import SquaredError
+from skswae.modules._initialization import pca_start
 from skswae.networks import GatedMLP
 
 from ..estimators import ESTIMATORS
@@ -103,3 +105,14 @@ def test_the_vae_starts_at_probabilistic_pca(network, floor, rng):
 
 def sum_of(module, x, seed):
     return loss_of(module, x, seed)["loss"].item()
+
+
+@pytest.mark.parametrize("k", [3, 8, 9, 10])
+def test_the_noise_of_the_start_is_the_mean_variance_left_out_of_few_rows(k, rng):
+    """Per direction of the features, not of the rows; the rows' last direction is no noise."""
+    X = rng.normal(size=(10, 50))
+    start = pca_start(torch.tensor(X).float(), k, SquaredError("identity"), 0, "probabilistic")
+    variances = np.linalg.svd(X - X.mean(axis=0), compute_uv=False)[:9] ** 2 / 9
+    used = variances[:k]
+    sigma2 = variances[k:].sum() / (50 - k) if k < 9 else 0.05 * used[-1]
+    np.testing.assert_allclose(start.log_variance.exp(), sigma2 / used, rtol=1e-3)
