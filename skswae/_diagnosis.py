@@ -23,7 +23,7 @@ from skswae.modules._base import AutoencoderModule
 from skswae.training._auto import AutoSettings
 
 _ROWS = 2000
-# Of what principal components explain, the shares that count as nothing, as little, and as little if a
+# Shares of what principal components explain that count as nothing, as little, and as little if a
 # component of the codes is as good as constant. Sound fits explain less than they do: VampPrior, with 2
 # components of standard deviations from 0.15 on, 0.44 of it on uniform noise and 0.47 on the Swiss roll.
 _NOTHING, _LITTLE, _LITTLE_IF_COLLAPSED = 0.1, 1 / 3, 0.5

@@ -1,4 +1,4 @@
-"""What one call of ``fit`` or ``partial_fit`` is to do, and the checkpoint that it keeps."""
+"""The plan of one call of ``fit`` or ``partial_fit``, and the checkpoint that it keeps."""
 
 from __future__ import annotations
 
