@@ -240,6 +240,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_computes():
     """With torch's threads of the parent it would wait for ever."""
@@ -277,6 +278,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting", ["torch.set_default_dtype(torch.float64)", "torch.set_float32_matmul_precision('medium')"]
 )

@@ -127,7 +127,8 @@ SETS = {
 
 
 TWO_LEVELS = (MIMTransformer, VampPriorTransformer)
-FAST_OR_SLOW = [pytest.param(E, marks=[pytest.mark.slow] * (E in TWO_LEVELS)) for E in ESTIMATORS]
+FAST = (SWAETransformer, VAETransformer)
+FAST_OR_SLOW = [pytest.param(E, marks=[pytest.mark.slow] * (E not in FAST)) for E in ESTIMATORS]
 
 
 @pytest.mark.parametrize("name", SETS)

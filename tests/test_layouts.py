@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from sklearn.datasets import load_iris
 
-from skswae import metrics
+from skswae import SWAETransformer, VampPriorTransformer, metrics
 from skswae.base import DataSource
 
 from .estimators import ESTIMATORS, assert_equal_fits, cheap
@@ -98,7 +98,14 @@ def calls(estimator, Z):
     return found
 
 
-@pytest.fixture(scope="module", params=ESTIMATORS, ids=lambda E: E.__name__)
+# what reads rows is one code for all of them: the fast tests try it on two
+FAST = (SWAETransformer, VampPriorTransformer)
+FAST_OR_SLOW = [
+    pytest.param(E, marks=[pytest.mark.slow] * (E not in FAST), id=E.__name__) for E in ESTIMATORS
+]
+
+
+@pytest.fixture(scope="module", params=FAST_OR_SLOW)
 def fitted(request):
     """Models of rows of 4 columns and of 1."""
     return {n: cheap(request.param, max_iter=1).fit(ROWS[:, :n]) for n in (1, 4)}
@@ -118,7 +125,7 @@ def test_methods_take_every_layout_and_type(layout, fitted, tmp_path):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("Estimator", FAST_OR_SLOW)
 def test_fits_take_every_layout(Estimator, layout, tmp_path):
     X = LAYOUTS[layout](ROWS.astype(">f4"), tmp_path)
     stopped = {"early_stopping": True, "max_iter": 1}
@@ -171,7 +178,7 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("Estimator", FAST_OR_SLOW)
 def test_frames(Estimator, kind):
     make, dtype = FRAMES[kind]
     frame = make()

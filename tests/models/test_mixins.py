@@ -106,6 +106,7 @@ def test_checksums_of_rows_are_kept_while_more_may_come(Estimator, iris):
     assert len(model._rows_seen) == 0
 
 
+@pytest.mark.slow
 def test_a_small_first_call_is_made_up_for(digits):
     """With one pseudo-input for ever the codes stay close to each other, and the error is larger."""
     X = digits[0]
