@@ -57,6 +57,7 @@ def test_every_step_counts_one_batch(Estimator, parameters, digits):
     assert counts == {name: 24 if name in twice else 12 for name in counts}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("Estimator", "parameters"), [(SWAETransformer, {}), *ENCODING_OTHERS])
 def test_statistics_are_those_of_the_batches(Estimator, parameters, digits):
     """At a rate of nearly 0 every batch of all rows has the same, which the running ones approach."""

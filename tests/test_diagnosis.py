@@ -80,6 +80,7 @@ NOTHING = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_fit_that_diverges_fails_with_the_cure():
     with pytest.raises(ValueError, match=r"diverged.*scaling='auto'"):
         cheap(VAETransformer, **wide).fit(1000 * IRIS + 1e4)
@@ -148,7 +149,7 @@ def test_no_false_alarm_of_the_defaults(Estimator, name):
         Estimator(n_components, random_state=0, **few).fit(SETS[name])
 
 
-@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize("Estimator", FAST_OR_SLOW)
 def test_trials_and_constant_rows_are_not_judged(Estimator):
     for n_epochs in (1, 3):
         cheap(Estimator, init="random", max_iter=n_epochs, learning_rate_init=1e-12).fit(IRIS)
