@@ -1,7 +1,6 @@
 """Devices and tensors, and settings of torch's arithmetic that are put back."""
 
 import contextlib
-import os
 import subprocess
 import sys
 import threading
@@ -241,7 +240,6 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_computes():
     """With torch's threads of the parent it would wait for ever."""
     done = subprocess.run([sys.executable, "-c", _IN_A_CHILD], capture_output=True, text=True, timeout=120)
