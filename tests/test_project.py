@@ -33,6 +33,23 @@ def test_versions_agree():
     assert f"\nversion: {skswae.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
+def pins(name):
+    lines = (ROOT / ".ci" / name).read_text().splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))
+
+
+def test_both_ends_of_the_ranges_are_tested():
+    """``.ci/lowest`` installs the lower bounds of all that the package and its tests need; the newest have pins too."""
+    project = (ROOT / "pyproject.toml").read_text()
+    needed = [re.search(rf"^{name} = \[(.*?)\]$", project, re.M | re.S)[1] for name in ("dependencies", "test")]
+    names = [re.split("[>=]=", requirement)[0] for requirement in re.findall('"(.*?)"', ",".join(needed))]
+    lowest = pins("constraints_lowest.txt")
+    assert sorted(names) == sorted(lowest)
+    assert set(names) <= set(pins("constraints.txt"))
+    for name, version in lowest.items():
+        assert set(re.findall(rf'"{name}[>=]=(.*?)"', project)) == {version}, name
+
+
 SLOW = ("skswae.MIMTransformer", "skswae.VampPriorTransformer")  # 8 and 5 seconds
 MODULES = [importlib.import_module(m.name) for m in pkgutil.walk_packages(skswae.__path__, "skswae.")]
 # a class is in the module that it names, a function in the one that it is written in
@@ -97,7 +114,7 @@ def test_the_guide_lists_what_fits_warn_of():
     section = text.split("\n## What fits warn of\n")[1].split("\n## ")[0]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     listed = [re.findall("`(.*?)`", row)[0] for row in rows]
-    package = ROOT / "skswae"
+    package = pathlib.Path(skswae.__file__).parent
     files = [p for p in package.rglob("*.py") if p.parent.name not in ("metrics", "datasets")]
     raised = [message for path in files for message in messages(path)]
     assert len(raised) == len(listed) >= 4
