@@ -39,7 +39,7 @@ def pins(name):
 
 
 def test_both_ends_of_the_ranges_are_tested():
-    """``.ci/lowest`` installs the lower bounds of what the package and its tests need; the newest have pins."""
+    """``.ci/lowest`` installs the lower bounds of what package and tests need; the newest have pins."""
     project = (ROOT / "pyproject.toml").read_text()
     lists = re.findall(r"^(?:dependencies|test) = \[.*?\]$", project, re.M | re.S)
     assert len(lists) == 2
