@@ -6,6 +6,7 @@ from skswae.models._swae import SWAETransformer
 from skswae.models._vae import VAETransformer
 from skswae.models._vampprior import VampPriorTransformer
 from skswae.models._wae import WAETransformer
+from skswae.persistence import load_model, save_model
 
 __all__ = [
     "AETransformer",
@@ -14,6 +15,8 @@ __all__ = [
     "VAETransformer",
     "VampPriorTransformer",
     "WAETransformer",
+    "load_model",
+    "save_model",
 ]
 __version__ = "0.1.0"
 

@@ -13,14 +13,15 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skswae import _fit, _inference
+import skswae
+from skswae import _fit, _inference, _state
 from skswae._device import arithmetic, as_array, own_settings, resolve_device
 from skswae._parameters import SHARED_NAMES, SharedParameters
 from skswae._random import draw_seed, make_generator, named_seed
 from skswae._validation import validate_codes, validate_rows
 from skswae.data import ArrayData, DataSource
 from skswae.data._scaler import TrainingRows
-from skswae.modules._base import AutoencoderModule, detached_copy
+from skswae.modules._base import AutoencoderModule
 from skswae.modules._builder import NetworkBuilder
 from skswae.modules._heads import Likelihood
 
@@ -51,6 +52,7 @@ class BaseAutoencoder(
     out_activation_: str
     _seed: int
     _fitted_parameters: dict[str, Any]
+    _layout: str
 
     # ------------------------------------------------------------------
     # For subclasses to write
@@ -460,13 +462,21 @@ class BaseAutoencoder(
         return tags
 
     # ------------------------------------------------------------------
-    # Pickles and copies: CPU tensors, no optimiser
+    # Pickles and copies: plain values and arrays, no optimiser
     # ------------------------------------------------------------------
 
     def __getstate__(self):
         state = dict(super().__getstate__())
         state.pop("_moments", None)
-        module = state.get("module_")
-        if module is not None and module.device.type != "cpu":
-            state["module_"] = detached_copy(module).to("cpu")
+        state[_state.VERSION_KEY] = skswae.__version__
+        if "module_" in state:
+            state["module_"] = _state.plain_module(self)
         return state
+
+    def __setstate__(self, state):
+        state = dict(state)
+        _state.warn_of_version(self, state.pop(_state.VERSION_KEY, "an earlier version"))
+        super().__setstate__(state)
+        if isinstance(state.get("module_"), dict):
+            del self.module_  # a half-made estimator is not fitted
+            self.module_ = _state.rebuilt_module(self, state["module_"])

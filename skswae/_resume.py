@@ -7,6 +7,7 @@ from typing import Any
 import joblib
 import numpy as np
 import torch
+from sklearn.base import clone
 
 from skswae._device import float32_by_default
 from skswae.data._scaler import TrainingRows
@@ -56,7 +57,7 @@ def go_on(
     new memory takes four times as long; they are returned as the memory that the next call may use.
     """
     fitted, now = estimator._fitted_parameters, module_parameters(estimator)
-    changed = [name for name in now if fitted[name] != now[name]]
+    changed = [name for name in now if _comparable(fitted[name]) != _comparable(now[name])]
     module = _rebuilt(estimator, changed) if changed else detached_copy(estimator.module_)
     module = module.to(device)
     estimator._see_rows(module, rows, estimator._seed, resume=True)
@@ -90,7 +91,7 @@ def check_resumable(estimator: Any) -> None:
     for name in (*estimator._structural_parameters, *resolved):
         fitted = estimator._fitted_parameters.get(name, ...)
         value = getattr(estimator, name)
-        if fitted is not ... and _comparable(value) != fitted:
+        if fitted is not ... and _comparable(_kept(value)) != _comparable(fitted):
             raise _must_stay(estimator, name, repr(fitted), frozen(value))
     if estimator._needs_unit_interval() and estimator.out_activation_ != "sigmoid":
         raise ValueError(
@@ -107,18 +108,34 @@ def _must_stay(estimator: Any, name: str, fitted: str, value: Any) -> ValueError
 
 
 def module_parameters(estimator: Any) -> dict[str, Any]:
-    """Return the parameters that the module depends on, as values that can be compared."""
+    """Return the parameters that the module depends on, as values that do not change with the caller's."""
     names = {*estimator.get_params(deep=False), *estimator._structural_parameters} - _OF_TRAINING
-    return {name: _comparable(getattr(estimator, name)) for name in sorted(names)}
+    return {name: _kept(getattr(estimator, name)) for name in sorted(names)}
+
+
+_PLAIN = bool | int | float | str | None
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _PLAIN) or (isinstance(value, tuple) and all(map(_is_plain, value)))
+
+
+def _kept(value: Any) -> Any:
+    """Return a plain value as it is, and of any other a copy, if there is one."""
+    value = frozen(value)
+    if isinstance(value, np.random.RandomState):  # which will have moved: any of them equals any other
+        return "RandomState"
+    if _is_plain(value):
+        return value
+    try:
+        return clone(value, safe=False)
+    except Exception:  # whatever copying a user's object raises
+        return value
 
 
 def _comparable(value: Any) -> Any:
     """Return a plain value as it is, and of any other its hash, or an object equal to no other."""
-    value = frozen(value)
-    if isinstance(value, np.random.RandomState):  # which has moved since: any of them equals any other
-        return "RandomState"
-    plain = bool | int | float | str | None
-    if isinstance(value, plain) or (isinstance(value, tuple) and all(isinstance(v, plain) for v in value)):
+    if _is_plain(value):
         return value
     try:
         return "hash", joblib.hash(value)

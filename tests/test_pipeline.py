@@ -99,21 +99,20 @@ def test_clone(digits):
 
 
 class Pickler(pickle.Pickler):
-    """Notes the tensors that it is given."""
+    """Notes the types of what it is given, but for plain ones."""
 
     def __init__(self):
-        self.tensors, self.file = [], io.BytesIO()
+        self.types, self.file = set(), io.BytesIO()
         super().__init__(self.file)
 
     def reducer_override(self, value):
-        if isinstance(value, torch.Tensor):
-            self.tensors.append(value)
+        self.types.add(value if isinstance(value, type) else type(value))
         return NotImplemented
 
 
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
 def test_pickles_are_small(Estimator):
-    """Parameters, buffers, history and names; no training rows, no optimiser, no larger storages."""
+    """Parameters, buffers, history and names, as plain values; no training rows, no optimiser."""
     X = np.random.default_rng(0).normal(size=(2000, 64))
     estimator = cheap(Estimator, max_iter=1, early_stopping=True, warm_start=True).fit(X).fit(X)
     estimator.transform(X[:5])
@@ -122,10 +121,8 @@ def test_pickles_are_small(Estimator):
     pickler = Pickler()
     pickler.dump(estimator)
     assert pickler.file.tell() <= numbers + len(pickle.dumps(estimator.history_)) + 64 * 1024
-    assert {t.data_ptr() for t in pickler.tensors} == {t.data_ptr() for t in state.values()}
-    for t in pickler.tensors:
-        assert t.untyped_storage().nbytes() == t.numel() * t.element_size()
-        assert (t.device.type, t.grad) == ("cpu", None)
+    own = {value for value in pickler.types if value.__module__.startswith(("skswae", "torch"))}
+    assert own == {Estimator, GatedMLP}
 
 
 @pytest.mark.gpu

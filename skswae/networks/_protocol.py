@@ -42,7 +42,7 @@ def draws_from_global_streams(network: Any) -> bool:
 
 
 def build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int, seed: int) -> nn.Module:
-    """Build one part of a network, on the CPU, and try it on two rows, without moving a global stream.
+    """Build one part of a network, on the CPU, without moving a global stream; a user's is tried on two rows.
 
     ``role`` is "encoder", "decoder", "joint_encoder", "joint_decoder" or "conditional_prior"; the last
     three are composed where the network has no method for them. ``inputs`` are the widths of what the
@@ -87,6 +87,8 @@ def _build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int) -> 
     method = getattr(network, f"build_{role}", None)
     if not callable(method):
         return _compose(network, role, inputs, n_outputs).float().train()
+    if not draws_from_global_streams(network):  # this package's are known to work, and keep nothing
+        return method(*inputs, n_outputs).float().train()
     call = f"{type(network).__name__}.build_{role}({', '.join(map(str, (*inputs, n_outputs)))})"
     return _copy_and_try(method(*inputs, n_outputs), call, inputs, n_outputs)
 

@@ -1,0 +1,419 @@
+"""Fitted models in files: one safetensors file that runs no code, and the types for skops to trust.
+
+The guide's page "Saving and shipping a model" says which way suits what.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import safetensors
+import sklearn
+import torch
+from safetensors.torch import save_file
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+import skswae
+from skswae import _state, datasets
+from skswae import networks as package_networks
+from skswae._device import resolve_device
+from skswae._encoding import Decoder, Encoder
+from skswae._estimator import BaseAutoencoder
+from skswae._files import replacing
+from skswae._parameters import SHARED_NAMES
+from skswae._resume import module_parameters
+from skswae._state import InconsistentVersionWarning
+from skswae.networks._protocol import check_network
+
+__all__ = ["FORMAT_VERSION", "TRUSTED_TYPES", "InconsistentVersionWarning", "load_model", "save_model"]
+
+FORMAT_VERSION = 1
+"""Version of the files that :func:`save_model` writes. :func:`load_model` reads it and all before it."""
+
+TRUSTED_TYPES = [
+    *(f"skswae.{name}Transformer" for name in ("AE", "MIM", "SWAE", "VAE", "VampPrior", "WAE")),
+    *(f"skswae.networks.{name}" for name in package_networks.__all__),
+    "skswae.datasets.binarise",
+]
+"""The types of this package that a fitted model consists of: what ``skops.io.load(path, trusted=...)`` needs.
+
+Reading one of them runs no code that came with the file.
+"""
+
+_MOST_HEADER_BYTES = 10 * 2**20
+
+# ---------------------------------------------------------------------------
+# Writing
+# ---------------------------------------------------------------------------
+
+
+def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
+    """Write a fitted estimator to one file, which :func:`load_model` reads without running code.
+
+    The file is in the safetensors format: the numbers of the networks as they are, and a header in JSON with
+    the versions, the class, the parameters and the fitted attributes. It is written beside itself and put in
+    place at once, so that a crash or a full disk leaves what was there before.
+
+    Parameters
+    ----------
+    estimator : estimator of this package, or of a class derived from ``skswae.base.BaseAutoencoder``
+        Fitted, on any device. A network or a class of your own is stored by its name and parameters;
+        whoever loads the file has to have the class.
+    path : path-like
+        A file in a folder that exists; one that is there is replaced. The usual suffix is ``.safetensors``.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+    TypeError
+        If it is no such estimator; of a pipeline, store the steps, or all of it with skops.
+    ValueError
+        If a parameter or attribute is of a kind that a file without code cannot hold, or ``module_`` was
+        changed to something else than its parameters describe.
+    OSError
+        If the file cannot be written.
+
+    Warns
+    -----
+    UserWarning
+        If ``augment`` is a function of your own, or ``random_state`` a RandomState. They are left out, and
+        None in the loaded model; only further training needs them.
+
+    See Also
+    --------
+    load_model : The way back.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from sklearn.datasets import load_iris
+    >>> from skswae import AETransformer, load_model, save_model
+    >>> X = load_iris().data
+    >>> ae = AETransformer(2, max_iter=5, random_state=0).fit(X)
+    >>> path = os.path.join(tempfile.mkdtemp(), "iris.safetensors")
+    >>> save_model(ae, path)
+    >>> bool((load_model(path).transform(X) == ae.transform(X)).all())
+    True
+    """
+    if not isinstance(estimator, BaseAutoencoder):
+        raise TypeError(
+            "The 'estimator' argument must be an estimator of this package: of a pipeline, save the step, or "
+            f"all of it with skops.io.dump. Got {type(estimator).__name__} instead."
+        )
+    check_is_fitted(estimator)
+    estimator._validate_params()  # some may have been set since the fit, and nothing else could be loaded
+    check_network(estimator.network)
+    header, tensors = _described(estimator)
+    text = json.dumps(header, separators=(",", ":"), allow_nan=False)
+    size = len(text) + 200 * len(tensors)
+    if size > _MOST_HEADER_BYTES:
+        raise ValueError(
+            f"The parameters of {type(estimator).__name__} must take at most {_MOST_HEADER_BYTES:,} "
+            f"characters in a model file. Got about {size:,}."
+        )
+    with replacing(path) as beside:
+        try:
+            save_file(tensors, beside, {"skswae": text, "sha256": _digest(text, tensors)})
+        except safetensors.SafetensorError as error:
+            raise OSError(f"The model could not be written to {os.fspath(path)!r}. {error}") from error
+
+
+def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return a fitted estimator as JSON and tensors."""
+    kind = type(estimator)
+    state = estimator.__getstate__()
+    module = state.pop("module_")
+    if isinstance(module, nn.Module):
+        raise ValueError(
+            f"The module_ of {kind.__name__} must be the one that fit has built, for a model file. Got one "
+            "with a part replaced, a hook added or another type of numbers: a pickle can hold it."
+        )
+    _check_attributes(kind, {name: v for name, v in state.items() if name not in kind._get_param_names()})
+    encoder = Encoder(_known())
+    state["_fitted_parameters"] = dict(state["_fitted_parameters"])
+    dropped = []
+    if state.get("augment") is not None and encoder.name(state["augment"]) is None:
+        dropped.append("augment")
+    if isinstance(state.get("random_state"), np.random.RandomState):
+        dropped.append("random_state")
+    for name in dropped:
+        for parameters in (state, state["_fitted_parameters"]):
+            if name in parameters:
+                parameters[name] = None
+    if dropped:
+        warnings.warn(
+            f"A model file holds no {' and no '.join(dropped)} of this kind: None takes its place in the "
+            f"loaded {kind.__name__}. Only further training needs it.",
+            UserWarning,
+            stacklevel=3,
+        )
+    version = state.pop(_state.VERSION_KEY)
+    described = encoder.mapping(state, "state")
+    aliases: dict[str, str] = {}  # tensors that are one under several names
+    first: dict[int, str] = {}  # by identity
+    extra = {}
+    for name, value in module["tensors"].items():
+        if not isinstance(value, np.ndarray | Tensor):
+            extra[name] = encoder.encode(value, f"module.{name}")
+        elif first.setdefault(id(value), name) != name:
+            aliases[name] = first[id(value)]
+        else:
+            tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+            encoder.tensors[f"module.{name}"] = tensor
+    header = {
+        "format": FORMAT_VERSION,
+        "versions": {
+            "skswae": version,
+            "torch": str(torch.__version__),
+            "scikit-learn": sklearn.__version__,
+            "numpy": np.__version__,
+        },
+        "class": encoder.name(kind) or kind.__qualname__,
+        "state": described,
+        "module": {
+            "layout": module["layout"],
+            "frozen": module["frozen"],
+            "aliases": aliases,
+            "extra": extra,
+        },
+    }
+    return header, encoder.tensors
+
+
+def _digest(text: str, tensors: dict[str, Tensor]) -> str:
+    """Return the SHA-256 of the header's text and of all tensors by name."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        if tensor.numel():
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+# ---------------------------------------------------------------------------
+# Reading
+# ---------------------------------------------------------------------------
+
+
+def load_model(
+    path: str | os.PathLike, *, device: str | torch.device = "auto", networks: Iterable[type] | None = None
+) -> Any:
+    """Load an estimator from a file that :func:`save_model` has written.
+
+    No code of the file's is run: names in it are looked up in this package's list and in ``networks``, and
+    never imported. The module is built from the parameters in the header and given the numbers of the file,
+    which is mapped into memory, not read into it. The file's checksum finds damage; it is no signature.
+
+    Parameters
+    ----------
+    path : path-like
+    device : str or torch.device, default="auto"
+        The ``device`` of the loaded estimator, in place of the one that it had where it was saved.
+    networks : iterable of classes or None, default=None
+        Your own classes that the file speaks of: of networks, or of an estimator derived from
+        ``skswae.base.BaseAutoencoder``. They are found by their ``__qualname__``; their code is run.
+
+    Returns
+    -------
+    estimator : object
+        Fitted; its results are those of the estimator that was saved, to the bit on the same machine.
+        Training goes on as that of an unpickled one does, with the optimisers' state anew.
+
+    Raises
+    ------
+    ValueError
+        If the file is no model file, damaged, of a newer format, or speaks of a class that is neither this
+        package's nor in ``networks``; or if ``device`` is not there.
+    OSError
+        If the file cannot be read.
+
+    Warns
+    -----
+    InconsistentVersionWarning
+        If another version of this package has written the file.
+
+    See Also
+    --------
+    save_model : Write the file.
+
+    Examples
+    --------
+    >>> from skswae import load_model
+    >>> model = load_model("digits.safetensors", device="cpu")  # doctest: +SKIP
+    """
+    resolve_device(device)
+    known = {**_given(networks), **_known()}
+    path = os.fspath(path)
+    with open(path, "rb"):  # what the system says of it, in its words
+        pass
+    try:
+        header, tensors = _read(path)
+        estimator = _made(header, tensors, known)
+    except Exception as error:  # whatever a file of something else makes of it
+        kind = "" if isinstance(error, ValueError) else f" ({type(error).__name__})"
+        raise ValueError(
+            f"The 'path' argument must be that of a file that skswae.save_model has written. Got {path!r}: "
+            f"{error}{kind}"
+        ) from error
+    estimator.device = device
+    return estimator
+
+
+def _known() -> dict[str, Any]:
+    """Return this package's classes and functions that a file may speak of, by their public names."""
+    places = {"skswae": skswae, "skswae.networks": package_networks, "skswae.datasets": datasets}
+    found = {}
+    for name in TRUSTED_TYPES:
+        place, _, own = name.rpartition(".")
+        found[name] = getattr(places[place], own)
+    return found
+
+
+def _given(networks: Iterable[type] | None) -> dict[str, type]:
+    """Return the user's classes by their names."""
+    found: dict[str, type] = {}
+    for kind in [] if networks is None else networks:
+        if not inspect.isclass(kind):
+            raise ValueError(f"The 'networks' argument must hold classes. Got {kind!r}.")
+        if found.setdefault(kind.__qualname__, kind) is not kind:
+            raise ValueError(f"The 'networks' argument must hold one class of the name {kind.__qualname__}.")
+    return found
+
+
+def _read(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the header and the tensors of a file, which is mapped, if its checksum is right."""
+    metadata = _metadata(path)
+    with safetensors.safe_open(path, "pt") as file:
+        names = file.keys()
+        tensors = {name: file.get_tensor(name) for name in names}
+    text = metadata["skswae"]
+    if _digest(text, tensors) != metadata["sha256"]:
+        raise ValueError("its checksum does not fit its content: it is damaged")
+    header = _parsed(text)
+    if not isinstance(header, dict) or type(header.get("format")) is not int:
+        raise ValueError("its header is none of a model's")
+    if header["format"] > FORMAT_VERSION:
+        raise ValueError(
+            f"it is of format {header['format']}, which is newer than {FORMAT_VERSION}, the newest that "
+            f"skswae {skswae.__version__} reads"
+        )
+    return header, tensors
+
+
+def _metadata(path: str) -> dict[str, str]:
+    """Return the texts of the header, before anything is allocated that it asks for."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(size - 8, _MOST_HEADER_BYTES):
+            raise ValueError(f"its header is said to be of {length:,} bytes, in a file of {size:,}")
+        table = _parsed(file.read(length).decode())
+    metadata = table.get("__metadata__") if isinstance(table, dict) else None
+    if not isinstance(metadata, dict) or not {"skswae", "sha256"} <= set(metadata):
+        raise ValueError("its header is none of a model's")
+    return metadata
+
+
+def _parsed(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_no_number)
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice in its header")
+    return found
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"its header holds {text} as a number")
+
+
+# what every fitted estimator has, and what some have
+_ATTRIBUTES: dict[str, type | tuple[type, ...]] = {
+    "n_features_in_": int,
+    "n_iter_": int,
+    "batch_size_": int,
+    "learning_rate_init_": (int, float),
+    "early_stopping_": bool,
+    "learning_rate_": str,
+    "out_activation_": str,
+    "history_": dict,
+    "_seed": int,
+    "_fitted_parameters": dict,
+    "_layout": str,
+}
+_OPTIONAL: dict[str, type | tuple[type, ...]] = {
+    "feature_names_in_": np.ndarray,
+    "likelihood_": str,
+    "n_pseudo_inputs_": int,
+    "_rows_seen": np.ndarray,
+}
+
+
+def _made(header: dict[str, Any], tensors: dict[str, Tensor], known: dict[str, Any]) -> BaseAutoencoder:
+    """Return the estimator that a header and tensors describe."""
+    kind = known.get(header["class"])
+    if not inspect.isclass(kind) or not issubclass(kind, BaseAutoencoder):
+        raise ValueError(
+            f"it holds a {header['class']!r}, which is none of this package's: pass the class in 'networks', "
+            "if you trust it"
+        )
+    state = Decoder(tensors, known).mapping(header["state"])
+    parameters = {name: state.pop(name) for name in kind._get_param_names() if name in state}
+    estimator = kind(**parameters)
+    parameters = estimator.get_params(deep=False)
+    _check_attributes(kind, state)
+    fitted = state["_fitted_parameters"]
+    state["_fitted_parameters"] = {**module_parameters(estimator), **fitted}
+    as_fitted = {name: value for name, value in fitted.items() if name in parameters}
+    for values in (parameters, {**parameters, **as_fitted, "random_state": None}):
+        candidate = kind(**values)
+        candidate._validate_params()
+        check_network(candidate.network)
+    module = header["module"]
+    own = {name.removeprefix("module."): t for name, t in tensors.items() if name.startswith("module.")}
+    own.update({name: own[first] for name, first in module["aliases"].items()})
+    own.update({name: Decoder(tensors, known).decode(value) for name, value in module["extra"].items()})
+    estimator.__setstate__(
+        {
+            **parameters,
+            **state,
+            _state.VERSION_KEY: str(header["versions"]["skswae"]),
+            "module_": {"tensors": own, "frozen": module["frozen"], "layout": module["layout"]},
+        }
+    )
+    return estimator
+
+
+def _check_attributes(kind: type, state: dict[str, Any]) -> None:
+    """Raise ValueError unless these are a fitted estimator's attributes, and hide none of its class's."""
+    for name, value in state.items():
+        if name in SHARED_NAMES:  # of a class that has not all of them
+            continue
+        if hasattr(kind, name) or not (name.startswith("_") or name.endswith("_")):
+            raise ValueError(f"its attribute {name!r} is none of a fitted {kind.__name__}")
+        expected = _ATTRIBUTES.get(name, _OPTIONAL.get(name, object))
+        if not isinstance(value, expected):
+            raise ValueError(f"its {name} is a {type(value).__name__}")
+    missing = sorted(set(_ATTRIBUTES) - set(state))
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    n_iter, history = state["n_iter_"], state["history_"]
+    terms = [value for value in history.values() if isinstance(value, np.ndarray)]
+    if "loss" not in history or any(term.shape != (n_iter,) for term in terms) or len(terms) < len(history):
+        raise ValueError("its history_ is none of that many epochs")
+    if len(state.get("feature_names_in_", range(state["n_features_in_"]))) != state["n_features_in_"]:
+        raise ValueError("its feature_names_in_ are more or fewer than its features")
+    if state["out_activation_"] not in ("identity", "sigmoid"):
+        raise ValueError(f"its out_activation_ is {state['out_activation_']!r}")

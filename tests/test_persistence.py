@@ -1,0 +1,696 @@
+"""Models in files: equal after loading, whole or as they were, and no way in for strangers."""
+
+import copy
+import json
+import os
+import pathlib
+import pickle
+import struct
+import subprocess
+import sys
+import textwrap
+
+import joblib
+import numpy as np
+import pytest
+import safetensors
+import torch
+from safetensors.torch import save_file
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+import skswae
+from skswae import AETransformer, SWAETransformer, VAETransformer, WAETransformer, load_model, save_model
+from skswae.datasets import binarise
+from skswae.networks import DCGANNet, GatedConvNet, GatedMLP
+from skswae.persistence import FORMAT_VERSION, TRUSTED_TYPES, InconsistentVersionWarning, _digest
+
+from .estimators import ESTIMATORS, VARIANTS, assert_equal_fits, cheap, gan, swae, two_levels
+from .outside_objective import DenoisingTransformer
+from .outside_parameter import SparseTransformer
+from .own_networks import CosineNet, DropoutMLP, NormNet, Plain
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+CONVOLUTIONS = {"encoder_filters": (2, 2, 2, 2, 2), "decoder_filters": (2,), "hidden_size": 8}
+
+
+@pytest.fixture(scope="module")
+def X():
+    return load_digits().data[:150] / 16
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A file of a fitted model."""
+    path = tmp_path_factory.mktemp("models") / "swae.safetensors"
+    save_model(swae(max_iter=1).fit(load_digits().data[:60] / 16), path)
+    return path
+
+
+def assert_same(a, b, X):
+    """Equal to the bit in everything that a user can ask for."""
+    assert_equal_fits(a, b)
+    for rows in (X, X.astype(np.float32)):
+        Z = a.transform(rows)
+        np.testing.assert_array_equal(b.transform(rows), Z, strict=True)
+        np.testing.assert_array_equal(b.inverse_transform(Z), a.inverse_transform(Z), strict=True)
+        np.testing.assert_array_equal(b.score_samples(rows), a.score_samples(rows), strict=True)
+    priors = ["gmm"] if isinstance(a, SparseTransformer) else ["gmm", "model"]
+    for prior in priors:
+        drawn = [e.sample(5, prior=prior, random_state=0) for e in (a, b)]
+        np.testing.assert_array_equal(*drawn)
+    fitted = [{n: v for n, v in vars(e).items() if n.endswith("_") and n != "module_"} for e in (a, b)]
+    assert repr(fitted[0]) == repr(fitted[1])
+    parameters = [{n: repr(plain(v)) for n, v in e.get_params(deep=False).items()} for e in (a, b)]
+    assert {**parameters[0], "device": "'cpu'"} == {**parameters[1], "device": "'cpu'"}
+
+
+def plain(value):
+    """A number as Python's, and a network that has no representation as what it consists of."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return vars(value) if type(value).__repr__ is object.__repr__ else value
+
+
+def through_a_file(estimator, path, *networks):
+    save_model(estimator, path)
+    return load_model(path, device="cpu", networks=networks)
+
+
+def going_on(estimator, X):
+    """The estimator, trained on in both ways."""
+    estimator.partial_fit(X[:70])
+    return estimator.set_params(warm_start=True, max_iter=2).fit(X)
+
+
+# ---------------------------------------------------------------------------
+# Any estimator, any network, any parameter
+# ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("Estimator", "parameters"), [*((E, {}) for E in ESTIMATORS), *VARIANTS])
+def test_every_estimator_in_a_file(Estimator, parameters, X, tmp_path):
+    estimator = cheap(Estimator, **parameters).fit(X)
+    again = through_a_file(estimator, tmp_path / "model")
+    assert_same(estimator, again, X)
+
+
+@pytest.mark.parametrize("make", [swae, gan, two_levels])
+def test_training_goes_on_as_after_a_pickle(make, X, tmp_path):
+    estimator = make(max_iter=2, n_components=2).partial_fit(X[:40])
+    unpickled = pickle.loads(pickle.dumps(estimator))
+    loaded = through_a_file(estimator, tmp_path / "model")
+    assert_equal_fits(going_on(unpickled, X), going_on(loaded, X))
+    assert loaded.n_iter_ == 4
+
+
+NETWORKS = [
+    GatedConvNet((1, 8, 8), **CONVOLUTIONS),
+    GatedMLP([7, 5]),
+    GatedMLP(np.array([7, 5])),
+    GatedMLP(9),
+    GatedMLP(()),
+    DCGANNet([1, 8, 8], filters=(2, 3)),
+]
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_network_of_the_package(network, X, tmp_path):
+    estimator = cheap(skswae.VampPriorTransformer, network=network, max_iter=1).fit(X)
+    assert_same(estimator, through_a_file(estimator, tmp_path / "model"), X)
+
+
+@pytest.mark.parametrize("network", [DropoutMLP(5), CosineNet(), NormNet(), Plain(3)])
+def test_networks_of_the_user_s(network, X, tmp_path):
+    """They are found in ``networks`` alone, whether or not they are scikit-learn's estimators."""
+    estimator = swae(network=network).fit(X)
+    path = tmp_path / "model"
+    assert_same(estimator, through_a_file(estimator, path, type(network), Plain), X)
+    assert_same(estimator, pickle.loads(pickle.dumps(estimator)), X)
+    for given in (None, [], [Wrong]):
+        with pytest.raises(ValueError, match=rf"'{type(network).__name__}'.*pass the class in 'networks'"):
+            load_model(path, networks=given)
+
+
+class Wrong:
+    """No network."""
+
+
+@pytest.mark.parametrize("Estimator", [DenoisingTransformer, SparseTransformer])
+def test_estimators_of_the_user_s(Estimator, X, tmp_path):
+    estimator = Estimator(3, max_iter=2, random_state=0).fit(X)
+    assert_same(estimator, through_a_file(estimator, tmp_path / "model", Estimator), X)
+    with pytest.raises(ValueError, match=f"'{Estimator.__name__}'.*pass the class in 'networks'"):
+        load_model(tmp_path / "model")
+
+
+PARAMETERS = [
+    {"n_components": np.int64(2), "beta": np.float32(0.25), "early_stopping": np.bool_(True)},
+    {"n_iter_no_change": np.inf, "early_stopping": True, "tol": 0, "verbose": True, "alpha": 2},
+    {"device": torch.device("cpu"), "random_state": None, "scaling": None, "init": "random"},
+    {"network": None, "n_pseudo_inputs": 3, "warm_start": True, "learning_rate": "constant"},
+    {"augment": binarise, "reconstruction": "binary_cross_entropy", "output_activation": "sigmoid"},
+]
+
+
+@pytest.mark.parametrize("parameters", PARAMETERS)
+def test_parameters_of_every_kind(parameters, X, tmp_path):
+    estimator = swae(**parameters).fit(X)
+    assert_same(estimator, through_a_file(estimator, tmp_path / "model"), X)
+
+
+@pytest.mark.parametrize("scales", [(1.0, 2), [0.5], np.array([1.0, 3.0], ">f4")])
+def test_parameters_that_are_sequences(scales, X, tmp_path):
+    estimator = cheap(WAETransformer, kernel_scales=scales).fit(X)
+    again = through_a_file(estimator, tmp_path / "model")
+    assert type(again.kernel_scales) is type(scales)
+    np.testing.assert_array_equal(again.kernel_scales, scales)
+    assert_equal_fits(estimator, again)
+
+
+def test_names_and_output_settings_are_kept(tmp_path):
+    frame = load_digits(as_frame=True).data[:40].add_prefix("ä ")
+    estimator = swae().set_output(transform="pandas").fit(frame)
+    again = through_a_file(estimator, tmp_path / "model")
+    assert again.transform(frame).equals(estimator.transform(frame))
+    assert again.sample(as_frame=True).columns.tolist() == frame.columns.tolist()
+
+
+def test_what_only_training_needs_is_left_out(X, tmp_path):
+    estimator = swae(augment=lambda x, generator: x, random_state=np.random.RandomState(0)).fit(X)
+    with pytest.warns(UserWarning, match="no augment and no random_state of this kind: None takes its place"):
+        again = through_a_file(estimator, tmp_path / "model")
+    assert again.augment is None
+    assert again.random_state is None
+    assert again.partial_fit(X).n_iter_ == 4
+
+
+def test_parameters_are_those_of_now_and_the_module_that_of_the_fit(X, tmp_path):
+    """Parameters set after a fit wait for the next one, also in files."""
+    estimator = swae().fit(X).set_params(n_components=5, network=GatedMLP((3,)), beta=0.1)
+    again = through_a_file(estimator, tmp_path / "model")
+    assert (again.n_components, again.network.hidden_layer_sizes) == (5, (3,))
+    for other in (again, pickle.loads(pickle.dumps(estimator))):
+        np.testing.assert_array_equal(other.transform(X), estimator.transform(X))
+        with pytest.raises(ValueError, match="'n_components' parameter must stay 2"):
+            other.partial_fit(X)
+
+
+class Tied(CosineNet):
+    """Two names of one parameter, one that is frozen, an integer buffer, and a state that is no tensor."""
+
+    def build_encoder(self, n_features, n_outputs):
+        return TiedLayers(n_features, n_outputs)
+
+
+class TiedLayers(nn.Module):
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.first, self.second, self.last = (
+            nn.Linear(n_in, n_in),
+            nn.Linear(n_in, n_in),
+            nn.Linear(n_in, n_out),
+        )
+        self.second.weight = self.first.weight
+        self.second.bias.requires_grad_(False)
+        self.register_buffer("count", torch.tensor(7))
+        self.note = "fresh"
+
+    def forward(self, x):
+        return self.last(torch.relu(self.second(torch.relu(self.first(x)))))
+
+    def get_extra_state(self):
+        return {"note": self.note}
+
+    def set_extra_state(self, state):
+        self.note = state["note"]
+
+
+def test_ties_frozen_parameters_and_other_state_survive(X, tmp_path):
+    estimator = swae(network=Tied()).fit(X)
+    estimator.module_.encoder.network.note = "fitted"
+    estimator.module_.encoder.network.last.bias.requires_grad_(False)
+    copies = [pickle.loads(pickle.dumps(estimator)), through_a_file(estimator, tmp_path / "model", Tied)]
+    for again in copies:
+        np.testing.assert_array_equal(again.transform(X), estimator.transform(X))
+        network = again.module_.encoder.network
+        assert network.first.weight is network.second.weight
+        assert network.note == "fitted"
+        trained = [p.requires_grad for p in network.parameters()]
+        assert trained == [p.requires_grad for p in estimator.module_.encoder.network.parameters()]
+        assert trained.count(False) == 2
+
+
+# ---------------------------------------------------------------------------
+# What cannot be stored
+# ---------------------------------------------------------------------------
+
+
+class Callable:
+    """A parameter that no file without code can hold."""
+
+    def __init__(self, function=None):
+        self.function = function
+
+    build_encoder, build_decoder = Plain.build_encoder, Plain.build_decoder
+    width = 3
+
+
+IS_CHANGED = "module_ of SWAETransformer must be the one"
+REFUSED = {
+    "a pipeline": (lambda X: make_pipeline(swae()).fit(X), TypeError, "of a pipeline, save the step"),
+    "unfitted": (lambda X: swae(), NotFittedError, "not fitted"),
+    "a function": (lambda X: swae(network=Callable(print)).fit(X), ValueError, r"state\.network\.function"),
+    "a bad parameter": (lambda X: swae().fit(X).set_params(beta=3), ValueError, "'beta' parameter"),
+    "an attribute": (
+        lambda X: with_attribute(swae().fit(X), "note_", print),
+        ValueError,
+        r"state\.note_ can",
+    ),
+    "a method": (lambda X: with_attribute(swae().fit(X), "fit", 3), ValueError, "'fit' is none"),
+    "a hook": (lambda X: hooked(swae().fit(X)), ValueError, IS_CHANGED),
+    "a part": (lambda X: replaced(swae().fit(X)), ValueError, IS_CHANGED),
+    "half precision": (lambda X: halved(swae().fit(X)), ValueError, IS_CHANGED),
+}
+
+
+def with_attribute(estimator, name, value):
+    setattr(estimator, name, value)
+    return estimator
+
+
+def add_one(module, arguments, result):
+    return result + 1
+
+
+def hooked(estimator):
+    estimator.module_.encoder.register_forward_hook(add_one)
+    return estimator
+
+
+def replaced(estimator):
+    estimator.module_.encoder = nn.Sequential(estimator.module_.encoder, nn.Tanh())
+    return estimator
+
+
+def halved(estimator):
+    estimator.module_.encoder.half()
+    return estimator
+
+
+@pytest.mark.parametrize(("make", "error", "match"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_stored(make, error, match, X, tmp_path):
+    """It is said before anything is written."""
+    with pytest.raises(error, match=match):
+        save_model(make(X), tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("change", [hooked, replaced])
+def test_a_pickle_holds_a_module_that_was_changed(change, X):
+    estimator = change(swae().fit(X))
+    for again in (pickle.loads(pickle.dumps(estimator)), copy.deepcopy(estimator)):
+        np.testing.assert_array_equal(again.transform(X), estimator.transform(X))
+
+
+# ---------------------------------------------------------------------------
+# Files are whole or as they were
+# ---------------------------------------------------------------------------
+
+
+def test_a_write_that_fails_leaves_the_old_file(path, tmp_path, monkeypatch):
+    model, target = load_model(path), tmp_path / "model"
+    save_model(model, target)
+    target.chmod(0o640)
+    before = target.read_bytes()
+
+    def full(tensors, filename, metadata):
+        pathlib.Path(filename).write_bytes(before[:100])
+        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("skswae.persistence.save_file", full)
+    with pytest.raises(OSError, match=r"could not be written.*No space left"):
+        save_model(model, target)
+    monkeypatch.undo()
+    assert target.read_bytes() == before
+    (tmp_path / "link").symlink_to(target)
+    save_model(model.set_params(beta=0.3), tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert load_model(target).beta == 0.3
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert {p.name for p in tmp_path.iterdir()} == {"model", "link"}
+
+
+@pytest.mark.parametrize("bad", ["no/such/folder/model", "."])
+def test_a_path_that_cannot_be_written(bad, path, tmp_path):
+    with pytest.raises(OSError, match=r"no/such/folder|folder"):
+        save_model(load_model(path), tmp_path / bad)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_system_says_of_a_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        load_model(tmp_path / "none")
+    with pytest.raises(IsADirectoryError):
+        load_model(tmp_path)
+
+
+# ---------------------------------------------------------------------------
+# Files of others
+# ---------------------------------------------------------------------------
+
+
+def parts_of(path):
+    """Metadata and tensors of a model file."""
+    with safetensors.safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["skswae"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def forge(path, header, tensors):
+    """Write a file whose checksum is right, as one may who means harm."""
+    text = json.dumps(header)
+    save_file(tensors, path, {"skswae": text, "sha256": _digest(text, tensors)})
+
+
+def edited(*keys, value):
+    """Set one entry of the header."""
+
+    def edit(header, tensors):
+        *place, last = keys
+        for key in place:
+            header = header[key]
+        header[last] = value
+
+    return edit
+
+
+def of_the_fit(name, value):
+    return edited("state", "_fitted_parameters", "dict", name, value=value)
+
+
+def of_tensors(function):
+    return lambda header, tensors: tensors.update(function(tensors))
+
+
+HUGE = {"object": "skswae.networks.GatedMLP", "parameters": {"hidden_layer_sizes": [10**6, 10**6]}}
+LONG = {"object": "skswae.networks.GatedMLP", "parameters": {"hidden_layer_sizes": [1] * 10**5}}
+deep = 1
+for _ in range(800):
+    deep = [deep]
+BIAS = "module.encoder.linear.bias"
+FORGERIES = {
+    "a newer format": (edited("format", value=FORMAT_VERSION + 1), "format 2, which is newer"),
+    "no format": (edited("format", value="1"), "header is none"),
+    "another class": (edited("class", value="AETransformer"), "'AETransformer', which is none"),
+    "a network as class": (edited("class", value="skswae.networks.GatedMLP"), "none of this package's"),
+    "a function to import": (edited("class", value="os.system"), "'os.system'"),
+    "a call": (
+        edited("state", "network", value={"object": "subprocess.Popen", "parameters": {"args": "true"}}),
+        "'subprocess.Popen'",
+    ),
+    "an estimator as network": (
+        edited("state", "network", value={"object": "skswae.SWAETransformer", "parameters": {}}),
+        "needs a network",
+    ),
+    "a class as function": (edited("state", "augment", value={"function": "skswae.SWAETransformer"}), "SWAE"),
+    "an unknown kind": (edited("state", "beta", value={"pickle": "gASVCg=="}), "unknown kind"),
+    "a bad parameter": (edited("state", "beta", value=7), "'beta' parameter"),
+    "a parameter of another type": (
+        edited("state", "_fitted_parameters", "dict", "alpha", value="x"),
+        "'alpha'",
+    ),
+    "an unknown parameter": (edited("state", "gamma", value=7), "'gamma' is none"),
+    "a hidden method": (edited("state", "transform", value=7), "'transform' is none"),
+    "a hidden class": (edited("state", "__class__", value=7), "'__class__' is none"),
+    "an attribute of another type": (edited("state", "n_iter_", value="x"), "n_iter_ is a str"),
+    "no such epochs": (edited("state", "n_iter_", value=5), "history_"),
+    "another activation": (edited("state", "out_activation_", value="tanh"), "out_activation_"),
+    "a huge code": (
+        edited("state", "_fitted_parameters", "dict", "n_components", value=10**9),
+        "n_components",
+    ),
+    "many features": (edited("state", "n_features_in_", value=10**9), "n_features_in_"),
+    "many pseudo-inputs": (edited("state", "n_pseudo_inputs_", value=10**9), "n_pseudo_inputs_"),
+    "huge layers": (of_the_fit("network", HUGE), "larger"),
+    "many layers": (of_the_fit("network", LONG), "larger"),
+    "deep nesting": (edited("state", "beta", value=deep), "SWAETransformer|recursion|nest"),
+    "no weights": (lambda header, tensors: tensors.pop(BIAS), "Missing key"),
+    "more weights": (of_tensors(lambda t: {"module.more": torch.zeros(3)}), "Unexpected key"),
+    "weights of another shape": (of_tensors(lambda t: {BIAS: torch.zeros(3)}), "size mismatch"),
+    "weights of another type": (of_tensors(lambda t: {BIAS: t[BIAS].double()}), "is of torch.float64"),
+    "an array that is not there": (
+        edited("state", "history_", value={"dict": {"loss": {"array": "none"}}}),
+        "KeyError",
+    ),
+}
+
+
+@pytest.mark.parametrize(("edit", "match"), FORGERIES.values(), ids=FORGERIES)
+def test_forged_files(edit, match, path, tmp_path):
+    header, tensors = parts_of(path)
+    edit(header, tensors)
+    forge(tmp_path / "forged", header, tensors)
+    with pytest.raises(ValueError, match=f"(?s)save_model has written.*{match}"):
+        load_model(tmp_path / "forged")
+
+
+def with_header(content, edit):
+    """The file with its outer header edited as text."""
+    length = struct.unpack("<Q", content[:8])[0]
+    text = edit(content[8 : 8 + length])
+    return struct.pack("<Q", len(text)) + text + content[8 + length :]
+
+
+DAMAGE = {
+    "empty": lambda c: b"",
+    "a few bytes": lambda c: c[:5],
+    "half": lambda c: c[: len(c) // 2],
+    "all but one byte": lambda c: c[:-1],
+    "more bytes": lambda c: c + b"\0" * 8,
+    "a header of exabytes": lambda c: struct.pack("<Q", 2**63) + c[8:],
+    "a header over the limit": lambda c: struct.pack("<Q", 11 * 2**20) + b" " * (11 * 2**20),
+    "no JSON": lambda c: with_header(c, lambda text: b"x" * len(text)),
+    "no UTF-8": lambda c: with_header(c, lambda text: b"\xff" * len(text)),
+    "a list": lambda c: with_header(c, lambda text: b"[]"),
+    "deeply nested": lambda c: with_header(c, lambda text: b"[" * 10**6),
+    "deeply nested objects": lambda c: with_header(c, lambda text: b'{"a":' * 10**6),
+    "a duplicate key": lambda c: with_header(c, lambda text: text[:1] + b'"__metadata__":{},' + text[1:]),
+    "a number with many digits": lambda c: with_header(c, lambda text: b"1" * 10**6),
+    "NaN": lambda c: with_header(c, lambda text: b'{"a":NaN}'),
+    "another model": lambda c: with_header(c, lambda text: b'{"__metadata__":{"format":"pt"}}'),
+    "a pickle": lambda c: pickle.dumps({"a": 1}),
+    "another type of numbers": lambda c: with_header(c, lambda text: text.replace(b'"F32"', b'"I32"')),
+    "another shape": lambda c: with_header(
+        c, lambda text: text.replace(b'"shape":[32,64]', b'"shape":[64,32]')
+    ),
+    "one digit of the checksum": lambda c: with_header(c, lambda text: flipped(text, b'"sha256":"')),
+    "one bit of a weight": lambda c: c[:-40] + bytes([c[-40] ^ 1]) + c[-39:],
+}
+
+
+def flipped(text, before):
+    at = text.index(before) + len(before)
+    return text[:at] + (b"1" if text[at : at + 1] == b"0" else b"0") + text[at + 1 :]
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_damaged_files(damage, path, tmp_path):
+    content = path.read_bytes()
+    damaged = damage(content)
+    assert damaged != content
+    (tmp_path / "damaged").write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"'path' argument must be that of a file that skswae\.save_model"):
+        load_model(tmp_path / "damaged")
+
+
+@pytest.mark.parametrize(
+    "networks", [[GatedMLP()], [3], [Plain, type("Plain", (), {"__qualname__": "Plain"})]]
+)
+def test_networks_that_are_no_classes(networks, path):
+    with pytest.raises(ValueError, match="'networks' argument must hold"):
+        load_model(path, networks=networks)
+
+
+def test_a_device_that_is_not_there(path):
+    with pytest.raises(ValueError, match="'device' parameter"):
+        load_model(path, device="cuda:99")
+    assert load_model(path, device=torch.device("cpu")).device == torch.device("cpu")
+
+
+# ---------------------------------------------------------------------------
+# Versions, processes, machines
+# ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", sorted(GOLDEN.glob("*.safetensors")), ids=lambda file: file.stem)
+def test_golden_files_stay_readable(file):
+    name, _, version = file.stem.rpartition("_")
+    expected = json.loads((GOLDEN / f"expected_{version}.json").read_text())[name]
+    model = load_model(file, device="cpu")
+    rows = np.array(expected["rows"])
+    np.testing.assert_allclose(model.transform(rows), expected["codes"], rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(model.reconstruct(rows), expected["reconstructions"], rtol=1e-7, atol=1e-9)
+    if "samples" in expected:
+        samples = model.sample(3, random_state=0)
+        np.testing.assert_allclose(samples, expected["samples"], rtol=1e-4, atol=1e-5)
+    assert model.partial_fit(np.tile(rows, (10, 1))).n_iter_ == 3
+
+
+def test_there_is_a_golden_file_of_each_estimator_and_network():
+    models = [load_model(file) for file in GOLDEN.glob(f"*_{FORMAT_VERSION}.safetensors")]
+    assert {type(model) for model in models} == {*ESTIMATORS}
+    assert {type(model.network) for model in models} == {GatedMLP, GatedConvNet, DCGANNet}
+
+
+def test_another_version_warns(path, tmp_path, monkeypatch):
+    model = load_model(path)
+    pickled = pickle.dumps(model)
+    monkeypatch.setattr(skswae, "__version__", "99.0")
+    for read in (lambda: load_model(path), lambda: pickle.loads(pickled)):
+        with pytest.warns(InconsistentVersionWarning, match=r"stored by skswae 0\.1.*read by skswae 99\.0"):
+            again = read()
+        assert_equal_fits(model, again)
+
+
+PROCESS = """
+    import sys
+    import numpy as np
+    import torch
+    import skswae
+    from sklearn.datasets import load_digits
+
+    torch.set_num_threads(2)
+    model = skswae.load_model(sys.argv[1])
+    assert not {"sklearn.mixture", "skops", "onnx"} & set(sys.modules)
+    torch.set_num_threads(1)
+    X = load_digits().data[:150] / 16
+    results = [model.transform(X), model.reconstruct(X.astype(np.float32)), model.score_samples(X)]
+    np.savez(sys.argv[2], *results, model.sample(4, random_state=0))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [swae, gan, two_levels])
+def test_a_fresh_process_computes_the_same(make, X, tmp_path):
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    model = make().fit(X)
+    save_model(model, tmp_path / "model")
+    torch.set_num_threads(n_threads)
+    program, results = textwrap.dedent(PROCESS), tmp_path / "results.npz"
+    subprocess.run([sys.executable, "-c", program, tmp_path / "model", results], check=True, timeout=120)
+    expected = [model.transform(X), model.reconstruct(X.astype(np.float32)), model.score_samples(X)]
+    with np.load(results) as found:
+        for name, value in zip(found, [*expected, model.sample(4, random_state=0)]):
+            np.testing.assert_array_equal(found[name], value, strict=True)
+
+
+@pytest.mark.parametrize("make", [swae, gan])
+def test_a_model_of_a_gpu_is_stored_on_the_host(make, X, tmp_path, monkeypatch):
+    """As far as a machine without one can tell: the module says that it is elsewhere, and is brought here."""
+    model = make().fit(X)
+    asked = []
+    cpu = torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: asked.append(tensor.shape) or cpu(tensor))
+    model.set_params(device="cuda")
+    state = model.__getstate__()
+    n_tensors = len({id(value) for value in model.module_.state_dict(keep_vars=True).values()})
+    assert len(asked) >= n_tensors
+    assert {type(value) for value in state["module_"]["tensors"].values()} == {np.ndarray}
+    save_model(model, tmp_path / "model")
+    assert load_model(tmp_path / "model", device="cpu").transform(X).shape == (150, 2)
+    again = pickle.loads(pickle.dumps(model))
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match=r"'device' parameter.*Got 'cuda'"):
+            again.transform(X)
+    again.set_params(device="auto")
+    np.testing.assert_allclose(again.transform(X), model.set_params(device="auto").transform(X))
+
+
+# ---------------------------------------------------------------------------
+# Whole pipelines, and pickles
+# ---------------------------------------------------------------------------
+
+OF_NEIGHBORS = ["sklearn.metrics._dist_metrics.EuclideanDistance64", "sklearn.neighbors._kd_tree.KDTree"]
+
+
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_pipelines_in_skops_files(Estimator, tmp_path):
+    import skops.io
+
+    X, y = (part[:150] for part in load_digits(return_X_y=True))
+    pipe = make_pipeline(StandardScaler(), cheap(Estimator), KNeighborsClassifier(5)).fit(X, y)
+    path = tmp_path / "pipe.skops"
+    skops.io.dump(pipe, path)
+    untrusted = skops.io.get_untrusted_types(file=path)
+    assert {*untrusted} - {*OF_NEIGHBORS} <= {*TRUSTED_TYPES}
+    assert f"skswae.{Estimator.__name__}" in untrusted
+    again = skops.io.load(path, trusted=[*TRUSTED_TYPES, *OF_NEIGHBORS])
+    np.testing.assert_array_equal(again.predict_proba(X), pipe.predict_proba(X))
+    assert_same(pipe[1], again[1], pipe[0].transform(X))
+
+
+def test_a_state_that_does_not_belong_together_is_refused(X):
+    state = swae().fit(X).__getstate__()
+    del state["module_"]["tensors"]["encoder.linear.bias"]
+    estimator = SWAETransformer()
+    with pytest.raises(ValueError, match="SWAETransformer cannot be built again"):
+        estimator.__setstate__(state)
+    with pytest.raises(NotFittedError):
+        estimator.transform(X)
+
+
+class Changing(CosineNet):
+    """Its code may change between a fit and the day when the model is read."""
+
+    layer = nn.ReLU
+
+    def build_encoder(self, n_features, n_outputs):
+        return nn.Sequential(nn.Linear(n_features, 5), self.layer(), nn.Linear(5, n_outputs))
+
+
+def test_code_that_has_changed_is_noticed(X, tmp_path, monkeypatch):
+    model = swae(network=Changing()).fit(X)
+    save_model(model, tmp_path / "model")
+    pickled = pickle.dumps(model)
+    monkeypatch.setattr(Changing, "layer", nn.Tanh)
+    for read in (lambda: load_model(tmp_path / "model", networks=[Changing]), lambda: pickle.loads(pickled)):
+        with pytest.raises(ValueError, match="parts of its networks are of other kinds"):
+            read()
+
+
+def test_arrays_that_are_mapped_are_copied(X, tmp_path):
+    """A model from joblib's memory maps can be trained on, and the file stays as it is."""
+    path = tmp_path / "model.joblib"
+    joblib.dump(VAETransformer(2, network=GatedMLP((8,)), max_iter=1).fit(X), path)
+    before = path.read_bytes()
+    joblib.load(path, mmap_mode="r").partial_fit(X)
+    joblib.load(path, mmap_mode="r+").partial_fit(X)
+    assert path.read_bytes() == before
+
+
+def test_unfitted_estimators_are_pickled_as_they_are():
+    estimator = pickle.loads(pickle.dumps(AETransformer(3, network=GatedMLP((4,)))))
+    assert not hasattr(estimator, "module_")
+    assert (estimator.n_components, estimator.network.hidden_layer_sizes) == (3, (4,))
+    assert not any("version" in name for name in vars(estimator))
+
+
+def test_no_module_is_imported_for_a_name_in_a_file(path, tmp_path):
+    """A name of a module that would leave a trace leaves none."""
+    (tmp_path / "trace_of_import.py").write_text("raise SystemExit('imported')")
+    header, tensors = parts_of(path)
+    header["class"] = "trace_of_import.Model"
+    header["state"]["network"] = {"object": "trace_of_import.Network", "parameters": {}}
+    forge(tmp_path / "forged", header, tensors)
+    sys.path.insert(0, os.fspath(tmp_path))
+    try:
+        with pytest.raises(ValueError, match="trace_of_import"):
+            load_model(tmp_path / "forged")
+    finally:
+        sys.path.remove(os.fspath(tmp_path))
+    assert "trace_of_import" not in sys.modules
