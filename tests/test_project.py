@@ -72,7 +72,12 @@ def test_every_example_runs():
                 assert name in found, name
 
 
-@pytest.mark.parametrize("page", ["README.md", pytest.param("docs/user_guide.md", marks=pytest.mark.slow)])
+SLOW_PAGES = ("docs/user_guide.md", "docs/saving_and_shipping.md")
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(pytest.param(page, marks=pytest.mark.slow) for page in SLOW_PAGES)]
+)
 def test_examples_in_the_docs(page):
     """Blocks of Python run, one after the other."""
     text = (ROOT / page).read_text()
