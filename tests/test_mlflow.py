@@ -1,4 +1,4 @@
-"""The user guide's recipe for MLflow, which ``.ci/mlflow`` runs in an environment that has MLflow."""
+"""The recipe for MLflow, which ``.ci/mlflow`` runs in an environment that has MLflow."""
 
 import os
 import pathlib
@@ -8,13 +8,12 @@ import sys
 
 import pytest
 
-PAGE = pathlib.Path(__file__).parent.parent / "docs" / "_mlflow_section.md"
+PAGE = pathlib.Path(__file__).parent.parent / "docs" / "mlflow.md"
 
 
 @pytest.mark.mlflow
 def test_the_recipe_runs_and_writes_no_pickle(tmp_path):
-    section = PAGE.read_text().split("\n## MLflow\n")[-1].split("\n## ")[0]
-    model, *script = re.findall(r"^```python\n(.*?)^```$", section, re.M | re.S)
+    model, *script = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
     (tmp_path / "swae_codes.py").write_text(model)
     (tmp_path / "recipe.py").write_text("".join(script))
     done = subprocess.run(

@@ -92,13 +92,21 @@ def going_on(estimator, X):
 # ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("Estimator", "parameters"), [*((E, {}) for E in ESTIMATORS), *VARIANTS])
+@pytest.mark.parametrize(
+    ("Estimator", "parameters"),
+    [
+        (SWAETransformer, {}),
+        *(pytest.param(E, {}, marks=pytest.mark.slow) for E in ESTIMATORS if E is not SWAETransformer),
+        *(pytest.param(E, parameters, marks=pytest.mark.slow) for E, parameters in VARIANTS),
+    ],
+)
 def test_every_estimator_in_a_file(Estimator, parameters, X, tmp_path):
     estimator = cheap(Estimator, **parameters).fit(X)
     again = through_a_file(estimator, tmp_path / "model")
     assert_same(estimator, again, X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [swae, gan, two_levels])
 def test_training_goes_on_as_after_a_pickle(make, X, tmp_path):
     estimator = make(max_iter=2, n_components=2).partial_fit(X[:40])
@@ -118,13 +126,31 @@ NETWORKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_network_of_the_package(network, X, tmp_path):
     estimator = cheap(skswae.VampPriorTransformer, network=network, max_iter=1).fit(X)
     assert_same(estimator, through_a_file(estimator, tmp_path / "model"), X)
 
 
-@pytest.mark.parametrize("network", [DropoutMLP(5), CosineNet(), NormNet(), Plain(3)])
+class Parametrized:
+    """A layer whose weight is computed, which torch cannot pickle."""
+
+    def build_encoder(self, n_features, n_outputs):
+        first = nn.utils.parametrizations.weight_norm(nn.Linear(n_features, 5))
+        return nn.Sequential(first, nn.ReLU(), nn.Linear(5, n_outputs))
+
+    build_decoder = build_encoder
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Plain(3),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (DropoutMLP(5), CosineNet(), NormNet())),
+        pytest.param(Parametrized(), marks=pytest.mark.slow),
+    ],
+)
 def test_networks_of_the_user_s(network, X, tmp_path):
     """They are found in ``networks`` alone, whether or not they are scikit-learn's estimators."""
     estimator = swae(network=network).fit(X)
@@ -157,6 +183,7 @@ PARAMETERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", PARAMETERS)
 def test_parameters_of_every_kind(parameters, X, tmp_path):
     estimator = swae(**parameters).fit(X)
@@ -397,7 +424,7 @@ def of_tensors(function):
 
 
 HUGE = {"object": "skswae.networks.GatedMLP", "parameters": {"hidden_layer_sizes": [10**6, 10**6]}}
-LONG = {"object": "skswae.networks.GatedMLP", "parameters": {"hidden_layer_sizes": [1] * 10**5}}
+LONG = {"object": "skswae.networks.GatedMLP", "parameters": {"hidden_layer_sizes": [1] * 10**4}}
 deep = 1
 for _ in range(800):
     deep = [deep]
@@ -618,7 +645,10 @@ def test_a_model_of_a_gpu_is_stored_on_the_host(make, X, tmp_path, monkeypatch):
 OF_NEIGHBORS = ["sklearn.metrics._dist_metrics.EuclideanDistance64", "sklearn.neighbors._kd_tree.KDTree"]
 
 
-@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    "Estimator",
+    [E if E is SWAETransformer else pytest.param(E, marks=pytest.mark.slow) for E in ESTIMATORS],
+)
 def test_pipelines_in_skops_files(Estimator, tmp_path):
     import skops.io
 

@@ -90,7 +90,12 @@ def test_every_example_runs():
                 assert name in found, name
 
 
-@pytest.mark.parametrize("page", ["README.md", pytest.param("docs/user_guide.md", marks=pytest.mark.slow)])
+SLOW_PAGES = ("docs/user_guide.md", "docs/saving_and_shipping.md")
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(pytest.param(page, marks=pytest.mark.slow) for page in SLOW_PAGES)]
+)
 def test_examples_in_the_docs(page):
     """Blocks of Python run, one after the other."""
     text = (ROOT / page).read_text()
@@ -162,7 +167,12 @@ def test_the_readme_s_models_are_the_results():
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "CONTRIBUTING.md", *(f"docs/{p}.md" for p in ("user_guide", "paper", "paper_code_ours"))],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        *("docs/user_guide.md", "docs/saving_and_shipping.md", "docs/mlflow.md"),
+        *("docs/paper.md", "docs/paper_code_ours.md"),
+    ],
 )
 def test_links_lead_somewhere(page):
     path = ROOT / page

@@ -28,12 +28,14 @@ from skswae import SWAETransformer, VampPriorTransformer, WAETransformer, load_m
 from skswae.networks import GatedMLP
 from skswae.persistence import _digest
 
-OUTCOMES = ("refused", "equal", "different", "crashed")
+OUTCOMES = ("refused", "equal", "loaded", "different", "crashed")
 
 
 def digits(name: str, rng: np.random.Generator) -> str:
     """Change one digit of a text to another, or a letter to another."""
     places = [i for i, character in enumerate(name) if character.isalnum()]
+    if not places:
+        return name
     at = int(rng.choice(places))
     new = "0123456789" if name[at].isdigit() else "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     return name[:at] + str(rng.choice(list(new))) + name[at + 1 :]
@@ -197,7 +199,7 @@ def main():
         WAETransformer(2, divergence="gan", critic_layer_sizes=(8,), **common),
         VampPriorTransformer(3, n_pseudo_inputs=5, **common),
     ]
-    page.header("model | files | tried | refused | equal | different | crashed | longest load, s")
+    page.header("model | files | tried | refused | equal | loaded | different | crashed | longest load, s")
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         for i, model in enumerate(models):
