@@ -21,6 +21,7 @@ from skswae.data import ArrayData
 from skswae.data._scaler import TrainingRows
 from skswae.modules._base import AutoencoderModule
 from skswae.training._auto import AutoSettings
+from skswae.training._callbacks import diverged
 
 _ROWS = 2000
 # Shares of what principal components explain that count as nothing, as little, and as little if a
@@ -109,7 +110,10 @@ def warn_if_poor(
         judged = enough and n_epochs >= first and 10 ** round(math.log10(n_epochs)) == n_epochs
     else:
         judged = not (trial and estimator.init == "random")
-    found = diagnose(module, rows, seed) if judged else None
+    try:
+        found = diagnose(module, rows, seed) if judged else None
+    except ValueError as error:  # the weights are finite, though hardly
+        raise ValueError(diverged("a reconstruction of a training row", n_epochs - 1)) from error
     if found is None:
         return
     explained = (1.0 - found.error) / (1.0 - found.linear_error)  # 1 is what principal components explain

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from skswae import _fit, _inference
+from skswae._constraints import check_affordable
 from skswae._device import arithmetic, as_array, own_settings, resolve_device
 from skswae._parameters import SHARED_NAMES, SharedParameters
 from skswae._random import draw_seed, make_generator, named_seed
@@ -354,6 +355,8 @@ class BaseAutoencoder(
         ValueError
             If ``n_samples`` is not an integer of at least 1, ``prior`` is neither of the two, or
             ``observation_noise`` is True and the model has no likelihood.
+        MemoryError
+            If this machine has no memory for as many samples.
         ImportError
             If ``as_frame`` is True and pandas cannot be imported.
 
@@ -377,6 +380,11 @@ class BaseAutoencoder(
                 f"The 'observation_noise' argument must be False for {type(self).__name__}, which has "
                 "learned no likelihood p(x | z) to draw rows from. Got True instead."
             )
+        check_affordable(
+            int(n_samples) * (self._n_features_out + 4 * self.n_features_in_),  # codes, and rows in float64
+            f"The samples that the 'n_samples' argument asks for, {n_samples!r},",
+            "draw fewer at a time",
+        )
         if as_frame:
             try:
                 import pandas

@@ -23,7 +23,7 @@ LAYERS = [
     ("_inference", "_parameters"),
     ("training", "modules"),
     ("networks", "data"),
-    ("_device",),
+    ("_constraints", "_device"),
     ("_random",),
 ]
 LEVEL = {prefix: level for level, prefixes in enumerate(LAYERS) for prefix in prefixes}

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from typing import Any
 
 import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import InvalidParameterError
 from torch import Tensor, nn
 
+from skswae._constraints import check_affordable
 from skswae._device import float32_by_default, own_settings
 from skswae._random import forked_rng, initialized_from, make_generator
 from skswae.networks._gated import GatedMLP
@@ -25,14 +29,16 @@ def check_network(network: Any) -> Any:
         "such as GatedMLP((300, 300))."
     )
     if isinstance(network, nn.Module):
-        raise ValueError(
+        raise InvalidParameterError(
             f"{needed} Got an nn.Module ({type(network).__name__}) instead, which would be trained in place."
         )
     if isinstance(network, type):
-        raise ValueError(f"{needed} Got the class {network.__name__} instead of an instance.")
+        raise InvalidParameterError(f"{needed} Got the class {network.__name__} instead of an instance.")
     for method in ("build_encoder", "build_decoder"):
         if not callable(getattr(network, method, None)):
-            raise ValueError(f"{needed} Got {network!r}, which has no {method}, instead.")
+            raise InvalidParameterError(f"{needed} Got {network!r}, which has no {method}, instead.")
+    if isinstance(network, BaseEstimator) and hasattr(network, "_parameter_constraints"):
+        network._validate_params()
     return network
 
 
@@ -52,6 +58,8 @@ def build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int, seed
     ------
     TypeError, ValueError
         If the method returns no ``nn.Module``, or one whose output has the wrong shape or type.
+    MemoryError
+        If a network of this package would have more weights than this machine has memory for.
     """
     with own_settings(), float32_by_default():
         if draws_from_global_streams(network):
@@ -59,6 +67,29 @@ def build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int, seed
                 return _build(network, role, inputs, n_outputs)
         with initialized_from(make_generator(seed)):
             return _build(network, role, inputs, n_outputs)
+
+
+_TRAINED = 4
+"""Copies of a weight in training: itself, its gradient and Adam's two moments."""
+
+
+def _check_size(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int) -> None:
+    """Raise MemoryError if the weights, their gradients and Adam's two moments do not fit into memory."""
+    n_weights: float = sum(inputs) * n_outputs  # of the linear path
+    try:
+        with torch.device("meta"), initialized_from(make_generator(0)):
+            part = getattr(network, f"build_{role}")(*inputs, n_outputs)
+        n_weights += sum(p.numel() for p in part.parameters())
+    except InvalidParameterError:
+        raise
+    except (RuntimeError, TypeError):  # more numbers than torch can count
+        n_weights = math.inf
+    check_affordable(
+        _TRAINED * n_weights,
+        f"The {role.replace('_', ' ')} from {' and '.join(map(str, inputs))} to {n_outputs} numbers of the "
+        f"'network' parameter, {network!r}, in training",
+        "take smaller layers or a smaller n_components",
+    )
 
 
 def output_layer(network: nn.Module) -> nn.Linear | nn.Conv2d | None:
@@ -87,18 +118,31 @@ def _build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int) -> 
     method = getattr(network, f"build_{role}", None)
     if not callable(method):
         return _compose(network, role, inputs, n_outputs).float().train()
+    if not draws_from_global_streams(network):
+        _check_size(network, role, inputs, n_outputs)
     call = f"{type(network).__name__}.build_{role}({', '.join(map(str, (*inputs, n_outputs)))})"
-    return _copy_and_try(method(*inputs, n_outputs), call, inputs, n_outputs)
+    try:
+        module = method(*inputs, n_outputs)
+    except (RuntimeError, OverflowError) as error:
+        raise ValueError(
+            f"The 'network' parameter must be such that {call} returns an nn.Module. It raised: {error}"
+        ) from error
+    return _copy_and_try(module, call, inputs, n_outputs)
 
 
 def build_critic(n_inputs: int, layer_sizes: list[int], seed: int) -> nn.Module:
     """Build a network with ReLU from codes to one number: (n, n_inputs) -> (n, 1)."""
-    sizes = [n_inputs, *layer_sizes]
+    sizes = [n_inputs, *map(int, layer_sizes), 1]
+    check_affordable(
+        _TRAINED * sum(a * b for a, b in itertools.pairwise(sizes)),
+        f"The critic, with layers of the 'critic_layer_sizes' parameter, {tuple(layer_sizes)!r}, in training",
+        "take smaller layers",
+    )
     layers: list[nn.Module] = []
     with float32_by_default(), initialized_from(make_generator(seed)):
-        for n_in, n_out in itertools.pairwise(sizes):
+        for n_in, n_out in itertools.pairwise(sizes[:-1]):
             layers += [Linear(n_in, n_out), nn.ReLU()]
-        return nn.Sequential(*layers, Linear(sizes[-1], 1)).float()
+        return nn.Sequential(*layers, Linear(sizes[-2], 1)).float()
 
 
 _COMPOSED_SIZE = 300  # VampPrior's
