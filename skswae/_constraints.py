@@ -70,7 +70,12 @@ def check_affordable(n_numbers: float, what: str, cure: str) -> None:
     except (AttributeError, OSError, ValueError):  # another system: its allocator must do
         return
     if 4 * n_numbers > memory:
+        needed = 4e-9 * min(n_numbers, 10**300)
         raise MemoryError(
-            f"{what} would take {4e-9 * float(n_numbers):.3g} GB, and this machine has {1e-9 * memory:.3g}: "
-            f"{cure}."
+            f"{what} would take {needed:.3g} GB, and this machine has {1e-9 * memory:.3g}: {cure}."
         )
+
+
+def check_weights(n_weights: int, where: str = "the network, or n_components") -> None:
+    """Raise MemoryError if so many weights, their gradients and Adam's two moments do not fit into memory."""
+    check_affordable(4 * n_weights, "A layer in training", f"reduce {where}")

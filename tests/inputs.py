@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import functools
 import re
+import tempfile
 import warnings
 
 import numpy as np
@@ -149,6 +150,13 @@ def single(A):
         return A.astype(np.float32)
 
 
+def on_disk(A):
+    with tempfile.TemporaryFile() as file:
+        rows = np.memmap(file, A.dtype, "w+", shape=A.shape)
+    rows[:] = A
+    return rows
+
+
 def half(A):
     with np.errstate(over="ignore", under="ignore"):
         return A.astype(np.float16)
@@ -194,7 +202,7 @@ CONTAINERS = {
     "strided": strided,
     "read-only": read_only,
     "subclass": lambda A: A.view(Rows),
-    "memory": lambda A: np.frombuffer(bytearray(A.tobytes())).reshape(A.shape),
+    "mapped file": on_disk,
     "masked array without masked values": np.ma.masked_array,
     "strings of numbers": lambda A: A.astype(str),
     "bytes of numbers": lambda A: A.astype("S"),
@@ -339,7 +347,7 @@ def make(A, numbers, container):
 # What must hold
 # ---------------------------------------------------------------------------
 
-CLEAR = re.compile(r"\bX(_val)?\b|The '\w+' (parameter|argument)\b|^Training diverged: the (term|tensor) ")
+CLEAR = re.compile(r"\bX(_val)?\b|The '\w+' (parameter|argument)\b|^Training diverged: ")
 # scikit-learn's own, about names of columns
 EXPECTED = re.compile("does not have valid feature names, but|has feature names, but")
 

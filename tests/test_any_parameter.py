@@ -128,6 +128,7 @@ HUGE = [
     ("n_projections", 10**12, {"divergence": "sliced"}),
     ("network__hidden_layer_sizes", (10**12,), {}),
     ("network__hidden_layer_sizes", (10**6, 10**10), {}),
+    ("network__hidden_layer_sizes", (10**200, 10**200), {}),
     ("network__hidden_size", 10**12, {"network": NETWORKS[1]}),
     ("network__decoder_filters", (10**12,), {"network": NETWORKS[1]}),
     ("network__filters", (10**12, 2), {"network": NETWORKS[2]}),

@@ -13,9 +13,10 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import hypothesis
-from _harness import Part, markdown_table, parser
+from _harness import Part, Store, markdown_table, parser
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
@@ -23,6 +24,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests import inputs, test_any_parameter
 
 Counts = collections.Counter
+PART = 100  # examples, as the smallest part of a run that is stored
+OUTCOMES = ("kept", "fitted", "refused", "too large", "broken")
 
 
 def examples(n: int, seed: int, *strategies: st.SearchStrategy) -> Callable:
@@ -39,12 +42,14 @@ def examples(n: int, seed: int, *strategies: st.SearchStrategy) -> Callable:
     return run
 
 
-def what_becomes_of_rows(n: int, broken: list[str]) -> dict[tuple[str, str], Counts]:
-    """Count the outcomes by use, and by kind of numbers and container."""
-    counts: dict[tuple[str, str], Counts] = collections.defaultdict(Counts)
+def part(use: str, n: int, seed: int) -> dict[str, Any]:
+    """Count the outcomes of n examples, by what was given and by its kind."""
+    counts: Counts = Counts()
+    broken = []
+    start = time.process_time()
     models = st.integers(0, len(inputs.MODELS) - 1), st.integers(0, len(inputs.SETTINGS) - 1)
 
-    def count(use: str, model: int, setting: int, A, kind: tuple[str, str]) -> None:
+    def give_rows(model: int, setting: int, A, kind: tuple[str, str]) -> None:
         numbers, container = kind
         try:
             rows = inputs.NUMBERS[numbers](A)
@@ -57,83 +62,80 @@ def what_becomes_of_rows(n: int, broken: list[str]) -> dict[tuple[str, str], Cou
             assert found == "refused" or container not in inputs.HOPELESS, "taken for rows"
         except Exception as error:
             found = "broken"
-            broken.append(f"{use}, {inputs.MODELS[model]}, {inputs.SETTINGS[setting]}, {kind}: {error}"[:400])
-            print(broken[-1], A.tolist(), file=sys.stderr, flush=True)
-        Estimator = inputs.MODELS[model][0].__name__
-        keys = ("use", use), ("model", Estimator), ("numbers", numbers), ("container", container)
-        for key in keys:
-            counts[key][found] += 1
+            which = inputs.MODELS[model], inputs.SETTINGS[setting], kind, A.tolist()
+            broken.append(f"{use}, {which}: {error}"[:600])
+        name = inputs.MODELS[model][0].__name__
+        for key in (f"use: {use}", f"model: {name}", f"numbers: {numbers}", f"container: {container}"):
+            counts[f"{key}|{found}"] += 1
 
-    for use, widths, m in (("fit", (1, 2, 3, 4, 5), n - n // 2), ("use", (4, 2), n // 2)):
-        run = examples(m, 0, st.just(use), *models, inputs.arrays(*widths), inputs.kinds())
-        run(count)
-    return counts
+    def set_parameter(case, value) -> None:
+        found, error = test_any_parameter.judged(case, value)
+        counts[f"use: {use}|{found}"] += 1
+        if found == "broken":
+            broken.append(f"{case[0].__name__}, {case[1]}={value!r:.60}, {case[3]}: {error}"[:600])
 
-
-def what_becomes_of_parameters(n: int, broken: list[str]) -> Counts:
-    """Count the outcomes."""
-    counts: Counts = Counts()
-    values = st.sampled_from([*test_any_parameter.VALUES, *test_any_parameter.WRONG])
-
-    def one(case, value):
-        verdict, error = test_any_parameter.judged(case, value)
-        counts[verdict] += 1
-        if verdict == "broken":
-            broken.append(f"{case[0].__name__}, {case[1]}={value!r:.60}, {case[3]}: {error}"[:400])
-            print(broken[-1], file=sys.stderr, flush=True)
-
-    examples(n, 0, st.sampled_from(test_any_parameter.CASES), values)(one)
-    return counts
+    if use == "parameter":
+        values = st.sampled_from([*test_any_parameter.VALUES, *test_any_parameter.WRONG])
+        examples(n, seed, st.sampled_from(test_any_parameter.CASES), values)(set_parameter)
+    else:
+        widths = (1, 2, 3, 4, 5) if use == "fit" else (4, 2)
+        examples(n, seed, *models, inputs.arrays(*widths), inputs.kinds())(give_rows)
+    for text in broken:
+        print(text, file=sys.stderr, flush=True)
+    return {"counts": counts, "broken": broken, "seconds": time.process_time() - start}
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, "resume")
     options.add_argument("--examples", type=int, default=2000, help="examples of rows, and of parameters")
     arguments = options.parse_args()
     warnings.simplefilter("ignore")
-    n, broken = arguments.examples, []
-    start = time.process_time()
-    rows = what_becomes_of_rows(n, broken)
-    parameters = what_becomes_of_parameters(n, broken)
-    seconds = time.process_time() - start
+    store, counts, broken, seconds = Store(arguments.resume), Counts(), [], 0.0
+    for seed, start in enumerate(range(0, n_all := arguments.examples, 2 * PART)):
+        for use, share in (("fit", 2), ("use", 2), ("parameter", 1)):
+            size = min(2 * PART, n_all - start) // share
+            found = store.get({"use": use, "n": size, "seed": seed}, part, use, size, seed)
+            counts.update(found["counts"])
+            broken += found["broken"]
+            seconds += found["seconds"]
 
     page = Part("Input of any kind", arguments.output)
     page.paragraph(
         "Examples are drawn by hypothesis from a fixed seed. *Rows*: a small array, hypothesis' own or "
-        f"normal, made one of {len(inputs.NUMBERS)} kinds of numbers in one of {len(inputs.CONTAINERS)} kinds "
-        f"of container, of which {len(inputs.HOPELESS)} hold what can never be learned from. Given to `fit`, "
+        f"normal, made one of {len(inputs.NUMBERS)} kinds of numbers in one of {len(inputs.CONTAINERS)} "
+        f"kinds of container, of which {len(inputs.HOPELESS)} cannot be learned from. Given to `fit`, "
         "an example is kept if all of this holds: a second fit is equal to the bit; X is unchanged; results "
         "are finite, of the right shape and dtype, the same when asked again, and those of a row do not "
         "depend on the others (only squared errors and densities may overflow, which an error says); samples "
         "are finite and repeat; no warning leaks. It is refused if there is a ValueError or TypeError that "
-        "names the argument, the estimator is as it was, and then fits sound rows as a new one does. Given to "
-        "a fitted model, every method and `X_val` must take it or refuse it so. Anything else is broken. "
+        "names the argument, the estimator is as it was, and then fits sound rows as a new one does. Given "
+        "to a fitted model, every method and `X_val` must take it or refuse it so. Anything else is broken. "
         "*Parameters*: one of all parameters of the estimators and of the networks within them takes one of "
         f"{len(test_any_parameter.VALUES) + len(test_any_parameter.WRONG)} values."
     )
     page.paragraph(f"hypothesis {hypothesis.__version__}; {seconds:.0f} s of CPU.")
 
-    def line(name: str, found: Counts) -> list:
-        kept = found["kept"] + found["fitted"]
-        refused = found["refused"] + found["too large"]
-        return [name, sum(found.values()) - found["too long to try"], kept, refused, found["broken"]]
+    page.paragraph(store.note())
 
-    def of(what: str) -> list[tuple[str, Counts]]:
-        return [(name, found) for (group, name), found in rows.items() if group == what]
+    def line(what: str, kind: str, name: str) -> list:
+        found = {outcome: counts[f"{what}: {kind}|{outcome}"] for outcome in OUTCOMES}
+        kept, refused = found["kept"] + found["fitted"], found["refused"] + found["too large"]
+        return [name, sum(found.values()), kept, refused, found["broken"]]
 
     head = ["", "tried", "kept every contract", "refused clearly", "broken"]
-    uses = {"fit": "rows given to `fit`", "use": "rows given to a fitted model"}
-    table = [line(uses[name], found) for name, found in of("use")]
-    table.append(line("values of parameters", parameters))
-    for text in markdown_table(head, table):
+    uses = {
+        "fit": "rows given to `fit`",
+        "use": "rows given to a fitted model",
+        "parameter": "values of parameters",
+    }
+    for text in markdown_table(head, [line("use", *item) for item in uses.items()]):
         page.add(text)
-    by_model = dict(of("model"))
-    for what, found in (
-        ("model", [(E.__name__, by_model.get(E.__name__, Counts())) for E in inputs.ESTIMATORS]),
-        ("numbers", sorted(of("numbers"), key=lambda item: list(inputs.NUMBERS).index(item[0]))),
-        ("container", sorted(of("container"), key=lambda item: list(inputs.CONTAINERS).index(item[0]))),
+    for what, kinds in (
+        ("model", [Estimator.__name__ for Estimator in inputs.ESTIMATORS]),
+        ("numbers", inputs.NUMBERS),
+        ("container", inputs.CONTAINERS),
     ):
-        for text in markdown_table([what, *head[1:]], [line(*item) for item in found]):
+        for text in markdown_table([what, *head[1:]], [line(what, kind, kind) for kind in kinds]):
             page.add(text)
     for text in broken:
         page.paragraph(f"Broken: {text}")

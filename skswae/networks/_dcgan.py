@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from skswae._constraints import Numbers
 from skswae._random import initial_generator
-from skswae.networks._layers import IMAGE_SHAPE, Network, check_image_shape
+from skswae.networks._layers import IMAGE_SHAPE, Affordable, Network, check_image_shape
 
 
 def _small_normal(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
@@ -20,21 +20,21 @@ def _small_normal(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
         nn.init.zeros_(layer.bias)
 
 
-class _SmallLinear(nn.Linear):
+class _SmallLinear(Affordable, nn.Linear):
     """A linear map with WAE's initialisation: normal, standard deviation 0.01, and zero bias."""
 
     def reset_parameters(self) -> None:
         _small_normal(self)
 
 
-class _SmallConv2d(nn.Conv2d):
+class _SmallConv2d(Affordable, nn.Conv2d):
     """A convolution with WAE's initialisation."""
 
     def reset_parameters(self) -> None:
         _small_normal(self)
 
 
-class _SmallConvTranspose2d(nn.ConvTranspose2d):
+class _SmallConvTranspose2d(Affordable, nn.ConvTranspose2d):
     """A transposed convolution with WAE's initialisation."""
 
     def reset_parameters(self) -> None:

@@ -16,11 +16,19 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError
 from torch import Tensor, nn
 
-from skswae._constraints import Numbers
+from skswae._constraints import Numbers, check_weights
 from skswae._random import initial_generator
 
 
-class Linear(nn.Linear):
+class Affordable(nn.Module):
+    """A layer whose weights are known to fit into memory before it is allocated."""
+
+    def __init__(self, n_inputs: int, n_outputs: int, *arguments: Any, **options: Any):
+        check_weights(n_inputs * n_outputs)
+        super().__init__(n_inputs, n_outputs, *arguments, **options)
+
+
+class Linear(Affordable, nn.Linear):
     """A linear map with He's initialisation (normal, standard deviation sqrt(2 / inputs)) and zero bias."""
 
     def reset_parameters(self) -> None:
@@ -39,7 +47,7 @@ class GatedLinear(nn.Module):
         return nn.functional.glu(self.linear(x), dim=1)
 
 
-class Conv2d(nn.Conv2d):
+class Conv2d(Affordable, nn.Conv2d):
     """A convolution with torch's initialisation, from the generator in force."""
 
     def reset_parameters(self) -> None:

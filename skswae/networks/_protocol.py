@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError
 from torch import Tensor, nn
 
-from skswae._constraints import check_affordable
+from skswae._constraints import check_weights
 from skswae._device import float32_by_default, own_settings
 from skswae._random import forked_rng, initialized_from, make_generator
 from skswae.networks._gated import GatedMLP
@@ -59,7 +58,7 @@ def build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int, seed
     TypeError, ValueError
         If the method returns no ``nn.Module``, or one whose output has the wrong shape or type.
     MemoryError
-        If a network of this package would have more weights than this machine has memory for.
+        If a layer would have more weights than this machine has memory for.
     """
     with own_settings(), float32_by_default():
         if draws_from_global_streams(network):
@@ -67,29 +66,6 @@ def build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int, seed
                 return _build(network, role, inputs, n_outputs)
         with initialized_from(make_generator(seed)):
             return _build(network, role, inputs, n_outputs)
-
-
-_TRAINED = 4
-"""Copies of a weight in training: itself, its gradient and Adam's two moments."""
-
-
-def _check_size(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int) -> None:
-    """Raise MemoryError if the weights, their gradients and Adam's two moments do not fit into memory."""
-    n_weights: float = sum(inputs) * n_outputs  # of the linear path
-    try:
-        with torch.device("meta"), initialized_from(make_generator(0)):
-            part = getattr(network, f"build_{role}")(*inputs, n_outputs)
-        n_weights += sum(p.numel() for p in part.parameters())
-    except InvalidParameterError:
-        raise
-    except (RuntimeError, TypeError):  # more numbers than torch can count
-        n_weights = math.inf
-    check_affordable(
-        _TRAINED * n_weights,
-        f"The {role.replace('_', ' ')} from {' and '.join(map(str, inputs))} to {n_outputs} numbers of the "
-        f"'network' parameter, {network!r}, in training",
-        "take smaller layers or a smaller n_components",
-    )
 
 
 def output_layer(network: nn.Module) -> nn.Linear | nn.Conv2d | None:
@@ -118,11 +94,12 @@ def _build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int) -> 
     method = getattr(network, f"build_{role}", None)
     if not callable(method):
         return _compose(network, role, inputs, n_outputs).float().train()
-    if not draws_from_global_streams(network):
-        _check_size(network, role, inputs, n_outputs)
     call = f"{type(network).__name__}.build_{role}({', '.join(map(str, (*inputs, n_outputs)))})"
     try:
+        check_weights(sum(inputs) * n_outputs)  # of the linear path beside it
         module = method(*inputs, n_outputs)
+    except MemoryError as error:
+        raise MemoryError(f"The 'network' parameter, {network!r}, cannot be built: {error}") from error
     except (RuntimeError, OverflowError) as error:
         raise ValueError(
             f"The 'network' parameter must be such that {call} returns an nn.Module. It raised: {error}"
@@ -132,17 +109,13 @@ def _build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int) -> 
 
 def build_critic(n_inputs: int, layer_sizes: list[int], seed: int) -> nn.Module:
     """Build a network with ReLU from codes to one number: (n, n_inputs) -> (n, 1)."""
-    sizes = [n_inputs, *map(int, layer_sizes), 1]
-    check_affordable(
-        _TRAINED * sum(a * b for a, b in itertools.pairwise(sizes)),
-        f"The critic, with layers of the 'critic_layer_sizes' parameter, {tuple(layer_sizes)!r}, in training",
-        "take smaller layers",
-    )
+    sizes = [n_inputs, *map(int, layer_sizes)]
     layers: list[nn.Module] = []
     with float32_by_default(), initialized_from(make_generator(seed)):
-        for n_in, n_out in itertools.pairwise(sizes[:-1]):
+        for n_in, n_out in itertools.pairwise(sizes):
+            check_weights(n_in * n_out, "the 'critic_layer_sizes' parameter")
             layers += [Linear(n_in, n_out), nn.ReLU()]
-        return nn.Sequential(*layers, Linear(sizes[-2], 1)).float()
+        return nn.Sequential(*layers, Linear(sizes[-1], 1)).float()
 
 
 _COMPOSED_SIZE = 300  # VampPrior's
