@@ -34,14 +34,25 @@ class Numbers(Number):
     shortest : int, default=0
     longest : int or None, default=None
         Equal to ``shortest`` where it is given.
+    meaning : str, default=""
+        Names of the numbers.
     """
 
     def __init__(
-        self, type: Any, left: Any, right: Any, *, closed: str, shortest: int = 0, longest: int | None = None
+        self,
+        type: Any,
+        left: Any,
+        right: Any,
+        *,
+        closed: str,
+        shortest: int = 0,
+        longest: int | None = None,
+        meaning: str = "",
     ):
         super().__init__(type, left, right, closed=closed)
         self.shortest = shortest
         self.longest = longest
+        self.meaning = meaning
 
     def is_satisfied_by(self, val: Any) -> bool:
         """Tell whether the value is a sequence of such numbers."""
@@ -54,7 +65,7 @@ class Numbers(Number):
 
     def __str__(self) -> str:
         if self.longest is not None:
-            how_many = f"{self.shortest} numbers"
+            how_many = f"{self.shortest} numbers{self.meaning and f', {self.meaning}'}"
         else:
             how_many = f"at least {self.shortest} numbers" if self.shortest else "numbers"
         return f"an array-like of {how_many}, each {super().__str__()}"

@@ -3,7 +3,7 @@
 import datetime
 import inspect
 import warnings
-from numbers import Number
+from numbers import Real
 
 import numpy as np
 import pytest
@@ -107,7 +107,7 @@ def test_any_value_fits_or_is_refused(case, value):
 def judged(case, value):
     """Tell what became of a value, "fitted", "refused", "too large" or "broken", and the error."""
     name = case[1].removeprefix("network__")
-    if name == "max_iter" and isinstance(value, Number) and value > 1000:
+    if name == "max_iter" and isinstance(value, Real) and value > 1000:
         return "too long to try", None
     try:
         error = refusal(case, value)

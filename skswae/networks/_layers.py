@@ -115,7 +115,9 @@ class Network(BaseEstimator):
 
 
 SIZES = Numbers(Integral, 1, None, closed="left")
-IMAGE_SHAPE = Numbers(Integral, 1, None, closed="left", shortest=3, longest=3)
+IMAGE_SHAPE = Numbers(
+    Integral, 1, None, closed="left", shortest=3, longest=3, meaning="(channels, height, width)"
+)
 
 
 def check_image_shape(network: Any, n_features: int) -> tuple[int, int, int]:
