@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import sklearn
 import torch
+from sklearn.utils._param_validation import InvalidParameterError
 from torch import Tensor
 
 from skswae._random import global_stream_lock
@@ -40,12 +41,14 @@ def resolve_device(device: str | torch.device) -> torch.device:
         torch.empty(1, dtype=torch.float64, device=resolved)  # units are kept in float64
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         found = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'device' parameter must be 'auto' or a torch device of this machine "
             f"({', '.join(found)}). Got {str(device)!r} instead."
         ) from error
     if resolved.type == "meta":
-        raise ValueError("The 'device' parameter must be a device that stores numbers. Got 'meta' instead.")
+        raise InvalidParameterError(
+            "The 'device' parameter must be a device that stores numbers. Got 'meta' instead."
+        )
     if resolved.type == "cuda" and resolved.index is None:
         resolved = torch.device("cuda", torch.cuda.current_device())
     # torch takes "cpu:0" for another device than "cpu"

@@ -21,6 +21,7 @@ from skswae.data import ArrayData
 from skswae.data._scaler import TrainingRows
 from skswae.modules._base import AutoencoderModule
 from skswae.training._auto import AutoSettings
+from skswae.training._callbacks import diverged
 
 _ROWS = 2000
 # Shares of what principal components explain that count as nothing, as little, and as little if a
@@ -28,6 +29,7 @@ _ROWS = 2000
 # components of standard deviations from 0.15 on, 0.44 of it on uniform noise and 0.47 on the Swiss roll.
 _NOTHING, _LITTLE, _LITTLE_IF_COLLAPSED = 0.1, 1 / 3, 0.5
 _COLLAPSED = 0.1
+_ALONE = 1 - 1e-8  # the other rows, together, are within 1e-4 of that one's distance
 _TRIAL_EPOCHS = 3  # nobody expects a model of them; "auto" means 4 at the least
 
 
@@ -43,12 +45,15 @@ class Diagnosis:
         components of the same rows.
     narrowest : float
         Smallest standard deviation of a component of the codes; the start from PCA has a mean variance of 1.
+    farthest : float
+        Share of one row in the squared distances of all from their median row, the largest.
     """
 
     n_rows: int
     error: float
     linear_error: float
     narrowest: float
+    farthest: float
 
 
 def diagnose(module: AutoencoderModule, rows: TrainingRows, seed: int) -> Diagnosis | None:
@@ -67,6 +72,7 @@ def diagnose(module: AutoencoderModule, rows: TrainingRows, seed: int) -> Diagno
         z = module.encode_x(x)
         return torch.cat([z, module.decode_x(z)], dim=1)
 
+    distances = np.square(x - np.median(x, axis=0).astype(np.float64)).sum(axis=1)
     k = module.n_components
     found = _inference.apply(module, ArrayData(x), codes_and_rows, torch.float32).astype(np.float64)
     pca = PCA(min(k, *x.shape), random_state=seed % 2**32).fit(deviations)
@@ -75,6 +81,7 @@ def diagnose(module: AutoencoderModule, rows: TrainingRows, seed: int) -> Diagno
         error=float(np.square(x - found[:, k:]).sum() / variance),
         linear_error=max(0.0, 1.0 - float(pca.explained_variance_ratio_.sum())),
         narrowest=float(found[:, :k].std(axis=0).min()),
+        farthest=float(distances.max() / distances.sum()),
     )
 
 
@@ -109,8 +116,20 @@ def warn_if_poor(
         judged = enough and n_epochs >= first and 10 ** round(math.log10(n_epochs)) == n_epochs
     else:
         judged = not (trial and estimator.init == "random")
-    found = diagnose(module, rows, seed) if judged else None
+    try:
+        found = diagnose(module, rows, seed) if judged else None
+    except ValueError as error:  # the weights are finite, though hardly
+        raise ValueError(diverged("a reconstruction of a training row", n_epochs - 1)) from error
     if found is None:
+        return
+    if enough and found.farthest > _ALONE:
+        warnings.warn(
+            f"{type(estimator).__name__} was fitted to {found.n_rows} rows, one of which is so far from the "
+            "others that beside it they are all alike: so are their codes. What is likely to help: leave it "
+            "out, or put a RobustScaler and a clip, or a QuantileTransformer, before this step.",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
         return
     explained = (1.0 - found.error) / (1.0 - found.linear_error)  # 1 is what principal components explain
     little = _LITTLE_IF_COLLAPSED if found.narrowest < _COLLAPSED else _LITTLE

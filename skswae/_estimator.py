@@ -15,6 +15,7 @@ from torch import Tensor
 
 import skswae
 from skswae import _fit, _inference, _state
+from skswae._constraints import check_affordable
 from skswae._device import arithmetic, as_array, own_settings, resolve_device
 from skswae._parameters import SHARED_NAMES, SharedParameters
 from skswae._random import draw_seed, make_generator, named_seed
@@ -356,6 +357,8 @@ class BaseAutoencoder(
         ValueError
             If ``n_samples`` is not an integer of at least 1, ``prior`` is neither of the two, or
             ``observation_noise`` is True and the model has no likelihood.
+        MemoryError
+            If this machine has no memory for as many samples.
         ImportError
             If ``as_frame`` is True and pandas cannot be imported.
 
@@ -379,6 +382,11 @@ class BaseAutoencoder(
                 f"The 'observation_noise' argument must be False for {type(self).__name__}, which has "
                 "learned no likelihood p(x | z) to draw rows from. Got True instead."
             )
+        check_affordable(
+            int(n_samples) * (self._n_features_out + 4 * self.n_features_in_),  # codes, and rows in float64
+            f"The samples that the 'n_samples' argument asks for, {n_samples!r},",
+            "draw fewer at a time",
+        )
         if as_frame:
             try:
                 import pandas

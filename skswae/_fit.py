@@ -55,6 +55,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
 ) -> None:
     """Do what :meth:`BaseAutoencoder.fit` says, and tell the callbacks."""
+    estimator._validate_params()
     resume = estimator.warm_start and hasattr(estimator, "module_")
     plan = Plan(
         resume=resume,
@@ -72,6 +73,7 @@ def fit(
 
 def partial_fit(estimator: Any, X: Any, *, callbacks: Sequence[Callback] = ()) -> None:
     """Do what :meth:`BaseAutoencoder.partial_fit` says, and tell the callbacks."""
+    estimator._validate_params()
     resume = hasattr(estimator, "module_")
     with _all_or_nothing(estimator):
         _run(estimator, X, Plan(resume=resume, accumulate=resume, n_epochs=1, callbacks=callbacks))
@@ -92,7 +94,6 @@ def _all_or_nothing(estimator: Any) -> Iterator[None]:
 
 def _run(estimator: Any, X: Any, plan: Plan) -> None:
     """Validate, resolve each "auto", build or go on, train, and become fitted."""
-    estimator._validate_params()
     check_network(estimator.network)
     estimator._check_parameters()
     device = resolve_device(estimator.device)
@@ -106,7 +107,8 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
         try:
             held_out = validate_rows(estimator, plan.X_val, reset=False, order="C")
         except (TypeError, ValueError) as error:
-            raise type(error)(f"The 'X_val' argument must hold rows like those of X. {error}") from error
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"The 'X_val' argument must hold rows like those of X. {error}") from error
     checkpoint = None
     if plan.resume:
         check_resumable(estimator)
@@ -123,16 +125,16 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     clamp = check_and_resolve(estimator, data, len(train_data), plan.resume)
     with _clear_about_memory(estimator, device), side_stream(device):
         memory = None
+        fitted = copy.deepcopy(estimator.module_.scaler).cpu() if plan.resume else None
+        rows = TrainingRows(train_data, fitted or _fitted_scaler(estimator, data), clamp)
+        if plan.resume or estimator.scaling is None:  # else the scale is these rows' own
+            rows.check_reach("X")
         if plan.resume:
-            rows = TrainingRows(train_data, copy.deepcopy(estimator.module_.scaler).cpu(), clamp)
             module, step, memory = go_on(estimator, rows, device)
         else:
-            rows = TrainingRows(train_data, _fitted_scaler(estimator, data), clamp)
             module = _built_and_initialized(estimator, rows, seed).to(device)
             estimator._see_rows(module, rows, seed, resume=False)
             step = new_step(estimator, module)
-        if plan.resume:  # else the scale is these rows' own
-            rows.check_reach("X")
         judged = None
         if held_out is not None:
             judged = TrainingRows(held_out, rows.scaler, clamps_judged(estimator, held_out))

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import Options, StrOptions
 
+from skswae._constraints import Number
 from skswae.networks._protocol import check_network
 
 SHARED_PARAMETERS = """\
@@ -140,28 +141,28 @@ class SharedParameters(BaseEstimator):
     """The constructor of every estimator, as far as all have it."""
 
     _parameter_constraints: dict = {
-        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_components": [Number(Integral, 1, None, closed="left")],
         "network": "no_validation",  # networks._protocol.check_network
         "init": [StrOptions({"pca", "random"})],
         "output_activation": [StrOptions({"auto", "identity", "sigmoid"})],
         "scaling": [StrOptions({"auto"}), None],
         "augment": [callable, None],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "max_iter": [Number(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "batch_size": [Number(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "solver": [StrOptions({"adam", "normalized_adam"})],
         "learning_rate": [StrOptions({"auto", "one_cycle", "constant"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "learning_rate_init": [Number(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "early_stopping": ["boolean", StrOptions({"auto"})],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "validation_fraction": [Number(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
+            Number(Integral, 1, None, closed="left"),
             Options(Real, {np.inf}),
         ],
-        "tol": [Interval(Real, 0, None, closed="left")],
+        "tol": [Number(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
         "device": [str, torch.device],
         "precision": [StrOptions({"float32", "tf32", "bf16"})],
-        "random_state": ["random_state"],
+        "random_state": [Number(Integral, 0, 2**32 - 1, closed="both"), np.random.RandomState, None],
         "verbose": ["verbose"],
     }
 

@@ -16,7 +16,16 @@ from torch import Tensor
 
 def draw_seed(random_state) -> int:
     """Draw a seed from scikit-learn's ``random_state``; None draws it from NumPy's global stream."""
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+    try:
+        if isinstance(random_state, bool):
+            raise TypeError("True and False are no seeds.")
+        stream = check_random_state(random_state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "The 'random_state' argument must be an int in [0, 2**32 - 1], a RandomState or None. "
+            f"Got {random_state!r} instead. {error}"
+        ) from error
+    return int(stream.randint(np.iinfo(np.int32).max))
 
 
 def derive_seed(seed: int, *keys: int) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,8 @@ def validate_rows(
     """Check rows as scikit-learn does, and wrap them; a source of one's own is checked chunk by chunk."""
     if not isinstance(X, DataSource):
         dtype = [*FLOATS, np.dtype(np.uint8)]
-        with own_settings():
+        with _checking():
+            _refuse_what_is_no_number(X)
             return ArrayData(
                 validate_data(
                     estimator, X, reset=reset, dtype=dtype, order=order, ensure_min_samples=min_rows
@@ -46,8 +50,44 @@ def validate_rows(
 
 def validate_codes(estimator: Any, X: Any) -> DataSource:
     """Check codes as scikit-learn checks rows, but for their number of columns, and wrap them."""
-    with own_settings():
+    with _checking():
+        _refuse_what_is_no_number(X)
         return ArrayData(check_array(X, dtype=FLOATS, input_name="X", estimator=estimator))
+
+
+@contextlib.contextmanager
+def _checking() -> Iterator[None]:
+    """Let errors of scikit-learn, NumPy, pandas and others about rows name them.
+
+    Numbers beyond float64 become infinity, which is refused, without a warning of NumPy's.
+    """
+    try:
+        with own_settings(), np.errstate(over="ignore", invalid="ignore"):
+            yield
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        if isinstance(error, TypeError | ValueError) and re.search(r"\bX\b", str(error)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"X must be a two-dimensional array or a frame of numbers. {error}") from error
+
+
+def _refuse_what_is_no_number(X: Any) -> None:
+    """Raise an error for masked cells, under which an array holds other numbers, and for times.
+
+    Both would be converted without a word: times to nanoseconds, days or whatever their unit is.
+    """
+    rows = X if isinstance(X, list | tuple) else ()
+    if any(map(np.ma.is_masked, (X, *rows))):
+        raise ValueError(
+            "X must have no masked values, just as no NaN: fill or impute them first. Got a masked array."
+        )
+    first = None
+    with contextlib.suppress(Exception):  # of all kinds of containers; what cannot be read is refused later
+        first = np.asarray(X[:1])
+    if first is not None and first.dtype.kind in "mM":
+        raise TypeError(
+            f"X must hold numbers. Got {first.dtype}: make numbers of times in a unit of your own."
+        )
 
 
 def _resolve_activation(estimator: Any, data: DataSource, limits: tuple[float, float]) -> str:

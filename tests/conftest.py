@@ -4,12 +4,19 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits, load_iris
 
 torch.set_num_threads(1)
+
+# examples of each test by property; `pytest --hypothesis-profile nightly` takes the second
+_every_time = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("ci", max_examples=50, derandomize=True, database=None, **_every_time)
+hypothesis.settings.register_profile("nightly", max_examples=1000, print_blob=True, **_every_time)
+hypothesis.settings.load_profile("ci")
 
 
 def pytest_collection_modifyitems(items):

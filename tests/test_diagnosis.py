@@ -202,3 +202,16 @@ def test_a_diagnosis_is_of_2000_rows_in_any_unit():
     assert found[0].n_rows == 2000
     np.testing.assert_allclose([found[0].error, found[0].linear_error], 5 / 14, rtol=0.1)
     np.testing.assert_allclose(found[0].narrowest, 1, rtol=0.1)  # that of PCA's start
+
+
+@pytest.mark.parametrize("value", [1e9, 10.0])
+def test_one_row_beside_which_all_others_are_alike(value, iris):
+    X = iris.copy()
+    X[3, 2] = value
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        codes = cheap(SWAETransformer, max_iter=4).fit_transform(X)
+    others = np.delete(codes, 3, axis=0)
+    alike = np.ptp(others, axis=0).min() < 1e-3 * np.ptp(codes, axis=0).max()
+    assert alike == (value == 1e9)
+    assert ["they are all alike" in str(warning.message) for warning in found] == [True] * int(alike)

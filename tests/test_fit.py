@@ -289,7 +289,9 @@ def test_what_augment_may_return(identity, digits):
 def test_divergence_stops_with_the_term_and_a_cure(Estimator, iris):
     name = r"diverged: the term '\w+_loss' \((inf|nan)\) is not finite after epoch 1. Lower learning_rate"
     with pytest.raises(ValueError, match=name):
-        cheap(Estimator, scaling=None, init="random").fit(iris * 1e30)
+        cheap(Estimator, learning_rate_init=1e20, init="random").fit(iris)
+    with pytest.raises(ValueError, match="X must hold numbers whose squares are finite in float32"):
+        cheap(Estimator, scaling=None).fit(iris * 1e30)
     # the loss of the last step is finite, what it leaves is not
     estimator = cheap(Estimator, learning_rate_init=1e39, learning_rate="constant", max_iter=1)
     with pytest.raises(ValueError, match=r"the tensor '.*' is not finite after epoch 1"):

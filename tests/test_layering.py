@@ -27,7 +27,7 @@ LAYERS = [
     ("_inference", "_parameters"),
     ("training", "modules"),
     ("networks", "data"),
-    ("_device", "_files"),
+    ("_constraints", "_device", "_files"),
     ("_random",),
 ]
 LEVEL = {prefix: level for level, prefixes in enumerate(LAYERS) for prefix in prefixes}

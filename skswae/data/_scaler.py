@@ -28,15 +28,20 @@ class Scaler(nn.Module):
         0 before :meth:`fit`.
     scale : Tensor of shape (), float64
         1 before :meth:`fit`.
+    rounding : Tensor of shape (d,), float64
+        The spread of features that are constant up to rounding, 0 for all others: so small a deviation from
+        the location is no deviation, however small ``scale`` is.
     """
 
     location: Tensor
     scale: Tensor
+    rounding: Tensor
 
     def __init__(self, n_features: int):
         super().__init__()
         self.register_buffer("location", torch.zeros(n_features, dtype=torch.float64))
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+        self.register_buffer("rounding", torch.zeros(n_features, dtype=torch.float64))
 
     def fit(self, source: DataSource) -> Scaler:
         """Set the mean row, and the one number that makes the mean variance of the features 1.
@@ -74,11 +79,14 @@ class Scaler(nn.Module):
             scale = unit * np.sqrt(variance) or 1.0  # a subnormal may underflow
         self.location.copy_(torch.from_numpy(location))
         self.scale.fill_(scale)
+        self.rounding.copy_(torch.from_numpy(np.where(varies, 0.0, spread)))
         return self
 
     def standardize(self, rows: Tensor) -> Tensor:
         """Map rows to the module's units, in float64 arithmetic and the dtype of the rows: (n, d)."""
-        return ((rows.double() - self.location) / self.scale).to(rows.dtype)
+        deviations = rows.double() - self.location
+        deviations = deviations.masked_fill(deviations.abs() <= self.rounding, 0.0)
+        return (deviations / self.scale).to(rows.dtype)
 
     def unstandardize(self, x: Tensor) -> Tensor:
         """Map rows in the module's units back, in float64 arithmetic and the dtype of x: (n, d)."""
@@ -135,7 +143,7 @@ class TrainingRows:
             raise ValueError(
                 f"{name} must hold numbers whose squares are finite in float32 in the units of the networks, "
                 f"less location_ and divided by scale_: at most {limit:.3g} in size. Got {farthest:.3g}, for "
-                f"values from {low!r} to {high!r}: leave such rows out."
+                f"values from {low!r} to {high!r}: scale the rows before fitting, or leave such rows out."
             )
 
     def choose(self, n_rows: int, seed: int) -> Tensor:

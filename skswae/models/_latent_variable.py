@@ -5,9 +5,10 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
+from skswae._constraints import Number
 from skswae._estimator import BaseAutoencoder
 from skswae._random import draw_seed, make_generator
 from skswae.data import DataSource, _checks
@@ -21,9 +22,9 @@ class BaseLatentVariableModel(BaseAutoencoder):
         **BaseAutoencoder._parameter_constraints,
         "likelihood": [StrOptions({"auto", "bernoulli", "gaussian", "discretized_logistic"})],
         "likelihood_scale": [StrOptions({"shared", "per_feature"})],
-        "n_bins": [Interval(Integral, 2, 2048, closed="both")],
-        "warmup": [Interval(Integral, 0, None, closed="left")],
-        "posterior_scale_floor": [Interval(Real, 0, None, closed="left")],
+        "n_bins": [Number(Integral, 2, 2048, closed="both")],
+        "warmup": [Number(Integral, 0, None, closed="left")],
+        "posterior_scale_floor": [Number(Real, 0, None, closed="left")],
     }
 
     _structural_parameters = (
@@ -111,7 +112,7 @@ class BaseELBOModel(BaseLatentVariableModel):
 
     _parameter_constraints: dict = {
         **BaseLatentVariableModel._parameter_constraints,
-        "kl_weight": [Interval(Real, 0, None, closed="left")],
+        "kl_weight": [Number(Real, 0, None, closed="left")],
     }
 
     module_: LatentVariableModule

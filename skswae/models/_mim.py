@@ -7,9 +7,10 @@ from numbers import Integral, Real
 from typing import Any
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
+from skswae._constraints import Number
 from skswae._parameters import shared_parameters
 from skswae.models._latent_variable import BaseLatentVariableModel
 from skswae.models._mixins import PseudoInputMixin
@@ -205,8 +206,8 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
     _parameter_constraints: dict = {
         **BaseLatentVariableModel._parameter_constraints,
         "sampling": [StrOptions({"symmetric", "encoder"})],
-        "n_pseudo_inputs": [Interval(Integral, 1, None, closed="left")],
-        "posterior_scale_floor": [Interval(Real, 0, None, closed="neither")],
+        "n_pseudo_inputs": [Number(Integral, 1, None, closed="left")],
+        "posterior_scale_floor": [Number(Real, 0, None, closed="neither")],
     }
 
     _structural_parameters = (*BaseLatentVariableModel._structural_parameters, "n_pseudo_inputs")

@@ -7,9 +7,10 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from torch import Tensor, nn
 
+from skswae._constraints import Number
 from skswae._device import as_array
 from skswae._estimator import BaseAutoencoder
 from skswae._parameters import shared_parameters
@@ -129,12 +130,12 @@ class SWAEModule(AutoencoderModule):
         scaling: str | None,
     ):
         super().__init__(build, head=reconstruction_head(reconstruction, build.out_activation))
-        self.beta = beta
-        self.alpha = alpha
+        self.beta = float(beta)
+        self.alpha = float(alpha)
         self.assignment_space = assignment_space
         self.metric = metric
         self.reconstruction = reconstruction
-        self.prior_scale_floor = prior_scale_floor
+        self.prior_scale_floor = float(prior_scale_floor)
         self.scaling = scaling
         self.register_buffer("cost_unit", torch.ones((), dtype=torch.float64))
         self.prior = build.gaussian_encoder("prior")
@@ -354,12 +355,12 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
         **ReconstructionMixin._parameter_constraints,
-        "beta": [Interval(Real, 0, 1, closed="both")],
-        "alpha": [Interval(Real, 0, None, closed="neither")],
-        "n_pseudo_inputs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "beta": [Number(Real, 0, 1, closed="both")],
+        "alpha": [Number(Real, 0, None, closed="neither")],
+        "n_pseudo_inputs": [Number(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "assignment_space": [StrOptions({"data", "latent"})],
         "metric": [StrOptions({"euclidean", "cosine"})],
-        "prior_scale_floor": [Interval(Real, 0, None, closed="neither")],
+        "prior_scale_floor": [Number(Real, 0, None, closed="neither")],
         "pseudo_input_weights": [StrOptions({"usage", "uniform"})],
         "prior_scale": [StrOptions({"matched", "learned"})],
     }

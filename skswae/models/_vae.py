@@ -35,7 +35,7 @@ class VAEModule(LatentVariableModule):
 
     def __init__(self, build: NetworkBuilder, *, kl_weight: float, **parameters: Any):
         super().__init__(build, n_upper=build.n_components, **parameters)
-        self.kl_weight = kl_weight
+        self.kl_weight = float(kl_weight)
 
     def linear_start(self, rows: Tensor, seed: int) -> LinearStart:
         start = pca_start(rows, self.n_components, self.head, seed, "probabilistic")

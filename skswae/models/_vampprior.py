@@ -7,9 +7,9 @@ from numbers import Integral
 from typing import Any
 
 import torch
-from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
+from skswae._constraints import Number
 from skswae._parameters import shared_parameters
 from skswae.models._latent_variable import BaseELBOModel
 from skswae.models._mixins import PseudoInputMixin
@@ -32,7 +32,7 @@ class VampPriorModule(MixtureOfPosteriorsModule):
 
     def __init__(self, build: NetworkBuilder, *, kl_weight: float, **parameters: Any):
         super().__init__(build, **parameters)
-        self.kl_weight = kl_weight
+        self.kl_weight = float(kl_weight)
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
         z, log_q = self.draw_posterior(x, generator)
@@ -120,7 +120,7 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
 
     _parameter_constraints: dict = {
         **BaseELBOModel._parameter_constraints,
-        "n_pseudo_inputs": [Interval(Integral, 1, None, closed="left")],
+        "n_pseudo_inputs": [Number(Integral, 1, None, closed="left")],
     }
 
     _structural_parameters = (*BaseELBOModel._structural_parameters, "n_pseudo_inputs")

@@ -9,12 +9,14 @@ from numbers import Integral, Real
 from typing import Any
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from torch import Tensor, nn
 
+from skswae._constraints import Number, Numbers, check_affordable
 from skswae._estimator import BaseAutoencoder
 from skswae._parameters import shared_parameters
 from skswae._random import named_seed, normal_like
+from skswae.data import DataSource
 from skswae.data._scaler import TrainingRows
 from skswae.models._mixins import ReconstructionMixin
 from skswae.modules import _divergences
@@ -22,7 +24,6 @@ from skswae.modules._base import AutoencoderModule, Terms
 from skswae.modules._builder import NetworkBuilder, NetworkPart
 from skswae.modules._heads import reconstruction_head
 from skswae.modules._initialization import NOISE_SHARE, PCA_ROWS, LinearStart, pca_start
-from skswae.networks._layers import check_sizes
 
 _NOISE = 0.3  # over the features' root mean variance
 
@@ -135,9 +136,9 @@ class WAEModule(AutoencoderModule):
         self.kernel = kernel
         self.kernel_scales = tuple(float(scale) for scale in kernel_scales)
         self.n_projections = int(n_projections)
-        self.sinkhorn_epsilon = sinkhorn_epsilon
-        self.critic_penalty = critic_penalty
-        self.input_noise = input_noise
+        self.sinkhorn_epsilon = float(sinkhorn_epsilon)
+        self.critic_penalty = float(critic_penalty)
+        self.input_noise = input_noise if isinstance(input_noise, str) else float(input_noise)
         self.register_buffer("total_variance", torch.ones((), dtype=torch.float64))
         self.register_buffer("auto_noise_scale", torch.zeros((), dtype=torch.float64))
         self.register_buffer("is_empty", torch.zeros(build.n_components, dtype=torch.bool))
@@ -145,7 +146,7 @@ class WAEModule(AutoencoderModule):
         if divergence == "gan":
             self.critic = build.critic("critic", critic_layer_sizes)
             if critic_learning_rate_init is not None:
-                self.learning_rates = {"critic": critic_learning_rate_init}
+                self.learning_rates = {"critic": float(critic_learning_rate_init)}
 
     def initialize(self, data: TrainingRows, seed: int) -> None:
         super().initialize(data, seed)
@@ -357,15 +358,16 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         **BaseAutoencoder._parameter_constraints,
         **ReconstructionMixin._parameter_constraints,
         "divergence": [StrOptions({"mmd", "gan", "sliced", "sinkhorn"})],
-        "divergence_weight": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "divergence_weight": [Number(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "kernel": [StrOptions({"imq", "rbf"})],
-        "kernel_scales": ["array-like"],
-        "n_projections": [Interval(Integral, 1, None, closed="left")],
-        "sinkhorn_epsilon": [Interval(Real, 0, None, closed="neither")],
-        "critic_layer_sizes": ["array-like"],
-        "critic_learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
-        "critic_penalty": [Interval(Real, 0, None, closed="left")],
-        "input_noise": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        # in float32 too
+        "kernel_scales": [Numbers(Real, 1e-30, 1e30, closed="neither", shortest=1)],
+        "n_projections": [Number(Integral, 1, None, closed="left")],
+        "sinkhorn_epsilon": [Number(Real, 0, None, closed="neither")],
+        "critic_layer_sizes": [Numbers(Integral, 1, None, closed="left")],
+        "critic_learning_rate_init": [Number(Real, 0, None, closed="neither"), None],
+        "critic_penalty": [Number(Real, 0, None, closed="left")],
+        "input_noise": [Number(Real, 0, None, closed="left"), StrOptions({"auto"})],
     }
 
     _structural_parameters = (*BaseAutoencoder._structural_parameters, "divergence", "critic_layer_sizes")
@@ -420,6 +422,15 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         self.input_noise = input_noise
         self.reconstruction = reconstruction
 
+    def _resolve(self, data: DataSource, n_rows: int) -> None:
+        super()._resolve(data, n_rows)
+        if self.divergence == "sliced":
+            check_affordable(
+                int(self.n_projections) * int(self.n_components),
+                f"The directions that the 'n_projections' parameter asks for, {self.n_projections!r},",
+                "take fewer",
+            )
+
     def _see_rows(self, module: Any, rows: TrainingRows, seed: int, resume: bool) -> None:
         super()._see_rows(module, rows, seed, resume)
         if resume:
@@ -432,18 +443,3 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
     def divergence_weight_(self) -> float:
         """The weight lambda of the divergence, in the units of the networks."""
         return float(self.module_.weight())
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_sizes("critic_layer_sizes", self.critic_layer_sizes)
-        scales = list(self.kernel_scales)
-        if not scales or not all(_is_positive(s) for s in scales):
-            raise ValueError(
-                "The 'kernel_scales' parameter of WAETransformer must hold at least one number, all above 0. "
-                f"Got {self.kernel_scales!r} instead."
-            )
-
-
-def _is_positive(value: Any) -> bool:
-    # in float32 too
-    return isinstance(value, Real) and 1e-30 < float(value) < 1e30

@@ -74,7 +74,7 @@ class LatentVariableModule(AutoencoderModule):
         )
         self.n_upper = n_upper
         self.two_levels = two_levels
-        self.posterior_scale_floor = posterior_scale_floor
+        self.posterior_scale_floor = float(posterior_scale_floor)
         self.warmup = warmup
         self.epoch = 0
         if two_levels:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from numbers import Integral
 
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from skswae._constraints import Numbers
 from skswae._random import initial_generator
-from skswae.networks._layers import check_image_shape, check_sizes
+from skswae.networks._layers import IMAGE_SHAPE, Affordable, Network, check_image_shape
 
 
 def _small_normal(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
@@ -19,21 +20,21 @@ def _small_normal(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
         nn.init.zeros_(layer.bias)
 
 
-class _SmallLinear(nn.Linear):
+class _SmallLinear(Affordable, nn.Linear):
     """A linear map with WAE's initialisation: normal, standard deviation 0.01, and zero bias."""
 
     def reset_parameters(self) -> None:
         _small_normal(self)
 
 
-class _SmallConv2d(nn.Conv2d):
+class _SmallConv2d(Affordable, nn.Conv2d):
     """A convolution with WAE's initialisation."""
 
     def reset_parameters(self) -> None:
         _small_normal(self)
 
 
-class _SmallConvTranspose2d(nn.ConvTranspose2d):
+class _SmallConvTranspose2d(Affordable, nn.ConvTranspose2d):
     """A transposed convolution with WAE's initialisation."""
 
     def reset_parameters(self) -> None:
@@ -83,7 +84,7 @@ class _Doubling(nn.Module):
         return torch.relu(self.norm(self.conv(x)[:, :, :height, :width]))
 
 
-class DCGANNet(BaseEstimator):
+class DCGANNet(Network):
     """Convolutions with batch norm for images: the network of the WAE paper, similar to DCGAN.
 
     Encoder: a 4x4 convolution of stride 2, batch norm and ReLU for each of ``filters``, then a linear map.
@@ -122,23 +123,19 @@ class DCGANNet(BaseEstimator):
     (3, 64)
     """
 
+    _parameter_constraints: dict = {
+        "image_shape": [IMAGE_SHAPE],
+        "filters": [Numbers(Integral, 1, None, closed="left", shortest=2)],
+    }
+
     def __init__(self, image_shape, *, filters=(128, 256, 512, 1024)):
         self.image_shape = image_shape
         self.filters = filters
 
-    def _filters(self) -> list[int]:
-        filters = check_sizes("filters", self.filters)
-        if len(filters) < 2:
-            raise ValueError(
-                "The 'filters' parameter of DCGANNet must hold at least 2 numbers. "
-                f"Got {self.filters!r} instead."
-            )
-        return filters
-
     def build_encoder(self, n_features: int, n_outputs: int) -> nn.Module:
         """Build an encoder: (n, n_features) -> (n, n_outputs)."""
         channels, height, width = check_image_shape(self, n_features)
-        filters = self._filters()
+        filters = self._checked("filters")
         halvings = [_Halving(n_in, n_out) for n_in, n_out in itertools.pairwise([channels, *filters])]
         scale = 2 ** len(filters)
         flat = filters[-1] * math.ceil(height / scale) * math.ceil(width / scale)
@@ -152,7 +149,7 @@ class DCGANNet(BaseEstimator):
     def build_decoder(self, n_components: int, n_features: int) -> nn.Module:
         """Build a decoder, before the output activation: (n, n_components) -> (n, n_features)."""
         channels, height, width = check_image_shape(self, n_features)
-        filters = self._filters()[:-4:-1]
+        filters = self._checked("filters")[:-4:-1]
         scales = [2**i for i in reversed(range(len(filters)))]  # 4, 2, 1
         sizes = [(math.ceil(height / scale), math.ceil(width / scale)) for scale in scales]
         start = (filters[0], *sizes[0])

@@ -5,23 +5,25 @@ from __future__ import annotations
 import math
 from numbers import Integral
 
-from sklearn.base import BaseEstimator
 from torch import nn
 
+from skswae._constraints import Number, Numbers
 from skswae.networks._layers import (
+    IMAGE_SHAPE,
+    SIZES,
     Conv2d,
     GatedConv2d,
     GatedLinear,
     Joined,
     Linear,
+    Network,
     check_image_shape,
-    check_sizes,
     gated_layers,
     joined_gated_layers,
 )
 
 
-class GatedMLP(BaseEstimator):
+class GatedMLP(Network):
     """Fully connected gated layers; the default network.
 
     The decoder mirrors the encoder: its hidden layers have the same sizes in reverse. Each hidden layer
@@ -45,12 +47,14 @@ class GatedMLP(BaseEstimator):
     13202
     """
 
+    _parameter_constraints: dict = {"hidden_layer_sizes": [SIZES, Number(Integral, 1, None, closed="left")]}
+
     def __init__(self, hidden_layer_sizes=(300, 300)):
         self.hidden_layer_sizes = hidden_layer_sizes
 
     def _sizes(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        return check_sizes("hidden_layer_sizes", (sizes,) if isinstance(sizes, Integral) else sizes)
+        sizes = self._checked("hidden_layer_sizes")
+        return [sizes] if isinstance(sizes, int) else sizes
 
     def build_encoder(self, n_features: int, n_outputs: int) -> nn.Module:
         """Build an encoder: (n, n_features) -> (n, n_outputs)."""
@@ -73,7 +77,7 @@ class GatedMLP(BaseEstimator):
         return joined_gated_layers(n_lower, n_upper, self._sizes()[::-1], n_features)
 
 
-class GatedConvNet(BaseEstimator):
+class GatedConvNet(Network):
     """Gated convolutions for images: the blocks of VampPrior, with one or two levels of codes.
 
     Encoder: gated convolutions with kernels 7, 3, 5, 3, 3 and strides 1, 2, 1, 2, 1, then a linear map.
@@ -113,6 +117,13 @@ class GatedConvNet(BaseEstimator):
     (3, 64)
     """
 
+    _parameter_constraints: dict = {
+        "image_shape": [IMAGE_SHAPE],
+        "encoder_filters": [Numbers(Integral, 1, None, closed="left", shortest=5, longest=5)],
+        "decoder_filters": [SIZES],
+        "hidden_size": [Number(Integral, 1, None, closed="left")],
+    }
+
     def __init__(
         self,
         image_shape,
@@ -133,7 +144,7 @@ class GatedConvNet(BaseEstimator):
 
     def build_decoder(self, n_components: int, n_features: int) -> nn.Module:
         """Build a decoder, before the output activation: (n, n_components) -> (n, n_features)."""
-        hidden_size = self._hidden_size()
+        hidden_size = self._checked("hidden_size")
         return nn.Sequential(
             GatedLinear(n_components, hidden_size),
             GatedLinear(hidden_size, n_features),
@@ -146,35 +157,26 @@ class GatedConvNet(BaseEstimator):
         return Joined(
             nn.Sequential(*convolutions),
             GatedLinear(n_upper, flat),
-            gated_layers([2 * flat, self._hidden_size(), n_outputs]),
+            gated_layers([2 * flat, self._checked("hidden_size"), n_outputs]),
         )
 
     def build_conditional_prior(self, n_upper: int, n_outputs: int) -> nn.Module:
         """Build a prior of the lower level: (n, n_upper) -> (n, n_outputs)."""
-        return gated_layers([n_upper, self._hidden_size(), self._hidden_size(), n_outputs])
+        return gated_layers([n_upper, self._checked("hidden_size"), self._checked("hidden_size"), n_outputs])
 
     def build_joint_decoder(self, n_lower: int, n_upper: int, n_features: int) -> nn.Module:
         """Build a decoder of both levels: (n, n_lower), (n, n_upper) -> (n, n_features)."""
-        hidden_size = self._hidden_size()
+        hidden_size = self._checked("hidden_size")
         return Joined(
             GatedLinear(n_lower, hidden_size),
             GatedLinear(n_upper, hidden_size),
             nn.Sequential(GatedLinear(2 * hidden_size, n_features), *self._paint(n_features)),
         )
 
-    def _hidden_size(self) -> int:
-        (hidden_size,) = check_sizes("hidden_size", (self.hidden_size,))
-        return hidden_size
-
     def _convolve(self, n_features: int, kernels: tuple[int, ...]) -> tuple[list[nn.Module], int]:
         """The encoder's convolutions: (n, n_features) -> (n, flat), and that number."""
         channels, height, width = check_image_shape(self, n_features)
-        filters = check_sizes("encoder_filters", self.encoder_filters)
-        if len(filters) != 5:
-            raise ValueError(
-                "The 'encoder_filters' parameter of GatedConvNet must hold 5 numbers. "
-                f"Got {self.encoder_filters!r} instead."
-            )
+        filters = self._checked("encoder_filters")
         layers: list[nn.Module] = [nn.Unflatten(1, (channels, height, width))]
         inputs = [channels, *filters[:-1]]
         for n_in, n_out, kernel, stride in zip(inputs, filters, kernels, (1, 2, 1, 2, 1)):
@@ -184,7 +186,7 @@ class GatedConvNet(BaseEstimator):
     def _paint(self, n_features: int) -> list[nn.Module]:
         """The decoder's convolutions: (n, n_features) -> (n, n_features)."""
         channels, height, width = check_image_shape(self, n_features)
-        filters = check_sizes("decoder_filters", self.decoder_filters)
+        filters = self._checked("decoder_filters")
         layers: list[nn.Module] = [nn.Unflatten(1, (channels, height, width))]
         for n_in, n_out in zip([channels, *filters], filters):
             layers.append(GatedConv2d(n_in, n_out, kernel_size=3))

@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
-import numpy as np
 import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import InvalidParameterError
 from torch import Tensor, nn
 
+from skswae._constraints import Numbers, check_weights
 from skswae._random import initial_generator
 
 
-class Linear(nn.Linear):
+class Affordable(nn.Module):
+    """A layer whose weights are known to fit into memory before it is allocated."""
+
+    def __init__(self, n_inputs: int, n_outputs: int, *arguments: Any, **options: Any):
+        check_weights(n_inputs * n_outputs)
+        super().__init__(n_inputs, n_outputs, *arguments, **options)
+
+
+class Linear(Affordable, nn.Linear):
     """A linear map with He's initialisation (normal, standard deviation sqrt(2 / inputs)) and zero bias."""
 
     def reset_parameters(self) -> None:
@@ -38,7 +47,7 @@ class GatedLinear(nn.Module):
         return nn.functional.glu(self.linear(x), dim=1)
 
 
-class Conv2d(nn.Conv2d):
+class Conv2d(Affordable, nn.Conv2d):
     """A convolution with torch's initialisation, from the generator in force."""
 
     def reset_parameters(self) -> None:
@@ -90,29 +99,39 @@ def joined_gated_layers(n_first: int, n_second: int, sizes: list[int], n_outputs
     )
 
 
-def check_sizes(name: str, sizes: Any) -> list[int]:
-    """Return the positive integers, maybe none, or raise an error that names the parameter."""
-    is_list = not isinstance(sizes, str | bytes) and (isinstance(sizes, Sequence) or np.ndim(sizes) == 1)
-    numbers: list[Any] = list(sizes) if is_list else []
-    if not is_list or not all(
-        isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 1 for n in numbers
-    ):
-        raise ValueError(f"The '{name}' parameter must hold integers of at least 1. Got {sizes!r} instead.")
-    return [int(n) for n in numbers]
+class Network(BaseEstimator):
+    """A description of networks: parameters that are checked as an estimator's are.
+
+    Whatever reads a parameter reads it by :meth:`_checked`, since a part may be built by hand.
+    """
+
+    _parameter_constraints: dict[str, list]
+
+    def _checked(self, name: str) -> Any:
+        """Return a parameter once all are known to be valid; a sequence as a list of int."""
+        self._validate_params()
+        value = getattr(self, name)
+        return int(value) if isinstance(value, Integral) else [int(n) for n in value]
+
+
+SIZES = Numbers(Integral, 1, None, closed="left")
+IMAGE_SHAPE = Numbers(
+    Integral, 1, None, closed="left", shortest=3, longest=3, meaning="(channels, height, width)"
+)
 
 
 def check_image_shape(network: Any, n_features: int) -> tuple[int, int, int]:
     """Return channels, height and width, or raise an error if they are not those of the rows."""
     name = type(network).__name__
-    shape = check_sizes("image_shape", network.image_shape)
-    if len(shape) != 3 or min(shape[1:]) < 8:
-        raise ValueError(
+    shape = network._checked("image_shape")
+    if min(shape[1:]) < 8:
+        raise InvalidParameterError(
             f"The 'image_shape' parameter of {name} must be (channels, height, width), such as "
             f"(1, 28, 28) for grey images, with height and width at least 8. Got {network.image_shape!r} "
             "instead."
         )
     if math.prod(shape) != n_features:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'image_shape' parameter of {name} must multiply to the data's n_features={n_features}. "
             f"Got {network.image_shape!r}, which multiplies to {math.prod(shape)}, instead."
         )

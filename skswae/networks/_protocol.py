@@ -7,8 +7,11 @@ import itertools
 from typing import Any
 
 import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import InvalidParameterError
 from torch import Tensor, nn
 
+from skswae._constraints import check_weights
 from skswae._device import float32_by_default, own_settings
 from skswae._random import forked_rng, initialized_from, make_generator
 from skswae.networks._gated import GatedMLP
@@ -25,14 +28,16 @@ def check_network(network: Any) -> Any:
         "such as GatedMLP((300, 300))."
     )
     if isinstance(network, nn.Module):
-        raise ValueError(
+        raise InvalidParameterError(
             f"{needed} Got an nn.Module ({type(network).__name__}) instead, which would be trained in place."
         )
     if isinstance(network, type):
-        raise ValueError(f"{needed} Got the class {network.__name__} instead of an instance.")
+        raise InvalidParameterError(f"{needed} Got the class {network.__name__} instead of an instance.")
     for method in ("build_encoder", "build_decoder"):
         if not callable(getattr(network, method, None)):
-            raise ValueError(f"{needed} Got {network!r}, which has no {method}, instead.")
+            raise InvalidParameterError(f"{needed} Got {network!r}, which has no {method}, instead.")
+    if isinstance(network, BaseEstimator) and hasattr(network, "_parameter_constraints"):
+        network._validate_params()
     return network
 
 
@@ -52,6 +57,8 @@ def build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int, seed
     ------
     TypeError, ValueError
         If the method returns no ``nn.Module``, or one whose output has the wrong shape or type.
+    MemoryError
+        If a layer would have more weights than this machine has memory for.
     """
     with own_settings(), float32_by_default():
         if draws_from_global_streams(network):
@@ -90,15 +97,25 @@ def _build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int) -> 
     if not draws_from_global_streams(network):  # this package's are known to work, and keep nothing
         return method(*inputs, n_outputs).float().train()
     call = f"{type(network).__name__}.build_{role}({', '.join(map(str, (*inputs, n_outputs)))})"
-    return _copy_and_try(method(*inputs, n_outputs), call, inputs, n_outputs)
+    try:
+        check_weights(sum(inputs) * n_outputs)  # of the linear path beside it
+        module = method(*inputs, n_outputs)
+    except MemoryError as error:
+        raise MemoryError(f"The 'network' parameter, {network!r}, cannot be built: {error}") from error
+    except (RuntimeError, OverflowError) as error:
+        raise ValueError(
+            f"The 'network' parameter must be such that {call} returns an nn.Module. It raised: {error}"
+        ) from error
+    return _copy_and_try(module, call, inputs, n_outputs)
 
 
 def build_critic(n_inputs: int, layer_sizes: list[int], seed: int) -> nn.Module:
     """Build a network with ReLU from codes to one number: (n, n_inputs) -> (n, 1)."""
-    sizes = [n_inputs, *layer_sizes]
+    sizes = [n_inputs, *map(int, layer_sizes)]
     layers: list[nn.Module] = []
     with float32_by_default(), initialized_from(make_generator(seed)):
         for n_in, n_out in itertools.pairwise(sizes):
+            check_weights(n_in * n_out, "the 'critic_layer_sizes' parameter")
             layers += [Linear(n_in, n_out), nn.ReLU()]
         return nn.Sequential(*layers, Linear(sizes[-1], 1)).float()
 

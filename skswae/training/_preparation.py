@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,7 @@ class Preparation(Callback):
         module: Any,
         anywhere: bool = False,
     ):
+        _check_takes_two(augment)
         self.rows = rows
         self.augment = augment
         self.module = module
@@ -89,3 +91,19 @@ class Preparation(Callback):
                 f"{needed} with values in [0, 1], since the output is a sigmoid. "
                 f"Got values from {low:.6g} to {high:.6g}."
             )
+
+
+def _check_takes_two(augment: Any) -> None:
+    """Raise ValueError if ``augment`` cannot be called with a batch and a generator."""
+    if augment is None:
+        return
+    try:
+        signature = inspect.signature(augment)
+    except (TypeError, ValueError):  # a function of C
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise ValueError(
+            f"The 'augment' parameter must be a function of (x, generator). Got {augment!r} instead: {error}."
+        ) from error

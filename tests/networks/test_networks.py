@@ -126,13 +126,16 @@ def test_dcgan_filters(filters):
     [
         (DCGANNet((1, 8, 8), filters=(4,)), r"'filters' .* of DCGANNet .*at least 2.*Got \(4,\) instead"),
         (DCGANNet((1, 8, 8), filters=()), r"'filters' parameter of DCGANNet .*Got \(\) instead"),
-        (DCGANNet((1, 8, 8), filters=(4, 0)), r"'filters' parameter .*at least 1. Got \(4, 0\) instead"),
+        (
+            DCGANNet((1, 8, 8), filters=(4, 0)),
+            r"'filters' parameter .*int in the range \[1, inf\). Got \(4, 0\) instead",
+        ),
         (DCGANNet((1, 8, 8), filters=8), "'filters' parameter .*Got 8 instead"),
         (DCGANNet((1, 8, 8), filters="48"), "'filters' parameter .*Got '48' instead"),
         (DCGANNet((1, 4, 16), filters=(4, 4)), "'image_shape' parameter of DCGANNet .*at least 8. Got"),
         (DCGANNet((8, 8), filters=(4, 4)), "'image_shape' parameter of DCGANNet .*channels, height, width"),
         (GatedConvNet((1, 8, 9)), "'image_shape' parameter of GatedConvNet .*multiplies to 72"),
-        (small_conv((1, 8, 8), hidden_size=0), r"'hidden_size' parameter .*Got \(0,\) instead"),
+        (small_conv((1, 8, 8), hidden_size=0), "'hidden_size' parameter .*Got 0 instead"),
         (small_conv((1, 8, 8), encoder_filters=(8,), decoder_filters=(0,)), "'(en|de)coder_filters' param"),
         (GatedMLP((0,)), "'hidden_layer_sizes' parameter"),
     ],
