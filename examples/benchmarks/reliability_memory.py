@@ -1,0 +1,116 @@
+"""Memory of many calls of each class: 200 fits, 2,000 of partial_fit and of transform, 200 fits that fail.
+
+Each kind of call of each class runs in a process of its own with one thread, on 200 digits and a network of
+16 units. The process's anonymous memory is looked at after each twentieth of the calls; its growth is the
+highest value after the first tenth, in which torch and the allocator take what they keep, less the value
+then. The bound is 20 MB. Threads and open files are counted after the first twentieth and at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+from _harness import Part, Store, anonymous_mb, in_fresh_process, parser, run_script, yes
+from sklearn.datasets import load_digits
+
+import skswae
+from skswae.networks import GatedMLP
+
+BOUND = 20
+CLASSES = {
+    "AETransformer": {},
+    "VAETransformer": {},
+    "WAETransformer": {"divergence": "gan", "critic_layer_sizes": (8,)},
+    "VampPriorTransformer": {"n_pseudo_inputs": 10},
+    "MIMTransformer": {"n_pseudo_inputs": 10},
+    "SWAETransformer": {},
+}
+CALLS = {"fit": 200, "partial_fit": 2_000, "transform": 2_000, "fit that fails": 200}
+
+
+class Fails:
+    """An augmentation that fails in the second epoch."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, x, generator):
+        self.calls += 1
+        if self.calls > 5:
+            raise ArithmeticError("on purpose")
+        return x
+
+
+def settled_mb() -> float:
+    """Return the anonymous memory without what the allocator would give back."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return anonymous_mb()
+
+
+def counts() -> dict[str, int]:
+    """Count the threads and the open files."""
+    return {"threads": threading.active_count(), "files": len(os.listdir("/proc/self/fd"))}
+
+
+def work(task: dict) -> dict:
+    """Make the calls of one kind of one class."""
+    torch.set_num_threads(1)
+    X = load_digits().data[:200] / 16
+    parameters: dict[str, Any] = {"network": GatedMLP((16,)), "n_components": 2, "max_iter": 3}
+    parameters |= {"random_state": 0, "device": "cpu", **CLASSES[task["class"]]}
+    model = getattr(skswae, task["class"])(**parameters).fit(X)
+    n_calls, seen, first = CALLS[task["call"]], [], {}
+    for number in range(n_calls):
+        if task["call"] == "fit that fails":
+            with contextlib.suppress(ArithmeticError):
+                model.set_params(augment=Fails()).fit(X)
+        else:
+            getattr(model, task["call"])(X)
+        if (number + 1) % (n_calls // 20) == 0:
+            seen.append(settled_mb())
+            first = first or counts()
+    seen = seen[1:]  # from the first tenth on
+    growth = np.subtract(seen, seen[0])
+    return {"calls": n_calls, "first": seen[0], "growth": max(growth), "end": growth[-1],
+            "more": {name: n - first[name] for name, n in counts().items()}}  # fmt: skip
+
+
+def main():
+    arguments = parser(__doc__, "resume").parse_args()
+    store = Store(arguments.resume)
+    page = Part("Memory of many calls", arguments.output)
+    page.paragraph(" ".join(__doc__.split("\n\n")[1].split()))
+    page.header(
+        "class | call | tried | MB at first | MB of growth | MB more at the end | more threads, files"
+    )
+    lost = tried = 0
+    for name in CLASSES:
+        for call in CALLS:
+            task = {"class": name, "call": call}
+            found = store.get(task, in_fresh_process, task)
+            more = found["more"]
+            lost += found["growth"] > BOUND or max(more.values()) > 0
+            tried += 1
+            cells = (f"{found[key]:.1f}" for key in ("first", "growth", "end"))
+            page.row(name, call, f"{found['calls']:,}", *cells, f"{more['threads']}, {more['files']}")
+    page.add()
+    page.paragraph(
+        f"Tried {tried}, flat within {BOUND} MB and without more threads or files {tried - lost}, "
+        f"lost {lost}. Bound: none lost: {yes(lost == 0)}."
+    )
+    page.paragraph(store.note())
+    sys.exit(lost > 0)
+
+
+if __name__ == "__main__":
+    run_script(main, work)
