@@ -76,7 +76,8 @@ def begun(make: Callable[..., Any], path: pathlib.Path) -> int:
     pid = os.fork()
     if pid == 0:
         try:
-            model = make().fit(X, checkpoint=path, checkpoint_seconds=0)
+            # kept until its result is stored, as a caller does who wants to lose nothing
+            model = make().fit(X, checkpoint=path, checkpoint_seconds=0, keep_checkpoint=True)
             path.with_name("done").write_text(digest(model))
         finally:
             os._exit(0)
@@ -107,11 +108,13 @@ def kills(task: dict) -> dict[str, Any]:
         os.waitpid(begun(make, path), 0)
         length = time.perf_counter() - start
         done.unlink()
+        path.unlink()
         while counts["kills"] < task["kills"] or path.exists():
             enough = counts["kills"] >= task["kills"]
             held, wait = epochs_in(path) or 0, rng.uniform(0, 0.5 * length)
             deadline = np.inf if enough else time.perf_counter() + wait
-            if killed(begun(make, path), deadline, beside if counts["kills"] % 2 else None):
+            is_killed = killed(begun(make, path), deadline, beside if counts["kills"] % 2 else None)
+            if is_killed and not done.exists():
                 waits.append(wait)
                 counts["kills"] += 1
                 counts["writing"] += beside.exists()
@@ -122,6 +125,7 @@ def kills(task: dict) -> dict[str, Any]:
                 counts["ends"] += 1
                 counts["equal"] += done.exists() and done.read_text() == expected
                 done.unlink(missing_ok=True)
+                path.unlink()
                 counts["files left"] += len(list(folder.iterdir()))
     return {**counts, "length": length, "waits": [min(waits), max(waits)]}
 
