@@ -294,7 +294,9 @@ def in_a_session(task: dict) -> dict:
         os.killpg(process.pid, signal.SIGKILL)
         out, _ = process.communicate()
         hangs = True
-    time.sleep(1)  # joblib's tracker of resources ends after those it tracks
+    deadline = time.monotonic() + 20  # joblib's tracker of resources ends after those it tracks
+    while processes(3, process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
     left = {"processes": processes(3, process.pid), "shared": shared(process.pid)}
     found = (
         json.loads(out.splitlines()[-1]) if process.returncode == 0 else {"tried": 1, "equal": 0, "more": {}}
