@@ -109,7 +109,7 @@ def in_a_process(code, path):
     head += "path = sys.argv[1]; torch.set_num_threads(1)\n"
     root = pathlib.Path(__file__).parents[2]
     command = [sys.executable, "-c", head + code, path]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.mark.slow
@@ -127,6 +127,7 @@ def in_a_process(code, path):
             1,
         ),
     ],
+    ids=["between epochs", "in a writing"],
 )
 def test_a_process_is_killed(kill, n_epochs, tmp_path):
     path = tmp_path / "fit.ckpt"
@@ -190,7 +191,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("make", "reason"), CHANGES)
+@pytest.mark.parametrize(("make", "reason"), CHANGES, ids=[reason.split("'")[1] for _, reason in CHANGES])
 def test_another_fit_s_file_is_refused(make, reason, tmp_path):
     path = tmp_path / "fit.ckpt"
     killed(vae(), path, 1)
