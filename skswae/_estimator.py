@@ -117,10 +117,11 @@ class BaseAutoencoder(
             this step. Not with ``early_stopping=False``. They may lie anywhere: a cross-entropy or likelihood
             for data in [0, 1] takes numbers outside for 0 or 1.
         checkpoint : path-like or None, default=None
-            A file that the state of the training is written to now and then, in a folder that exists. A fit
-            that finds it there, because an earlier one with the same parameters and rows was killed, goes
-            on from it, and ends as an undisturbed one would have, to the bit on the same machine with the
-            same number of torch threads. With ``random_state=None`` it goes on with the earlier one's seed.
+            A file that the state of the training is written to before the first epoch and then now and then,
+            in a folder that exists. A fit that finds it there, because an earlier one with the same
+            parameters and rows was killed, goes on from it, and ends as an undisturbed one would have, to the
+            bit on the same machine with the same number of torch threads. With ``random_state=None`` it goes
+            on with the earlier one's seed. Reading it runs no code.
         checkpoint_seconds : float, default=60.0
             Seconds between two writings, at least 0; they happen at the ends of epochs.
         keep_checkpoint : bool, default=False
@@ -138,9 +139,14 @@ class BaseAutoencoder(
             diverges. The estimator is then as it was before the call.
         MemoryError
             If the device has too little memory. The same holds.
+        OSError
+            If the checkpoint cannot be written before the first epoch. The same holds.
 
         Warns
         -----
+        RuntimeWarning
+            If the checkpoint cannot be written later, or removed: the training goes on, the earlier file is
+            as it was, and writing is tried again after ``checkpoint_seconds``. Others are in the user guide.
         ConvergenceWarning
             If the fit has come to nothing: at most 2,000 training rows are reconstructed hardly better than
             by their mean row, or much worse than by as many principal components. It names what is likely

@@ -140,7 +140,12 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
             judged = TrainingRows(held_out, rows.scaler, clamps_judged(estimator, held_out))
             if plan.X_val is not None:
                 judged.check_reach("X_val")
-        run, settings = _train(estimator, plan, module, step, rows, judged, seed, checkpoint)
+        try:
+            run, settings = _train(estimator, plan, module, step, rows, judged, seed, checkpoint)
+        except Exception:
+            if checkpoint is not None:
+                checkpoint.remove_if_empty()
+            raise
     first = estimator.n_iter_ if plan.resume else 0
     estimator._seed = seed
     estimator._fitted_parameters = module_parameters(estimator)

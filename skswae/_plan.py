@@ -17,7 +17,7 @@ from skswae._resume import frozen
 from skswae.data import ArrayData, DataSource
 from skswae.training._auto import holds_rows_out
 from skswae.training._callbacks import Callback
-from skswae.training._checkpoint import Checkpoint
+from skswae.training._checkpoint import Checkpoint, Facts, differences, read
 
 
 @dataclass(frozen=True)
@@ -69,34 +69,61 @@ def checked_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
 
 
 def open_checkpoint(estimator: Any, plan: Plan, data: DataSource, held_out: DataSource | None) -> Checkpoint:
-    """Return the checkpoint, with the seed that its file holds or a new one."""
+    """Return the checkpoint, with the seed that its file holds or a new one.
+
+    Raises
+    ------
+    ValueError
+        If the file is another fit's, or something else.
+    """
     assert plan.checkpoint is not None
-    saved = Checkpoint.read(plan.checkpoint)
+    saved = read(plan.checkpoint)
     if estimator.random_state is None and saved is not None:
-        seed = int(saved["seed"])
+        seed = saved["seed"]
     else:
         seed = draw_seed(estimator.random_state)
+    facts = _facts(estimator, seed, data, held_out)
+    if saved is not None and (others := differences(saved["facts"], facts)):
+        raise ValueError(
+            "The 'checkpoint' argument must be the path of a file that the same fit wrote, or of none yet. "
+            f"Got {plan.checkpoint!r}, of another fit: {'; '.join(others)}. Delete it, or name another."
+        )
+    return Checkpoint(plan.checkpoint, facts, seed, plan.checkpoint_seconds, saved)
+
+
+def _facts(estimator: Any, seed: int, data: DataSource, held_out: DataSource | None) -> Facts:
+    """Return what tells this fit from others."""
     from skswae import __version__  # here: it is known once the package is
 
-    parts = [
-        type(estimator).__module__,
-        type(estimator).__qualname__,
-        seed,
-        __version__,
-        str(torch.__version__),
-    ]
-    for source in (data, held_out):
-        parts.append(source.X if isinstance(source, ArrayData) else source)
-    parameters = estimator.get_params()
-    for name in ("device", "verbose", "random_state"):
-        parameters.pop(name, None)  # a class outside the package may lack it
+    values: dict[str, Any] = {
+        "the version of skswae": __version__,
+        "the version of torch": str(torch.__version__),
+        "the class": f"{type(estimator).__module__}.{type(estimator).__qualname__}",
+        "the seed of 'random_state'": seed,
+        "X": data,
+        "X_val": held_out,
+    }
+    for name, value in sorted(estimator.get_params().items()):
+        if name not in ("device", "verbose", "random_state"):
+            values[f"the {name!r} parameter"] = value
     try:
         # one by one: the hash of a whole sees which of its parts are one object
-        values = [(name, joblib.hash(frozen(value))) for name, value in sorted(parameters.items())]
-        fingerprint = joblib.hash([*map(joblib.hash, parts), values])
+        return {name: [_shown(value), joblib.hash(_content(value))] for name, value in values.items()}
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
-            f"The 'checkpoint' argument must be None unless all parameters of {type(estimator).__name__} can "
-            f"be pickled, to tell its fit from others. Got {error}"
+            f"The 'checkpoint' argument must be None unless all parameters of {type(estimator).__name__}, "
+            f"and a data source of your own, can be pickled, to tell its fit from others. Got {error}"
         ) from error
-    return Checkpoint(plan.checkpoint, fingerprint, seed, plan.checkpoint_seconds)
+
+
+def _content(value: Any) -> Any:
+    return value.X if isinstance(value, ArrayData) else frozen(value)
+
+
+def _shown(value: Any) -> str:
+    """Return a short text of a value, that is the same in another process."""
+    if isinstance(value, DataSource):
+        return f"{value.dtype} of shape {value.shape}"
+    value = frozen(value)
+    plain = isinstance(value, bool | int | float | str | tuple | None)
+    return repr(value) if plain and len(repr(value)) < 80 else type(value).__name__

@@ -1,7 +1,10 @@
 """Memory, threads, precision and automatic settings: what a fit and a call take, and leave as it was."""
 
+import contextlib
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -260,3 +263,42 @@ def test_a_fit_leaves_the_number_of_threads(n_before, iris):
         assert n_threads(torch.nn.Linear(2000, 2000), 256, torch.device("cpu")) == n_before
     finally:
         torch.set_num_threads(before)
+
+
+class Watch(Callback):
+    """Notes what a training consists of, without keeping it alive."""
+
+    def __init__(self, error=None):
+        self.error, self.seen = error, []
+
+    def on_epoch_end(self, run):
+        step, preparation = run.step, run.callbacks[0]
+        parts = [run, step, *step.optimizers.values(), *step.schedulers.values(), *run.callbacks]
+        parts += [preparation.rows, preparation.rows.source]
+        parts += [callback.loader for callback in run.callbacks if hasattr(callback, "loader")]
+        parts += [p.grad for p in run.module.parameters() if p.grad is not None]
+        self.seen = [(type(part).__name__, weakref.ref(part)) for part in parts]
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    "make", [swae, *(pytest.param(make, marks=pytest.mark.slow) for make in (gan, two_levels))]
+)
+def test_nothing_of_a_training_outlives_it(make, digits):
+    """Neither its parts nor the rows; of the optimisers the moments alone, which a further call needs."""
+    for early_stopping, error, method in [
+        (True, None, _fit.fit), (False, None, _fit.partial_fit), (True, ZeroDivisionError, _fit.fit),
+    ]:  # fmt: skip
+        X, model, watch = digits[0].copy(), make(early_stopping=early_stopping), Watch(error)
+        rows = weakref.ref(X)
+        with contextlib.suppress(ZeroDivisionError):
+            method(model, X, callbacks=[watch])
+        seen = [*watch.seen, ("rows", rows)]
+        assert {"Run", "TrainingStep", "Adam", "Preparation", "Watch", "TrainingRows"} <= {n for n, _ in seen}
+        del X, watch
+        gc.collect()
+        assert [name for name, part in seen if part() is not None] == []
+        for tensor in model.module_.state_dict(keep_vars=True).values() if hasattr(model, "module_") else ():
+            assert tensor.grad is None
+            assert tensor.grad_fn is None

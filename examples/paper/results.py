@@ -70,7 +70,7 @@ class Folder:
         """Remove what a killed process left of a run, which the caller has claimed."""
         name = glob.escape(key)
         for folder, pattern in ((self.runs, ".json"), (self.models, ".joblib"), (self.state, "_*.ckpt")):
-            for left in folder.glob(f"{name}{pattern}.*.tmp"):
+            for left in folder.glob(f"{name}{pattern}.*tmp"):
                 left.unlink(missing_ok=True)
 
     @contextlib.contextmanager

@@ -119,13 +119,14 @@ class EarlyStopping(Callback):
             n_rows += len(x)
         return float(total) / n_rows
 
+    _state = ("best", "reference", "best_state", "n_without_gain")
+
     def state_dict(self) -> dict[str, Any]:
-        names = ("best", "reference", "best_state", "n_without_gain")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in self._state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value)
+        for name in self._state:  # no other attribute, whatever a file holds
+            setattr(self, name, state[name])
 
 
 class EpochLines(Callback):

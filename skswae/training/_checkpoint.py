@@ -2,101 +2,271 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import os
 import pathlib
+import re
+import stat
 import time
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
+import safetensors.torch
 import torch
+from torch import Tensor
 
 from skswae.training._callbacks import Callback, Run
 
-_FORMAT = 3  # to be raised when a training changes, so that none goes on as another
+_FORMAT = 4  # to be raised when a training changes, so that none goes on as another
+_NAME = "skswae checkpoint"
+
+Facts = dict[str, list[str]]
+"""What tells a fit from others: of each fact a text to show and a hash to compare."""
 
 
 class Checkpoint(Callback):
     """A file that a training writes its state to now and then, and starts from if it is there.
 
-    It is the last of a run's callbacks, for it saves the state of the others. It is written beside itself
-    and put in place at once, so that a process killed at any moment leaves a whole file or none. Reading
-    it executes no code. ``fingerprint`` tells this fit from others; ``every`` is the least number of
-    seconds between two writings, 0 writes after each epoch.
+    It is the last of a run's callbacks, for it saves the state of the others. The state is first written
+    before the first epoch, so that a place that cannot be written to is known before anything is trained; a
+    writing that fails later is warned of and tried again. ``every`` is the least number of seconds between
+    two writings, 0 writes after each epoch. ``saved`` is what :func:`read` found, to go on from.
     """
 
-    def __init__(self, path: str | os.PathLike, fingerprint: str, seed: int, every: float):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        facts: Facts,
+        seed: int,
+        every: float,
+        saved: dict[str, Any] | None = None,
+    ):
         self.path = pathlib.Path(path)
-        self.fingerprint = f"{_FORMAT} {fingerprint}"
+        self.facts = facts
         self.seed = seed
         self.every = every
-        self._written = time.monotonic()
-
-    @staticmethod
-    def read(path: str | os.PathLike) -> dict[str, Any] | None:
-        """Read the file, to the CPU; None if there is none.
-
-        Raises
-        ------
-        ValueError
-            If it is something else than a checkpoint.
-        """
-        try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            return None
-        except Exception as error:  # whatever a file of something else makes of it
-            raise ValueError(
-                f"The 'checkpoint' argument must be the path of a file that a fit wrote, or of none yet. "
-                f"Got {str(path)!r}, which cannot be read as one ({type(error).__name__})."
-            ) from None  # torch's text is about its own arguments
-        if not isinstance(saved, dict) or not {"fingerprint", "seed", "state"} <= set(saved):
-            raise ValueError(
-                f"The 'checkpoint' argument must be the path of a file that a fit wrote, or of none yet. "
-                f"Got {str(path)!r}, which holds something else."
-            )
-        return saved
+        self._saved = saved
+        self._written = 0.0
+        self._holds_epochs = saved is not None and bool(saved["state"].get("history"))
 
     def on_fit_begin(self, run: Run) -> None:
-        """Go on from the file, if there is one.
+        """Go on from what the file holds, and write the state.
 
         Raises
         ------
         ValueError
-            If the file is another fit's, or something else.
+            If the file holds something else than a state of this training, or the state cannot be stored.
+        OSError
+            If the file cannot be written.
         """
-        saved = self.read(self.path)
-        if saved is None:
-            return
-        if saved["fingerprint"] != self.fingerprint:
+        if self._saved is not None:
+            state, self._saved = self._saved["state"], None
+            try:
+                run.history.extend(state["history"])
+                run.module.load_state_dict(state["module"])
+                run.step.load_state_dict(state["step"])
+                for callback in run.callbacks:
+                    callback.load_state_dict(state["callbacks"].get(type(callback).__name__, {}))
+            except Exception as error:  # whatever another's state makes of it
+                raise _not_one(self.path, f"holds something else ({type(error).__name__})") from error
+        try:
+            self._write(run)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"The 'checkpoint' argument must be the path of a file that can be written "
+                f"({error.strerror or error}); nothing was trained. Got",
+                str(self.path),
+            ) from error
+        except TypeError as error:
             raise ValueError(
-                "The 'checkpoint' argument must be the path of a file that the same fit wrote (the same "
-                f"class, parameters, rows and versions), or of none yet. Got {str(self.path)!r}, of another "
-                "fit: delete it, or name another."
-            )
-        state = saved["state"]
-        run.history.extend(state["history"])
-        run.module.load_state_dict(state["module"])
-        run.step.load_state_dict(state["step"])
-        for callback in run.callbacks:
-            callback.load_state_dict(state["callbacks"].get(type(callback).__name__, {}))
+                "The 'checkpoint' argument must be None unless the state of the networks consists of "
+                f"tensors, numbers, texts, lists and dicts. {error}"
+            ) from error
 
     def on_epoch_end(self, run: Run) -> None:
         """Write the state if it is time to, and the training goes on."""
         if run.stop or time.monotonic() - self._written < self.every:
             return
+        try:
+            self._write(run)
+        except (OSError, MemoryError) as error:
+            self._written = time.monotonic()
+            then = "The training goes on, and the next writing is tried in its time"
+            self._warn("written", error, then, stacklevel=8)
+
+    def _write(self, run: Run) -> None:
         state = {
-            "history": run.history,
+            "history": [{name: float(value) for name, value in record.items()} for record in run.history],
             "module": run.module.state_dict(),
             "step": run.step.state_dict(),
             "callbacks": {type(callback).__name__: callback.state_dict() for callback in run.callbacks},
         }
-        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        try:
-            torch.save({"fingerprint": self.fingerprint, "seed": self.seed, "state": state}, beside)
-            os.replace(beside, self.path)
-        finally:
-            beside.unlink(missing_ok=True)
+        write(self.path, {"facts": self.facts, "seed": self.seed, "state": state})
         self._written = time.monotonic()
+        self._holds_epochs = bool(run.history)
 
     def remove(self) -> None:
         """Delete the file, once the fit is done."""
-        self.path.unlink(missing_ok=True)
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            if self.path.exists():  # no file of a read-only folder can be removed, not even one that is none
+                self._warn("removed", error, "The fit is done; delete it", stacklevel=6)
+
+    def remove_if_empty(self) -> None:
+        """Delete the file of a training that failed before it holds an epoch to go on from."""
+        if not self._holds_epochs:
+            self.remove()
+
+    def _warn(self, done: str, error: OSError | MemoryError, then: str, stacklevel: int) -> None:
+        """Warn in the line of the user's call, ``stacklevel`` calls above."""
+        cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        warnings.warn(
+            f"The checkpoint {str(self.path)!r} could not be {done} ({cause}). {then}.",
+            RuntimeWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def differences(saved: Mapping[str, Any], now: Facts) -> list[str]:
+    """Say which facts of a fit differ from those that a file holds."""
+    names = [*now, *(name for name in saved if name not in now)]
+    none = ["nothing", ""]
+    found = [name for name in names if saved.get(name, none)[1] != now.get(name, none)[1]]
+    if "the class" in found:  # whose parameters are others
+        found = [name for name in found if not name.endswith("parameter")]
+    said = []
+    for name in found:
+        there, here = (facts.get(name, none)[0] for facts in (saved, now))
+        said.append(f"{name} was {there} and is {here}" if there != here else f"{name} is another")
+    return said
+
+
+# ---------------------------------------------------------------------------
+# The file: a line, a checksum, and tensors with the text of what holds them
+# ---------------------------------------------------------------------------
+
+
+def write(path: pathlib.Path, content: dict[str, Any]) -> None:
+    """Write the file, whole or not at all, whenever the process is killed or the power is cut.
+
+    It is written beside itself, to a name that the next writing takes again, and put in place at once.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; nothing is left beside.
+    TypeError
+        If the content is more than tensors, numbers, texts, lists and dicts.
+    """
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps(_without_tensors(content, tensors))
+    tensors["text"] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+    head, body = f"{_NAME} {_FORMAT}\n".encode(), safetensors.torch.save(tensors)
+    beside = path.with_name(f"{path.name}.tmp")
+    beside.unlink(missing_ok=True)
+    try:
+        with open(beside, "xb") as file:
+            for part in (head, _checksum(head, body), body):
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())  # else the new name may reach the disk before the content
+        os.replace(beside, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+    if hasattr(os, "O_DIRECTORY"):  # a folder can be opened
+        with contextlib.suppress(OSError):  # a file system may not offer it
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def read(path: str | os.PathLike) -> dict[str, Any] | None:
+    """Read the file, to the CPU; None if there is none. No code of the file is executed.
+
+    Raises
+    ------
+    ValueError
+        If it is something else than a checkpoint, or a damaged one.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise _not_one(path, "is no file")
+        with open(path, "rb") as file:
+            head = file.readline(len(_NAME) + 20)
+            found = re.fullmatch(rf"{_NAME} (\d+)\n".encode(), head)
+            if found is None:
+                raise _not_one(path, "is something else")
+            if int(found[1]) != _FORMAT:
+                raise _not_one(
+                    path,
+                    f"another version of skswae wrote: its format is {int(found[1])}, "
+                    f"that of this version {_FORMAT}; delete it, or name another",
+                )
+            checksum, body = file.read(len(_checksum())), file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _not_one(path, f"cannot be read ({error.strerror or error})") from error
+    if checksum != _checksum(head, body):
+        raise _not_one(path, "is damaged: its content does not have its checksum; delete it")
+    try:
+        tensors = safetensors.torch.load(body)
+        saved = _with_tensors(json.loads(bytes(tensors["text"].numpy())), tensors)
+        for shown, compared in saved["facts"].values():
+            if not (isinstance(shown, str) and isinstance(compared, str)):
+                raise TypeError
+        if type(saved["seed"]) is not int or not isinstance(saved["state"], dict):
+            raise TypeError
+    except Exception as error:  # whatever a file that was made up makes of it
+        raise _not_one(path, f"holds something else ({type(error).__name__})") from error
+    return saved
+
+
+def _not_one(path: str | os.PathLike, what: str) -> ValueError:
+    return ValueError(
+        f"The 'checkpoint' argument must be the path of a file that a fit wrote, or of none yet. "
+        f"Got {os.fspath(path)!r}, which {what}."
+    )
+
+
+def _checksum(*parts: bytes) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
+
+
+def _without_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Return the value with names in the place of its tensors, of which copies are put into ``tensors``."""
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        # a copy: tensors that share memory cannot be stored
+        tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        return {"tensor": name}
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError(f"Names must be texts. Got {list(value)!r}.")
+        return {"dict": {key: _without_tensors(item, tensors) for key, item in value.items()}}
+    if isinstance(value, list | tuple):
+        return [_without_tensors(item, tensors) for item in value]
+    return value
+
+
+def _with_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Put the tensors back into what :func:`_without_tensors` returned."""
+    if isinstance(value, list):
+        return [_with_tensors(item, tensors) for item in value]
+    if isinstance(value, dict):
+        if "tensor" in value:
+            return tensors[value["tensor"]]
+        return {key: _with_tensors(item, tensors) for key, item in value["dict"].items()}
+    return value

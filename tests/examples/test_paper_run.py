@@ -193,7 +193,7 @@ def test_what_another_process_does_and_what_a_killed_one_left(few, tmp_path, cap
         folder.runs / "mine_2_vae_0.json.1.tmp",
         folder.models / "mine_2_vae_0.joblib.1.tmp",
         folder.state / "mine_2_vae_0_12345678.ckpt",
-        folder.state / "mine_2_vae_0_1.ckpt.1.tmp",
+        folder.state / "mine_2_vae_0_1.ckpt.tmp",
     ]
     others = [folder.models / "mine_2_vae_1.joblib.1.tmp", folder.state / "mine_2_vae_1_12345678.ckpt"]
     for path in (*left, *others):
