@@ -1,5 +1,6 @@
 """Generative autoencoders as scikit-learn transformers."""
 
+from skswae.export import export_onnx
 from skswae.models._ae import AETransformer
 from skswae.models._mim import MIMTransformer
 from skswae.models._swae import SWAETransformer
@@ -14,6 +15,7 @@ __all__ = [
     "VAETransformer",
     "VampPriorTransformer",
     "WAETransformer",
+    "export_onnx",
 ]
 __version__ = "0.1.0"
 

@@ -13,7 +13,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from skswae import _fit, _inference
+from skswae import _fit, _inference, export
 from skswae._device import arithmetic, as_array, own_settings, resolve_device
 from skswae._parameters import SHARED_NAMES, SharedParameters
 from skswae._random import draw_seed, make_generator, named_seed
@@ -458,6 +458,18 @@ class BaseAutoencoder(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    # ------------------------------------------------------------------
+    # What skl2onnx looks for: a step of a pipeline then needs no registration
+    # ------------------------------------------------------------------
+
+    def onnx_shape_calculator(self):
+        """Return the function by which ``skl2onnx.to_onnx`` learns the shape of the codes."""
+        return export.skl2onnx_shapes
+
+    def onnx_converter(self):
+        """Return the function by which ``skl2onnx.to_onnx`` makes a graph of :meth:`transform`."""
+        return export.skl2onnx_convert
 
     # ------------------------------------------------------------------
     # Pickles and copies: CPU tensors, no optimiser

@@ -33,7 +33,9 @@ def test_versions_agree():
     assert f"\nversion: {skswae.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
-SLOW = ("skswae.MIMTransformer", "skswae.VampPriorTransformer")  # 8 and 5 seconds
+SLOW = (  # 8, 5 and 4 seconds
+    "skswae.MIMTransformer", "skswae.VampPriorTransformer", "skswae.export.export_onnx"
+)  # fmt: skip
 MODULES = [importlib.import_module(m.name) for m in pkgutil.walk_packages(skswae.__path__, "skswae.")]
 # a class is in the module that it names, a function in the one that it is written in
 EXAMPLES = [
@@ -72,7 +74,12 @@ def test_every_example_runs():
                 assert name in found, name
 
 
-@pytest.mark.parametrize("page", ["README.md", pytest.param("docs/user_guide.md", marks=pytest.mark.slow)])
+SLOW_PAGES = [
+    pytest.param(f"docs/{p}.md", marks=pytest.mark.slow) for p in ("user_guide", "saving_and_shipping")
+]
+
+
+@pytest.mark.parametrize("page", ["README.md", *SLOW_PAGES])
 def test_examples_in_the_docs(page):
     """Blocks of Python run, one after the other."""
     text = (ROOT / page).read_text()
@@ -143,7 +150,10 @@ def test_the_readme_s_models_are_the_results():
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "CONTRIBUTING.md", *(f"docs/{p}.md" for p in ("user_guide", "paper", "paper_code_ours"))],
+    [
+        *("README.md", "CONTRIBUTING.md"),
+        *(f"docs/{p}.md" for p in ("user_guide", "saving_and_shipping", "paper", "paper_code_ours")),
+    ],
 )
 def test_links_lead_somewhere(page):
     path = ROOT / page

@@ -284,6 +284,8 @@ def markdown_table(head: Sequence[Any], rows: Iterable[Iterable[Any]]) -> list[s
 class Page:
     """A Markdown page: its lines are printed as they come, and the file is written after each."""
 
+    heading = "#"
+
     def __init__(self, title: str, output: pathlib.Path | None):
         self.output = output
         self.lines: list[str] = []
@@ -292,7 +294,7 @@ class Page:
         kept = [word for word in words if not (word in ("--resume", "--results") and next(words, None))]
         shown = [pathlib.Path(word).name if os.path.isabs(word) else word for word in kept]
         now = circumstances()
-        self.add(f"# {title}\n")
+        self.add(f"{self.heading} {title}\n")
         self.paragraph(f"{now['date']}, {now['hardware']}. {named(now['versions'])}.")
         self.paragraph(f"Made by `python {' '.join(shown)}`.")
 
@@ -301,8 +303,11 @@ class Page:
         print(line, flush=True)
         self.lines.append(line)
         if self.output is not None:
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-            self.output.write_text("\n".join(self.lines).rstrip() + "\n", encoding="utf-8")
+            put_text(self.output, self.content("\n".join(self.lines).rstrip() + "\n"))
+
+    def content(self, text: str) -> str:
+        """Return what the file consists of with this text."""
+        return text
 
     def paragraph(self, text: str) -> None:
         """Add a paragraph, if there is any text."""
@@ -311,7 +316,7 @@ class Page:
 
     def section(self, title: str, text: str = "") -> None:
         """Add a heading and a paragraph below it."""
-        self.add(f"## {title}\n")
+        self.add(f"{self.heading}# {title}\n")
         self.paragraph(text)
 
     def header(self, columns: str) -> None:
@@ -328,6 +333,24 @@ class Page:
         """Add a picture, by its path from the page."""
         folder = pathlib.Path() if self.output is None else self.output.parent
         self.paragraph(f"![{text}]({pathlib.Path(os.path.relpath(path, folder)).as_posix()})")
+
+
+class Part(Page):
+    """One script's part of a page of several, between two marks with the script's name; others stay."""
+
+    heading = "##"
+
+    def content(self, text: str) -> str:
+        name = pathlib.Path(sys.argv[0]).stem
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+        assert self.output is not None
+        before, after = "# Reliability\n\n", ""
+        if self.output.exists():
+            before = self.output.read_text(encoding="utf-8").rstrip("\n") + "\n\n"
+            if begin in before:
+                before, _, rest = before.partition(begin)
+                after = rest.partition(end)[2].rstrip("\n")
+        return (before + begin + text + end + after).rstrip("\n") + "\n"
 
 
 def save(figure: Any, path: pathlib.Path) -> None:
