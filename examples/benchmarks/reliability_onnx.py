@@ -16,7 +16,7 @@ import warnings
 import numpy as np
 import onnxruntime
 import torch
-from _harness import Part, interleaved, parser, timed
+from _harness import Part, Store, interleaved, parser, timed, yes
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
@@ -113,10 +113,13 @@ def difference(found, expected, unit, spread):
     return float((np.maximum(off, 0.0) / np.where(spread > 0, spread, 1.0)).max())
 
 
-def measure(page, folder, counts, name, model, X):
-    """Add the rows of one case."""
+def measure(folder, model, X):
+    """Fit a model, write and run its parts: {part: figures}."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # few epochs
+        model.fit(X)
     rows = many(X)
-    codes = model.transform(rows)
+    codes, results = model.transform(rows), {}
     for part, method in PARTS.items():
         path = pathlib.Path(folder) / "part.onnx"
         seconds = timed(time.process_time, skswae.export_onnx, model, path, part)
@@ -124,19 +127,19 @@ def measure(page, folder, counts, name, model, X):
         (source,), given = session.get_inputs(), codes if part == "decoder" else rows
         expected = getattr(model, method)(given)
         exact = getattr(model, method)(given.astype(float))
-        spread = expected.std(axis=0, dtype=float)
-        if part != "encoder":
+        spread, is_row = expected.std(axis=0, dtype=float), part != "encoder"
+        if is_row:
             spread = np.maximum(spread, np.sqrt(np.mean(spread**2)))
         (found,) = session.run(None, {source.name: given})
         single = np.vstack([session.run(None, {source.name: given[i : i + 1]})[0] for i in range(50)])
-        is_row = part != "encoder"
-        together = difference(found, expected, is_row, spread)
-        alone = difference(single, expected[:50], is_row, spread)
-        rounding = difference(expected, exact, is_row, spread)
-        agrees = max(together, alone) <= LIMIT
-        counts["agreed" if agrees else "differed"] += 1
-        cells = f"{together:.1e}", f"{alone:.1e}", f"{rounding:.1e}", "yes" if agrees else "**no**"
-        page.row(name, part, *cells, f"{path.stat().st_size / 1000:,.0f}", f"{seconds:.1f}")
+        results[part] = {
+            "together": difference(found, expected, is_row, spread),
+            "alone": difference(single, expected[:50], is_row, spread),
+            "float32": difference(expected, exact, is_row, spread),
+            "kilobytes": path.stat().st_size / 1000,
+            "seconds": seconds,
+        }
+    return results
 
 
 def latency(page, folder, n_calls):
@@ -180,12 +183,12 @@ def latency(page, folder, n_calls):
 
 
 def main():
-    arguments = parser(__doc__)
+    arguments = parser(__doc__, "resume")
     arguments.add_argument("--max-iter", type=int, default=10, help="epochs of each fit")
     arguments.add_argument("--calls", type=int, default=300, help="calls for each latency")
     arguments = arguments.parse_args()
     torch.set_num_threads(1)
-    page = Part("ONNX", arguments.output)
+    page, store = Part("ONNX", arguments.output), Store(arguments.resume)
     page.paragraph(f"onnxruntime {onnxruntime.__version__}, operators of version {skswae.export.OPSET}.")
     page.paragraph(" ".join(__doc__.split("\n\n")[1].split()))
     page.paragraph(
@@ -194,15 +197,22 @@ def main():
     )
     page.header("model | part | 10,000 | 1 | float32 | agrees | kB | s")
     counts: collections.Counter[str] = collections.Counter()
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # few epochs
+    with tempfile.TemporaryDirectory() as folder:
         for name, model, X in cases():
-            model.set_params(max_iter=arguments.max_iter, random_state=0, device="cpu").fit(X)
-            measure(page, folder, counts, name, model, X)
+            model.set_params(max_iter=arguments.max_iter, random_state=0, device="cpu")
+            results = store.get({"case": name, "max_iter": arguments.max_iter}, measure, folder, model, X)
+            for part in PARTS:
+                figures = results[part]
+                differences = [figures[key] for key in ("together", "alone", "float32")]
+                agrees = max(differences[:2]) <= LIMIT
+                counts["agreed" if agrees else "differed"] += 1
+                cells = *(f"{value:.1e}" for value in differences), yes(agrees)
+                page.row(name, part, *cells, f"{figures['kilobytes']:,.0f}", f"{figures['seconds']:.1f}")
         page.add()
         page.paragraph(
             f"Files tried: {counts.total()}. Agreed: {counts['agreed']}. Differed: {counts['differed']}."
         )
+        page.paragraph(store.note())
         latency(page, folder, arguments.calls)
 
 
