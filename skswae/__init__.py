@@ -1,5 +1,6 @@
 """Generative autoencoders as scikit-learn transformers."""
 
+from skswae.export import export_onnx
 from skswae.models._ae import AETransformer
 from skswae.models._mim import MIMTransformer
 from skswae.models._swae import SWAETransformer
@@ -15,6 +16,7 @@ __all__ = [
     "VAETransformer",
     "VampPriorTransformer",
     "WAETransformer",
+    "export_onnx",
     "load_model",
     "save_model",
 ]

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 import skswae
-from skswae import _fit, _inference, _state
+from skswae import _fit, _inference, _state, export
 from skswae._constraints import check_affordable
 from skswae._device import arithmetic, as_array, own_settings, resolve_device
 from skswae._parameters import SHARED_NAMES, SharedParameters
@@ -474,6 +474,18 @@ class BaseAutoencoder(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    # ------------------------------------------------------------------
+    # What skl2onnx looks for: a step of a pipeline then needs no registration
+    # ------------------------------------------------------------------
+
+    def onnx_shape_calculator(self):
+        """Return the function by which ``skl2onnx.to_onnx`` learns the shape of the codes."""
+        return export.skl2onnx_shapes
+
+    def onnx_converter(self):
+        """Return the function by which ``skl2onnx.to_onnx`` makes a graph of :meth:`transform`."""
+        return export.skl2onnx_convert
 
     # ------------------------------------------------------------------
     # Pickles and copies: plain values and arrays, no optimiser

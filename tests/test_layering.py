@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import sys
 
 import pytest
 
@@ -24,7 +25,7 @@ LAYERS = [
     ("_plan",),
     ("_diagnosis", "_encoding", "_state", "_validation"),
     ("_resume",),
-    ("_inference", "_parameters"),
+    ("_inference", "_parameters", "export"),
     ("training", "modules"),
     ("networks", "data"),
     ("_constraints", "_device", "_files"),
@@ -89,6 +90,21 @@ def test_a_file_is_read_at_one_sitting(name):
     n_lines, n_code = len(FILES[name].read_text().splitlines()), code_lines(name)
     assert n_code <= 300
     assert n_lines <= 450 or n_code < n_lines / 2
+
+
+HARD_DEPENDENCIES = {"joblib", "numpy", "safetensors", "scipy", "skswae", "sklearn", "torch"}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_optional_packages_are_imported_where_they_are_needed(name):
+    """At the top of a file are the standard library and what every installation has."""
+    found = set()
+    for node in TREES[name].body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module.partition(".")[0])
+    assert found <= HARD_DEPENDENCIES | sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("name", FILES)
