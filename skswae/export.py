@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from numbers import Integral
@@ -22,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from skswae._device import as_array, own_settings
+from skswae._files import replacing
 from skswae.modules._base import AutoencoderModule, detached_copy
 
 OPSET = 18
@@ -123,12 +123,8 @@ def export_onnx(estimator, path, part="encoder", *, opset=OPSET):
         "feature_names": json.dumps(None if names is None else [str(name) for name in names]),
     }
     onnx.helper.set_model_props(model, properties)
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as beside:
         beside.write_bytes(model.SerializeToString())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _version() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from skswae._files import replacing
 from skswae.training._callbacks import Callback, Run
 
 _FORMAT = 4  # to be raised when a training changes, so that none goes on as another
@@ -167,26 +167,9 @@ def write(path: pathlib.Path, content: dict[str, Any]) -> None:
     text = json.dumps(_without_tensors(content, tensors))
     tensors["text"] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
     head, body = f"{_NAME} {_FORMAT}\n".encode(), safetensors.torch.save(tensors)
-    beside = path.with_name(f"{path.name}.tmp")
-    beside.unlink(missing_ok=True)
-    try:
-        with open(beside, "xb") as file:
-            for part in (head, _checksum(head, body), body):
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())  # else the new name may reach the disk before the content
-        os.replace(beside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # a folder can be opened
-        with contextlib.suppress(OSError):  # a file system may not offer it
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+    with replacing(path, suffix=".tmp") as beside, open(beside, "wb") as file:
+        for part in (head, _checksum(head, body), body):
+            file.write(part)
 
 
 def read(path: str | os.PathLike) -> dict[str, Any] | None:
