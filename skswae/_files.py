@@ -20,8 +20,8 @@ def replacing(path: str | os.PathLike, suffix: str | None = None) -> Iterator[pa
     ----------
     path : path-like
     suffix : str or None, default=None
-        What the new file is called, after the name of ``path``: what a killed process has left there is written
-        over. None gives it a name of its own, so that several processes may write at once.
+        What is put after the name of ``path`` for the new file: what a killed process has left there is
+        written over. None gives it a name of its own, so that several processes may write at once.
 
     Raises
     ------

@@ -4,7 +4,8 @@ Each file is the file of a fitted model with one to eight changes at random plac
 header, bytes cut out, put in or moved, an end cut off, another length of the header. A file is refused (one
 ValueError), or loads equal to the model that was saved in all weights, parameters and results. In the forged
 files a value of the header is changed, or a weight, and the checksum is made to fit: the header's values may
-then be anything, and a loaded model has the changed weights.
+then be anything, and a loaded model has the changed weights ("equal"). "MB added" is the most memory that
+the process took beyond what it had.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import warnings
 import numpy as np
 import safetensors
 import torch
-from _harness import MemoryWatch, Page, parser, yes
+from _harness import MemoryWatch, Part, parser, yes
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
@@ -190,7 +191,7 @@ def main():
     arguments.add_argument("--files", type=int, default=20_000)
     arguments = arguments.parse_args()
     torch.set_num_threads(1)
-    page = Page("Model files", arguments.output)
+    page = Part("Model files", arguments.output)
     page.paragraph(" ".join(__doc__.split("\n\n")[1].split()))
     X = load_digits().data[:100] / 16
     common = {"network": GatedMLP((16,)), "max_iter": 1, "random_state": 0, "device": "cpu"}
@@ -199,7 +200,9 @@ def main():
         WAETransformer(2, divergence="gan", critic_layer_sizes=(8,), **common),
         VampPriorTransformer(3, n_pseudo_inputs=5, **common),
     ]
-    page.header("model | files | tried | refused | equal | loaded | different | crashed | longest load, s")
+    page.header(
+        "model | files | tried | refused | equal | loaded | different | crashed | seconds each | MB added"
+    )
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         for i, model in enumerate(models):
@@ -208,15 +211,20 @@ def main():
             n_files = arguments.files // len(models) + 1
             name = type(model).__name__
             start = time.perf_counter()
-            mutated = mutate(path, n_files, i, folder)
+            with MemoryWatch() as memory:
+                mutated = mutate(path, n_files, i, folder)
             seconds = (time.perf_counter() - start) / n_files
-            page.row(name, "mutated", n_files, *(mutated[o] for o in OUTCOMES), f"{seconds:.4f}")
-            headers, weights = forge(path, n_files // 10, i, folder)
-            page.row(name, "forged headers", headers.total(), *(headers[o] for o in OUTCOMES), "")
-            page.row(name, "forged weights", weights.total(), *(weights[o] for o in OUTCOMES), "")
+            counts = (mutated[o] for o in OUTCOMES)
+            page.row(name, "mutated", n_files, *counts, f"{seconds:.4f}", f"{memory.added:.0f}")
+            with MemoryWatch() as memory:
+                headers, weights = forge(path, n_files // 10, i, folder)
+            counts = (headers[o] for o in OUTCOMES)
+            page.row(name, "forged headers", headers.total(), *counts, "", f"{memory.added:.0f}")
+            counts = (weights[o] for o in OUTCOMES)
+            page.row(name, "forged weights", weights.total(), *counts, "", "")
             wrong += sum(c[o] for c in (mutated, headers, weights) for o in ("different", "crashed"))
         page.add()
-        page.paragraph(f"None read wrongly, none crashed: {yes(wrong == 0)}.")
+        page.paragraph(f"Read wrongly or crashed: {wrong}. Bound: none: {yes(wrong == 0)}.")
         size, saving, loading = gigabyte(folder)
     page.paragraph(
         f"A model of {size:.0f} MB: saving adds {saving:.0f} MB to the process's anonymous memory, loading "
