@@ -1,8 +1,9 @@
-"""Values as JSON and tensors, and back, with classes by name from a list: what a model file consists of.
+"""Values as JSON and tensors, and back, with classes by name from a list: for files that run no code.
 
 JSON has numbers, texts and lists; whatever else a value is stands as an object of one entry, whose name says
-what: {"tuple": [...]}, {"dict": {...}}, {"number": "inf"}, {"device": "cpu"}, {"array": name of a tensor},
-{"strings": name of a tensor}, {"function": name}, {"object": name, "parameters": {...}}.
+what: {"tuple": [...]}, {"dict": {...}}, {"number": "inf"}, {"device": "cpu"}, {"tensor": its name},
+{"array": name of a tensor}, {"strings": name of a tensor}, {"function": name}, and
+{"object": name, "parameters": {...}}.
 """
 
 from __future__ import annotations
@@ -19,18 +20,20 @@ from torch import Tensor
 
 
 class Encoder:
-    """Turn values into JSON; their arrays are gathered in ``tensors``.
+    """Turn values into JSON; their tensors and arrays are gathered in ``tensors``, on the CPU.
 
     Parameters
     ----------
-    known : dict of str to object
+    known : dict of str to object or None, default=None
         The classes and functions that have a name of their own. The instances of others are stored under
         their class's name, which whoever reads the file has to know.
     """
 
-    def __init__(self, known: Mapping[str, Any]):
-        self.known = known
+    def __init__(self, known: Mapping[str, Any] | None = None):
+        self.known = known or {}
         self.tensors: dict[str, Tensor] = {}
+        self._names: dict[int, tuple[str, Tensor]] = {}  # by identity: what is one tensor stays one
+        self._storages: set[int] = set()
 
     def name(self, value: Any) -> str | None:
         """Return the name of a class or function that is known."""
@@ -56,6 +59,8 @@ class Encoder:
             return {"tuple": self._sequence(value, path)}
         if isinstance(value, dict) and all(isinstance(key, str) for key in value):
             return {"dict": self.mapping(value, path)}
+        if isinstance(value, Tensor):
+            return self._tensor(value, path)
         if isinstance(value, np.ndarray):
             return self._array(value, path)
         if isinstance(value, torch.device):
@@ -65,8 +70,8 @@ class Encoder:
         if hasattr(value, "build_encoder"):
             return self._network(value, path)
         raise ValueError(
-            f"{path} cannot be stored in a model file: it must consist of numbers, texts, lists, "
-            f"dictionaries, arrays and networks. Got {type(value).__name__}."
+            f"{path} cannot be stored without code: it must consist of numbers, texts, lists, dictionaries, "
+            f"arrays and networks. Got {type(value).__name__}."
         )
 
     def _sequence(self, values: list | tuple, path: str) -> list[Any]:
@@ -75,6 +80,16 @@ class Encoder:
     def mapping(self, values: dict[str, Any], path: str) -> dict[str, Any]:
         """Return each value as JSON, by its name."""
         return {name: self.encode(value, f"{path}.{name}") for name, value in values.items()}
+
+    def _tensor(self, tensor: Tensor, path: str) -> dict[str, str]:
+        name, _ = self._names.setdefault(id(tensor), (path, tensor))
+        if name == path:
+            stored = tensor.detach().cpu().contiguous()
+            storage = stored.untyped_storage().data_ptr()
+            # two that share memory cannot be stored
+            self.tensors[path] = stored.clone() if storage in self._storages else stored
+            self._storages.add(storage)
+        return {"tensor": name}
 
     def _array(self, array: np.ndarray, path: str) -> dict[str, str]:
         if array.dtype == object and array.ndim == 1 and all(isinstance(text, str) for text in array):
@@ -87,8 +102,8 @@ class Encoder:
             self.tensors[path] = torch.from_numpy(native)
         except TypeError as error:
             raise ValueError(
-                f"{path} cannot be stored in a model file: it must be an array of numbers, or one of texts "
-                f"with one axis. Got one of type {array.dtype} with {array.ndim} axes."
+                f"{path} cannot be stored without code: it must be an array of numbers, or one of texts with "
+                f"one axis. Got one of type {array.dtype} with {array.ndim} axes."
             ) from error
         return {"array": path}
 
@@ -106,13 +121,14 @@ class Decoder:
     ----------
     tensors : dict of str to Tensor
         By name.
-    known : dict of str to object
+    known : dict of str to object or None, default=None
         The classes and functions by their names. Nothing else is ever made.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor], known: Mapping[str, Any]):
+    def __init__(self, tensors: Mapping[str, Tensor], known: Mapping[str, Any] | None = None):
         self.tensors = tensors
-        self.known = known
+        self.known = known or {}
+        self.used: set[str] = set()  # names of tensors
 
     def decode(self, value: Any) -> Any:
         """Return the value of a piece of JSON.
@@ -131,7 +147,8 @@ class Decoder:
             ("dict",): lambda parts: self.mapping(parts),
             ("number",): lambda text: _number(text),
             ("device",): lambda text: torch.device(_of(str, text)),
-            ("array",): lambda name: self.tensors[_of(str, name)].numpy().copy(),
+            ("tensor",): lambda name: self._tensor(name),
+            ("array",): lambda name: self._tensor(name).numpy().copy(),
             ("strings",): lambda name: self._strings(name),
             ("function",): lambda name: self._find(name, is_class=False),
             ("object", "parameters"): self._network,
@@ -145,8 +162,12 @@ class Decoder:
         """Return the values of pieces of JSON, by their names."""
         return {name: self.decode(part) for name, part in _of(dict, parts).items()}
 
+    def _tensor(self, name: Any) -> Tensor:
+        self.used.add(_of(str, name))
+        return self.tensors[name]
+
     def _strings(self, name: Any) -> np.ndarray:
-        texts = json.loads(self.tensors[_of(str, name)].numpy().tobytes())
+        texts = json.loads(self._tensor(name).numpy().tobytes())
         if not all(isinstance(text, str) for text in _of(list, texts)):
             raise ValueError(f"the texts {name} are something else")
         return np.array(texts, dtype=object)

@@ -480,11 +480,21 @@ class BaseAutoencoder(
     # ------------------------------------------------------------------
 
     def onnx_shape_calculator(self):
-        """Return the function by which ``skl2onnx.to_onnx`` learns the shape of the codes."""
+        """Tell ``skl2onnx.to_onnx`` how to find the shape of the codes.
+
+        Returns
+        -------
+        shape_calculator : callable
+        """
         return export.skl2onnx_shapes
 
     def onnx_converter(self):
-        """Return the function by which ``skl2onnx.to_onnx`` makes a graph of :meth:`transform`."""
+        """Tell ``skl2onnx.to_onnx`` how to make a graph of :meth:`transform`.
+
+        Returns
+        -------
+        converter : callable
+        """
         return export.skl2onnx_convert
 
     # ------------------------------------------------------------------

@@ -158,17 +158,10 @@ def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Te
         )
     version = state.pop(_state.VERSION_KEY)
     described = encoder.mapping(state, "state")
-    aliases: dict[str, str] = {}  # tensors that are one under several names
-    first: dict[int, str] = {}  # by identity
-    extra = {}
-    for name, value in module["tensors"].items():
-        if not isinstance(value, np.ndarray | Tensor):
-            extra[name] = encoder.encode(value, f"module.{name}")
-        elif first.setdefault(id(value), name) != name:
-            aliases[name] = first[id(value)]
-        else:
-            tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-            encoder.tensors[f"module.{name}"] = tensor
+    arrays = {id(value): _as_tensor(value) for value in module["tensors"].values()}  # ties stay ties
+    module["tensors"] = encoder.mapping(
+        {name: arrays[id(value)] for name, value in module["tensors"].items()}, "module"
+    )
     header = {
         "format": FORMAT_VERSION,
         "versions": {
@@ -179,14 +172,13 @@ def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Te
         },
         "class": encoder.name(kind) or kind.__qualname__,
         "state": described,
-        "module": {
-            "layout": module["layout"],
-            "frozen": module["frozen"],
-            "aliases": aliases,
-            "extra": extra,
-        },
+        "module": module,
     }
     return header, encoder.tensors
+
+
+def _as_tensor(value: Any) -> Any:
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 
 def _digest(text: str, tensors: dict[str, Tensor]) -> str:
@@ -369,7 +361,8 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], known: dict[str, A
             f"it holds a {header['class']!r}, which is none of this package's: pass the class in 'networks', "
             "if you trust it"
         )
-    state = Decoder(tensors, known).mapping(header["state"])
+    decoder = Decoder(tensors, known)
+    state = decoder.mapping(header["state"])
     parameters = {name: state.pop(name) for name in kind._get_param_names() if name in state}
     estimator = kind(**parameters)
     parameters = estimator.get_params(deep=False)
@@ -381,16 +374,16 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], known: dict[str, A
         candidate = kind(**values)
         candidate._validate_params()
         check_network(candidate.network)
-    module = header["module"]
-    own = {name.removeprefix("module."): t for name, t in tensors.items() if name.startswith("module.")}
-    own.update({name: own[first] for name, first in module["aliases"].items()})
-    own.update({name: Decoder(tensors, known).decode(value) for name, value in module["extra"].items()})
+    module = dict(header["module"])
+    module["tensors"] = decoder.mapping(module["tensors"])
+    if unused := set(tensors) - decoder.used:
+        raise ValueError(f"it holds tensors that belong to nothing: {', '.join(sorted(unused))}")
     estimator.__setstate__(
         {
             **parameters,
             **state,
             _state.VERSION_KEY: str(header["versions"]["skswae"]),
-            "module_": {"tensors": own, "frozen": module["frozen"], "layout": module["layout"]},
+            "module_": module,
         }
     )
     return estimator

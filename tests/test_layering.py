@@ -23,12 +23,12 @@ LAYERS = [
     ("_estimator",),
     ("_fit",),
     ("_plan",),
-    ("_diagnosis", "_encoding", "_state", "_validation"),
+    ("_diagnosis", "_state", "_validation"),
     ("_resume",),
     ("_inference", "_parameters", "export"),
     ("training", "modules"),
     ("networks", "data"),
-    ("_constraints", "_device", "_files"),
+    ("_constraints", "_device", "_encoding", "_files"),
     ("_random",),
 ]
 LEVEL = {prefix: level for level, prefixes in enumerate(LAYERS) for prefix in prefixes}
@@ -74,6 +74,7 @@ def test_the_loop_knows_no_objective(name):
         "training",
         "data",
         "_device",
+        "_encoding",
         "_files",
         "_random",
     }

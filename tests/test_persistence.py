@@ -465,8 +465,12 @@ FORGERIES = {
     "huge layers": (of_the_fit("network", HUGE), "larger"),
     "many layers": (of_the_fit("network", LONG), "larger"),
     "deep nesting": (edited("state", "beta", value=deep), "SWAETransformer|recursion|nest"),
-    "no weights": (lambda header, tensors: tensors.pop(BIAS), "Missing key"),
-    "more weights": (of_tensors(lambda t: {"module.more": torch.zeros(3)}), "Unexpected key"),
+    "no weights": (lambda header, tensors: tensors.pop(BIAS), "KeyError"),
+    "more weights": (of_tensors(lambda t: {"module.more": torch.zeros(3)}), "module.more"),
+    "other names of weights": (
+        edited("module", "tensors", "more", value={"tensor": BIAS}),
+        "Unexpected key",
+    ),
     "weights of another shape": (of_tensors(lambda t: {BIAS: torch.zeros(3)}), "size mismatch"),
     "weights of another type": (of_tensors(lambda t: {BIAS: t[BIAS].double()}), "is of torch.float64"),
     "an array that is not there": (

@@ -94,8 +94,6 @@ def _build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int) -> 
     method = getattr(network, f"build_{role}", None)
     if not callable(method):
         return _compose(network, role, inputs, n_outputs).float().train()
-    if not draws_from_global_streams(network):  # this package's are known to work, and keep nothing
-        return method(*inputs, n_outputs).float().train()
     call = f"{type(network).__name__}.build_{role}({', '.join(map(str, (*inputs, n_outputs)))})"
     try:
         check_weights(sum(inputs) * n_outputs)  # of the linear path beside it
@@ -106,6 +104,8 @@ def _build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int) -> 
         raise ValueError(
             f"The 'network' parameter must be such that {call} returns an nn.Module. It raised: {error}"
         ) from error
+    if not draws_from_global_streams(network):  # this package's are known to work, and keep nothing
+        return module.float().train()
     return _copy_and_try(module, call, inputs, n_outputs)
 
 

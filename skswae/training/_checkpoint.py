@@ -15,8 +15,8 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
 
+from skswae._encoding import Decoder, Encoder
 from skswae._files import replacing
 from skswae.training._callbacks import Callback, Run
 
@@ -81,11 +81,8 @@ class Checkpoint(Callback):
                 f"({error.strerror or error}); nothing was trained. Got",
                 str(self.path),
             ) from error
-        except TypeError as error:
-            raise ValueError(
-                "The 'checkpoint' argument must be None unless the state of the networks consists of "
-                f"tensors, numbers, texts, lists and dicts. {error}"
-            ) from error
+        except ValueError as error:
+            raise ValueError(f"The 'checkpoint' argument must be None for this network: {error}") from error
 
     def on_epoch_end(self, run: Run) -> None:
         """Write the state if it is time to, and the training goes on."""
@@ -160,11 +157,12 @@ def write(path: pathlib.Path, content: dict[str, Any]) -> None:
     ------
     OSError
         If it cannot be written; nothing is left beside.
-    TypeError
+    ValueError
         If the content is more than tensors, numbers, texts, lists and dicts.
     """
-    tensors: dict[str, Tensor] = {}
-    text = json.dumps(_without_tensors(content, tensors))
+    encoder = Encoder()
+    text = json.dumps(encoder.mapping(content, "content"))
+    tensors = encoder.tensors
     tensors["text"] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
     head, body = f"{_NAME} {_FORMAT}\n".encode(), safetensors.torch.save(tensors)
     with replacing(path, suffix=".tmp") as beside, open(beside, "wb") as file:
@@ -203,7 +201,7 @@ def read(path: str | os.PathLike) -> dict[str, Any] | None:
         raise _not_one(path, "is damaged: its content does not have its checksum; delete it")
     try:
         tensors = safetensors.torch.load(body)
-        saved = _with_tensors(json.loads(bytes(tensors["text"].numpy())), tensors)
+        saved = Decoder(tensors).mapping(json.loads(bytes(tensors["text"].numpy())))
         for shown, compared in saved["facts"].values():
             if not (isinstance(shown, str) and isinstance(compared, str)):
                 raise TypeError
@@ -226,30 +224,3 @@ def _checksum(*parts: bytes) -> bytes:
     for part in parts:
         digest.update(part)
     return digest.digest()
-
-
-def _without_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """Return the value with names in the place of its tensors, of which copies are put into ``tensors``."""
-    if isinstance(value, Tensor):
-        name = str(len(tensors))
-        # a copy: tensors that share memory cannot be stored
-        tensors[name] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
-        return {"tensor": name}
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise TypeError(f"Names must be texts. Got {list(value)!r}.")
-        return {"dict": {key: _without_tensors(item, tensors) for key, item in value.items()}}
-    if isinstance(value, list | tuple):
-        return [_without_tensors(item, tensors) for item in value]
-    return value
-
-
-def _with_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """Put the tensors back into what :func:`_without_tensors` returned."""
-    if isinstance(value, list):
-        return [_with_tensors(item, tensors) for item in value]
-    if isinstance(value, dict):
-        if "tensor" in value:
-            return tensors[value["tensor"]]
-        return {key: _with_tensors(item, tensors) for key, item in value["dict"].items()}
-    return value
