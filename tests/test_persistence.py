@@ -649,9 +649,10 @@ def test_a_model_of_a_gpu_is_stored_on_the_host(make, X, tmp_path, monkeypatch):
 OF_NEIGHBORS = ["sklearn.metrics._dist_metrics.EuclideanDistance64", "sklearn.neighbors._kd_tree.KDTree"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "Estimator",
-    [E if E is SWAETransformer else pytest.param(E, marks=pytest.mark.slow) for E in ESTIMATORS],
+    ESTIMATORS,
 )
 def test_pipelines_in_skops_files(Estimator, tmp_path):
     import skops.io

@@ -139,6 +139,7 @@ def test_others_see_their_own_flags_while_a_fit_runs(digits):
     assert set(seen) == {expected}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
 @pytest.mark.parametrize("scales", [(1, 1, 1e-160, 1e-310), (1e-200,) * 4, (1, 1, 1, 1)])
 def test_floating_point_errors_are_handled_as_by_default(Estimator, scales, iris):

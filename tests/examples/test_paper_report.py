@@ -373,6 +373,7 @@ def test_figures_of_kept_models(tmp_path, models, digits_split, drawings, capsys
             report.parse(wrong)
 
 
+@pytest.mark.slow
 def test_drawing(tmp_path, monkeypatch):
     X = np.arange(12.0)[None] / 8 - 0.1
     colour = figures.mosaic(X.repeat(3, axis=0), (3, 2, 2), 2)
@@ -380,8 +381,6 @@ def test_drawing(tmp_path, monkeypatch):
     np.testing.assert_array_equal(colour[0, 1], np.clip(X[0, [1, 5, 9]], 0, 1))  # channel first, in [0, 1]
     assert (colour[2] == 1).all()
     assert (colour[3:, 3:] == 1).all()  # nothing there
-    pytest.importorskip("PIL")
-    pytest.importorskip("matplotlib")
     path, P = tmp_path / "new" / "figure.png", np.random.default_rng(0).random((50, 2))
     figures.draw_points(path, "title", {"vae": P, "mim": P}, np.arange(50) % 3)
     figures.draw_points(path, "title", {"vae": figures.embedded(np.zeros((12, 2)))}, None)

@@ -57,10 +57,10 @@ def wine():
 @pytest.mark.parametrize(
     ("make", "init", "n_components", "scaling", "max_iter", "batch_size", "learning_rate_init"),
     [
-        (linear_gaussian, "random", 3, "auto", 45, 128, 0.1),
-        (linear_gaussian, "pca", 2, "auto", 30, 128, 0.05),
+        pytest.param(linear_gaussian, "random", 3, "auto", 45, 128, 0.1, marks=pytest.mark.slow),
+        pytest.param(linear_gaussian, "pca", 2, "auto", 30, 128, 0.05, marks=pytest.mark.slow),
         (wine, "pca", 3, None, 100, 64, 0.1),
-        (wine, "random", 3, None, 200, 64, 0.2),
+        pytest.param(wine, "random", 3, None, 200, 64, 0.2, marks=pytest.mark.slow),
     ],
 )
 def test_linear_networks_are_probabilistic_pca(

@@ -153,7 +153,10 @@ def test_components_beyond_the_rank_are_noise_in_training(init, rng):
     assert np.all(few.transform(X).std(axis=0) > 0)
 
 
-@each
+@pytest.mark.parametrize(
+    "divergence",
+    [pytest.param(d, marks=[pytest.mark.slow] * (d == "sinkhorn")) for d in DIVERGENCES],
+)
 def test_codes_approach_the_prior(divergence, rng):
     """Two far clusters: with a weight the decoder's map from their codes is filled by them."""
     X = np.where(rng.random((200, 1)) < 0.5, -3.0, 3.0) + 0.3 * rng.normal(size=(200, 4))

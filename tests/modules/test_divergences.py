@@ -293,7 +293,7 @@ def test_sinkhorn_reports_what_is_not_finite(bad):
     assert not math.isfinite(sinkhorn_divergence(x, y, 0.5))
 
 
-@pytest.mark.parametrize("kind", ["mmd", "sliced", "sinkhorn"])
+@pytest.mark.parametrize("kind", ["mmd", "sliced", pytest.param("sinkhorn", marks=pytest.mark.slow)])
 def test_the_prior_s_own_width_is_the_best_on_average(kind):
     """The slope in the width of x is 0 at that of y; without the halves it pulls x narrower."""
     g = generator()
@@ -320,6 +320,7 @@ def test_the_prior_s_own_width_is_the_best_on_average(kind):
         assert slopes(corrected=False) > 8
 
 
+@pytest.mark.slow
 def test_the_debiased_distance_is_that_of_expected_quantiles():
     """On a line E D = 1/n sum_i (E x_(i) - E y_(i))^2 with the order statistics of half the rows."""
     n, width, shift, g = 10, 0.6, 0.3, generator()

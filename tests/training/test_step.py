@@ -118,7 +118,7 @@ def run(step, epochs=range(N_EPOCHS)):
 
 
 @pytest.mark.parametrize("n_steps", [None, N_STEPS])
-@pytest.mark.parametrize("solver", ["adam", "normalized_adam"])
+@pytest.mark.parametrize("solver", ["adam", pytest.param("normalized_adam", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["swae", "wae-gan"])
 def test_a_step_resumes_where_another_stood(name, solver, n_steps):
     """Weights, moments, rates and means, bit for bit; the step that it goes on from stays as it was."""
