@@ -61,17 +61,15 @@ FAST_OR_SLOW = [
 
 @pytest.mark.parametrize("numbers", SMALL_SPREAD)
 @pytest.mark.parametrize("model", FAST_OR_SLOW)
-def test_what_differs_by_rounding_alone_is_constant(model, numbers):
-    """Such rows have equal codes and are decoded to themselves; other features are learned as ever."""
+def test_what_differs_by_rounding_alone_is_constant_beside_other_features(model, numbers):
+    """Where there are no others it is what there is to be learned."""
     X = make(GOOD, numbers, "array")
     fitted = estimator(model, 0).fit(X)
     codes = fitted.transform(X)
     if numbers == "below their rounding":
         assert np.ptp(X) > 0
-        np.testing.assert_array_equal(codes, codes[:1].repeat(len(X), axis=0))
-        np.testing.assert_allclose(fitted.reconstruct(X), X, rtol=0.1)
-    else:
-        assert (np.ptp(codes, axis=0) > 1e-3).any()
+        np.testing.assert_allclose(fitted.reconstruct(X), X, rtol=1e-12)
+    assert (np.ptp(codes, axis=0) > 1e-3).any()
     other = X.copy()
     if numbers.startswith("a column"):  # its rounding tells nothing, and its deviations do
         other[:, 0] = X[::-1, 0]

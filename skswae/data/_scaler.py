@@ -29,8 +29,8 @@ class Scaler(nn.Module):
     scale : Tensor of shape (), float64
         1 before :meth:`fit`.
     rounding : Tensor of shape (d,), float64
-        The spread of features that are constant up to rounding, 0 for all others: so small a deviation from
-        the location is no deviation, however small ``scale`` is.
+        The spread of features that are constant up to rounding beside others that vary, 0 for all others: so
+        small a deviation from the location is no deviation, however small ``scale`` is.
     """
 
     location: Tensor
@@ -63,8 +63,10 @@ class Scaler(nn.Module):
                 "X must have finite deviations from its mean in float64. Got an overflow: scale the data "
                 "first."
             )
-        # a feature that is constant up to rounding has no spread
+        # a feature that is constant up to rounding has no spread, beside others that have
         varies = spread > 4 * spacing(source.dtype) * np.maximum(np.abs(low), np.abs(high))
+        if not varies.any():
+            varies = spread > 0.0
         location, scale = first.copy(), 1.0
         if varies.any():
             # squares of deviations in this unit neither over- nor underflow; a power of 2 rounds nothing
@@ -85,7 +87,8 @@ class Scaler(nn.Module):
     def standardize(self, rows: Tensor) -> Tensor:
         """Map rows to the module's units, in float64 arithmetic and the dtype of the rows: (n, d)."""
         deviations = rows.double() - self.location
-        deviations = deviations.masked_fill(deviations.abs() <= self.rounding, 0.0)
+        is_rounding = (deviations.abs() <= self.rounding) & (self.rounding > 0.0)  # which has no gradient
+        deviations = deviations.masked_fill(is_rounding, 0.0)
         return (deviations / self.scale).to(rows.dtype)
 
     def unstandardize(self, x: Tensor) -> Tensor:
@@ -133,11 +136,14 @@ class TrainingRows:
     def check_reach(self, name: str) -> None:
         """Raise ValueError, with the name of the rows, if their squares overflow in the module's float32."""
         location, scale = self.scaler.location.numpy(), float(self.scaler.scale)
+        rounding = self.scaler.rounding.numpy()
         farthest, low, high = 0.0, np.inf, -np.inf
         for chunk in self.source.chunks():
             lows, highs = (np.asarray(f(chunk, axis=0), np.float64) for f in (np.min, np.max))  # (d,)
             low, high = min(low, float(lows.min())), max(high, float(highs.max()))
-            farthest = max(farthest, float(np.maximum(location - lows, highs - location).max()) / scale)
+            deviations = np.maximum(location - lows, highs - location)
+            deviations[deviations <= rounding] = 0.0
+            farthest = max(farthest, float(deviations.max()) / scale)
         limit = (float(np.finfo(np.float32).max) / self.n_features) ** 0.5
         if not farthest <= limit:
             raise ValueError(

@@ -39,13 +39,32 @@ def test_units_of_constant_features():
     X = np.tile([0.1, 1e10, -3.0], (150, 1))
     np.testing.assert_array_equal(fitted(X).location, X[0])
     rounded = np.where(np.arange(150)[:, None] % 2, 0.3, 0.1 + 0.2) * np.ones(3)
-    assert fitted(X).scale == fitted(rounded).scale == 1.0
+    assert fitted(X).scale == 1.0
+    assert not fitted(X).rounding.any()
+    # where nothing else varies, rounding is all that there is
+    np.testing.assert_allclose(fitted(rounded).scale, np.ptp(rounded) / 2, rtol=1e-6)
+    assert not fitted(rounded).rounding.any()
     assert fitted(np.array([[5e-324, 0.0], [0.0, 0.0]])).scale > 0
     X[1::2, 1] *= 1 + 2e-16
     for smallest in (1e-6, 1e-300):
         X[:, 0] = np.linspace(0, smallest, 150)
         np.testing.assert_array_equal(fitted(X).location[1:], X[0, 1:])
         np.testing.assert_allclose(fitted(X).scale / smallest, np.sqrt((X[:, 0] / smallest).var() / 3))
+
+
+def test_differences_that_are_rounding_beside_small_ones():
+    """They are no deviations, in rows of later trainings too; and nothing else loses its gradient."""
+    X = np.array([[1e6 + 1.1e-10 * (i % 4), 1e-30 * i] for i in range(8)])
+    scaler = fitted(X)
+    x = scaler.standardize(torch.from_numpy(X))
+    assert torch.equal(x[:, 0], torch.zeros(8, dtype=torch.float64))
+    assert x[:, 1].std() > 0.5
+    TrainingRows(ArrayData(X), scaler, clamp=False).check_reach("X")
+    with pytest.raises(ValueError, match="squares are finite"):
+        TrainingRows(ArrayData(X + 1.0), scaler, clamp=False).check_reach("X")
+    rows = torch.zeros(2, 3, dtype=torch.float64, requires_grad=True)  # where they are the location
+    Scaler(3).standardize(rows).sum().backward()
+    assert torch.equal(rows.grad, torch.ones(2, 3, dtype=torch.float64))
 
 
 def test_rounding_is_taken_back():
