@@ -8,7 +8,6 @@ what: {"tuple": [...]}, {"dict": {...}}, {"number": "inf"}, {"device": "cpu"}, {
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -70,8 +69,8 @@ class Encoder:
         if hasattr(value, "build_encoder"):
             return self._network(value, path)
         raise ValueError(
-            f"{path} cannot be stored without code: it must consist of numbers, texts, lists, dictionaries, "
-            f"arrays and networks. Got {type(value).__name__}."
+            f"{_shown(path)} cannot be stored without code: it must consist of numbers, texts, lists, "
+            f"dictionaries, arrays and networks. Got {type(value).__name__}."
         )
 
     def _sequence(self, values: list | tuple, path: str) -> list[Any]:
@@ -94,23 +93,28 @@ class Encoder:
     def _array(self, array: np.ndarray, path: str) -> dict[str, str]:
         if array.dtype == object and array.ndim == 1 and all(isinstance(text, str) for text in array):
             # there may be as many as columns, more than the header should hold
-            text = json.dumps(array.tolist()).encode()
-            self.tensors[path] = torch.from_numpy(np.frombuffer(text, np.uint8).copy())
+            texts = [text.encode("utf-8", "surrogatepass") for text in array]
+            self.tensors[path] = torch.tensor(list(b"".join(texts)), dtype=torch.uint8)
+            self.tensors[f"{path}.lengths"] = torch.tensor(list(map(len, texts)), dtype=torch.int64)
             return {"strings": path}
         try:
             native = array.astype(array.dtype.newbyteorder("="), order="C", copy=True)
             self.tensors[path] = torch.from_numpy(native)
         except TypeError as error:
             raise ValueError(
-                f"{path} cannot be stored without code: it must be an array of numbers, or one of texts with "
-                f"one axis. Got one of type {array.dtype} with {array.ndim} axes."
+                f"{_shown(path)} cannot be stored without code: it must be an array of numbers, or one of "
+                f"texts with one axis. Got one of type {array.dtype} with {array.ndim} axes."
             ) from error
         return {"array": path}
 
     def _network(self, network: Any, path: str) -> dict[str, Any]:
         kind = type(network)
         is_estimator = isinstance(network, BaseEstimator)
-        values = network.get_params(deep=False) if is_estimator else vars(network)
+        values = network.get_params(deep=False) if is_estimator else getattr(network, "__dict__", None)
+        if values is None:
+            raise ValueError(
+                f"{_shown(path)} cannot be stored without code: a {kind.__name__} has no attributes."
+            )
         return {"object": self.name(kind) or kind.__qualname__, "parameters": self.mapping(values, path)}
 
 
@@ -167,10 +171,12 @@ class Decoder:
         return self.tensors[name]
 
     def _strings(self, name: Any) -> np.ndarray:
-        texts = json.loads(self._tensor(name).numpy().tobytes())
-        if not all(isinstance(text, str) for text in _of(list, texts)):
-            raise ValueError(f"the texts {name} are something else")
-        return np.array(texts, dtype=object)
+        text, lengths = self._tensor(name).numpy().tobytes(), self._tensor(f"{name}.lengths").numpy()
+        if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != len(text):
+            raise ValueError(f"the texts {name} are of other lengths")
+        ends = np.cumsum(lengths)
+        found = [text[end - n : end].decode("utf-8", "surrogatepass") for n, end in zip(lengths, ends)]
+        return np.array(found, dtype=object)
 
     def _find(self, name: Any, is_class: bool) -> Any:
         found = self.known.get(_of(str, name))
@@ -190,6 +196,11 @@ class Decoder:
         network = object.__new__(kind)
         vars(network).update(values)
         return network
+
+
+def _shown(path: str) -> str:
+    """Return the name of a parameter or attribute as its user knows it."""
+    return f"{path.removeprefix('state.')!r}"
 
 
 def _of(kind: type, value: Any) -> Any:

@@ -19,6 +19,7 @@ from skswae._constraints import check_affordable
 from skswae._device import arithmetic, as_array, own_settings, resolve_device
 from skswae._parameters import SHARED_NAMES, SharedParameters
 from skswae._random import draw_seed, make_generator, named_seed
+from skswae._resume import module_parameters
 from skswae._validation import validate_codes, validate_rows
 from skswae.data import ArrayData, DataSource
 from skswae.data._scaler import TrainingRows
@@ -53,7 +54,6 @@ class BaseAutoencoder(
     out_activation_: str
     _seed: int
     _fitted_parameters: dict[str, Any]
-    _layout: str
 
     # ------------------------------------------------------------------
     # For subclasses to write
@@ -511,8 +511,10 @@ class BaseAutoencoder(
 
     def __setstate__(self, state):
         state = dict(state)
-        _state.warn_of_version(self, state.pop(_state.VERSION_KEY, "an earlier version"))
+        _state.warn_of_version(self, state.pop(_state.VERSION_KEY, None), "module_" in state)
+        module = state.pop("module_", None)  # a half-made estimator is not fitted
         super().__setstate__(state)
-        if isinstance(state.get("module_"), dict):
-            del self.module_  # a half-made estimator is not fitted
-            self.module_ = _state.rebuilt_module(self, state["module_"])
+        if module is not None:
+            self._fitted_parameters = {**module_parameters(self), **self._fitted_parameters}
+            rebuilt = module if isinstance(module, AutoencoderModule) else _state.rebuilt_module(self, module)
+            self.module_ = rebuilt

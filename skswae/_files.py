@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pathlib
 import secrets
@@ -29,19 +30,26 @@ def replacing(path: str | os.PathLike, suffix: str | None = None) -> Iterator[pa
         If the folder does not exist or cannot be written.
     """
     target = pathlib.Path(os.path.realpath(path))
-    if target.is_dir():
-        raise IsADirectoryError(f"The path must be that of a file. Got the folder {os.fspath(path)!r}.")
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "This is a folder or a device, not a file", os.fspath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "The folder of this file does not exist", os.fspath(path))
     beside = target.with_name(f".{secrets.token_hex(8)}.tmp" if suffix is None else target.name + suffix)
     try:
         if suffix is not None:
             beside.unlink(missing_ok=True)
-        with open(beside, "xb") as file:
+        with open(beside, "xb"):
             mode = (target if target.exists() else beside).stat().st_mode
         yield beside
-        os.chmod(beside, stat.S_IMODE(mode))  # the block may have made the file anew
         with open(beside, "rb+") as file:
             os.fsync(file.fileno())  # else the new name may reach the disk before the content
+        with contextlib.suppress(OSError):  # some file systems have no modes
+            os.chmod(beside, stat.S_IMODE(mode))  # the block may have made the file anew
         os.replace(beside, target)
+    except OSError as error:
+        if error.filename == os.fspath(beside):  # which the caller does not know
+            raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
+        raise
     finally:
         with contextlib.suppress(OSError):  # which would hide what went wrong
             beside.unlink(missing_ok=True)

@@ -27,7 +27,6 @@ from skswae._inference import CHUNK_ROWS
 from skswae._plan import Plan, checked_checkpoint, open_checkpoint, resolved
 from skswae._random import draw_seed, forked_rng
 from skswae._resume import check_resumable, go_on, make_builder, module_parameters, new_step
-from skswae._state import layout
 from skswae._validation import check_and_resolve, clamps_judged, validate_rows
 from skswae.data import DataSource
 from skswae.data._loader import Loader
@@ -149,7 +148,7 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     first = estimator.n_iter_ if plan.resume else 0
     estimator._seed = seed
     estimator._fitted_parameters = module_parameters(estimator)
-    estimator.module_, estimator._layout = module, layout(module)
+    estimator.module_ = module
     estimator.n_iter_ = first + len(run.history)
     estimator.batch_size_, estimator.learning_rate_init_ = settings.batch_size, settings.learning_rate
     estimator.early_stopping_, estimator.learning_rate_ = plan.early_stopping, plan.learning_rate

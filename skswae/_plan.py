@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
-import joblib
 import torch
 
 from skswae._random import draw_seed
-from skswae._resume import frozen
+from skswae._resume import content_hash, frozen
 from skswae.data import ArrayData, DataSource
 from skswae.training._auto import holds_rows_out
 from skswae.training._callbacks import Callback
@@ -53,6 +52,8 @@ def checked_checkpoint(path: Any, every: Any, resume: bool) -> str | None:
         return None
     if not isinstance(path, str | os.PathLike):
         raise ValueError(f"The 'checkpoint' argument must be a path or None. Got {path!r} instead.")
+    if not os.fspath(path):
+        raise ValueError(f"The 'checkpoint' argument must be the path of a file. Got {path!r}.")
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise ValueError(f"The 'checkpoint' argument must be a path in a folder that exists. Got {path!r}.")
@@ -108,7 +109,7 @@ def _facts(estimator: Any, seed: int, data: DataSource, held_out: DataSource | N
             values[f"the {name!r} parameter"] = value
     try:
         # one by one: the hash of a whole sees which of its parts are one object
-        return {name: [_shown(value), joblib.hash(_content(value))] for name, value in values.items()}
+        return {name: [_shown(value), content_hash(_content(value))] for name, value in values.items()}
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(
             f"The 'checkpoint' argument must be None unless all parameters of {type(estimator).__name__}, "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import joblib
 import numpy as np
 import torch
+from joblib.hashing import NumpyHasher
 from sklearn.base import clone
 
 from skswae._device import float32_by_default
@@ -92,7 +92,7 @@ def check_resumable(estimator: Any) -> None:
         fitted = estimator._fitted_parameters.get(name, ...)
         value = getattr(estimator, name)
         if fitted is not ... and _comparable(_kept(value)) != _comparable(fitted):
-            raise _must_stay(estimator, name, repr(fitted), frozen(value))
+            raise _must_stay(estimator, name, repr(frozen(fitted)), frozen(value))
     if estimator._needs_unit_interval() and estimator.out_activation_ != "sigmoid":
         raise ValueError(
             f"A {type(estimator).__name__} fitted with an identity output must not go on training with a "
@@ -122,7 +122,6 @@ def _is_plain(value: Any) -> bool:
 
 def _kept(value: Any) -> Any:
     """Return a plain value as it is, and of any other a copy, if there is one."""
-    value = frozen(value)
     if isinstance(value, np.random.RandomState):  # which will have moved: any of them equals any other
         return "RandomState"
     if _is_plain(value):
@@ -133,12 +132,35 @@ def _kept(value: Any) -> Any:
         return value
 
 
+class _ContentHasher(NumpyHasher):
+    """joblib's, that sees the numbers of tensors rather than the storages of this process."""
+
+    def save(self, obj):
+        if isinstance(obj, torch.Tensor):
+            numbers = obj.detach().cpu()
+            lacking = numbers.dtype in (torch.bfloat16,)  # in NumPy
+            obj = "tensor", str(obj.dtype), (numbers.float() if lacking else numbers).numpy()
+        super().save(obj)
+
+
+def content_hash(value: Any) -> str:
+    """Return a hash of a value that is the same in another process.
+
+    Raises
+    ------
+    pickle.PicklingError, AttributeError, TypeError
+        If it cannot be pickled.
+    """
+    return _ContentHasher(hash_name="md5").hash(value)
+
+
 def _comparable(value: Any) -> Any:
     """Return a plain value as it is, and of any other its hash, or an object equal to no other."""
+    value = frozen(value)
     if _is_plain(value):
         return value
     try:
-        return "hash", joblib.hash(value)
+        return "hash", content_hash(value)
     except Exception:  # whatever pickling a user's object raises
         return object()
 

@@ -8,17 +8,23 @@ import math
 import threading
 import warnings
 from collections.abc import Iterator
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.exceptions import InconsistentVersionWarning as SklearnInconsistentVersionWarning
 from torch import Tensor, nn
-from torch.nn.modules import module as hooks
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 import skswae
 from skswae._device import as_tensor, float32_by_default, own_settings
 from skswae._resume import make_builder
 from skswae.modules._base import AutoencoderModule, detached_copy
+from skswae.networks._protocol import check_network
 
 VERSION_KEY = "_skswae_version"
 
@@ -47,9 +53,20 @@ class InconsistentVersionWarning(SklearnInconsistentVersionWarning):
         )
 
 
-def warn_of_version(estimator: Any, version: str) -> None:
-    """Warn if another version of this package has stored the estimator."""
-    if version != skswae.__version__:
+def warn_of_version(estimator: Any, version: str | None, is_fitted: bool) -> None:
+    """Warn if another version of this package has stored the estimator.
+
+    Raises
+    ------
+    ValueError
+        If it was fitted by one that had no version in its pickles.
+    """
+    if version is None and is_fitted:
+        raise ValueError(
+            f"This {type(estimator).__name__} was pickled by a version of skswae that was not released, "
+            "which this one cannot read: fit it anew."
+        )
+    if version is not None and version != skswae.__version__:
         warning = InconsistentVersionWarning(
             estimator_name=type(estimator).__name__,
             current_version=skswae.__version__,
@@ -69,24 +86,15 @@ def module_tensors(module: AutoencoderModule) -> dict[str, Any]:
     return tensors
 
 
-def frozen_names(module: nn.Module) -> list[str]:
-    """Return the names of the parameters that are not trained."""
-    return [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
-
-
 def layout(module: nn.Module) -> str:
-    """Return a digest of what a module consists of: its parts, their hooks, the shapes of its tensors.
+    """Return a digest of what a module consists of: the kinds of its parts, and the shapes of its tensors.
 
     The parts of this package go by their place alone, so that a later version may name them otherwise.
     """
     digest = hashlib.sha256()
     for name, part in module.named_modules(remove_duplicate=False):
-        kind = type(part)
-        own = f"{kind.__module__}.".startswith(f"{__package__}.")
-        attached = [
-            len(value) for key, value in sorted(vars(part).items()) if key.endswith("_hooks") and value
-        ]
-        digest.update(f"{name}:{'' if own else kind.__qualname__}:{attached};".encode())
+        kind = "" if is_ours(type(part)) else type(part).__qualname__
+        digest.update(f"{name}:{kind};".encode())
     for name, value in module.state_dict().items():
         if isinstance(value, Tensor):
             digest.update(f"{name}:{value.dtype}:{tuple(value.shape)};".encode())
@@ -94,26 +102,35 @@ def layout(module: nn.Module) -> str:
 
 
 def plain_module(estimator: Any) -> Any:
-    """Return the fitted module as plain values; the module itself where it is not the one that fit has built.
+    """Return the fitted module as plain values; the module itself where it cannot be built again from them.
 
-    A part that was replaced, a hook, or numbers of another type cannot be built again from the parameters.
+    That is so where a part was replaced, a hook added or an attribute set, and for parts of a user's that
+    keep in Python what training has changed. So it is built again and compared.
     """
     module = estimator.module_
-    parts = layout(module)
-    if parts != estimator._layout:
-        return module if module.device.type == "cpu" else detached_copy(module).to("cpu")
+    if module.device.type != "cpu":
+        module = detached_copy(module).to("cpu")
     tensors = module_tensors(module)
-    arrays = {id(value): _as_array(value) for value in tensors.values()}
-    return {
-        "tensors": {name: arrays[id(value)] for name, value in tensors.items()},
-        "frozen": frozen_names(module),
-        "layout": parts,
+    state: dict[str, Any] = {
+        "tensors": {name: value for name, value in tensors.items() if isinstance(value, Tensor)},
+        "other": {name: value for name, value in tensors.items() if not isinstance(value, Tensor)},
+        "frozen": [name for name, parameter in module.named_parameters() if not parameter.requires_grad],
+        "layout": layout(module),
     }
-
-
-def _as_array(value: Any) -> Any:
     try:
-        return value.numpy() if isinstance(value, Tensor) else value
+        again = rebuilt_module(estimator, state)
+    except ValueError:
+        return module
+    if not equal_modules(module, again):
+        return module
+    arrays = {id(value): _as_array(value) for value in state["tensors"].values()}  # ties stay ties
+    state["tensors"] = {name: arrays[id(value)] for name, value in state["tensors"].items()}
+    return state
+
+
+def _as_array(value: Tensor) -> Any:
+    try:
+        return value.numpy()
     except TypeError:  # a type that NumPy lacks
         return value
 
@@ -129,7 +146,7 @@ _SIZES = {
 def rebuilt_module(estimator: Any, state: dict[str, Any]) -> AutoencoderModule:
     """Build the module of a fitted estimator from its parameters, and give it the numbers of ``state``.
 
-    The numbers are copied. Nothing is built that is much larger than they are.
+    The numbers are copied. Nothing is built that is much larger than they are, but by code of the user's.
 
     Raises
     ------
@@ -149,11 +166,13 @@ def rebuilt_module(estimator: Any, state: dict[str, Any]) -> AutoencoderModule:
                 raise ValueError(
                     f"{size}={getattr(like, size)!r} but {key} is of shape {tuple(tensors[key].shape)}"
                 )
-        with own_settings(), _no_larger_than(tensors), float32_by_default():
+        ours = is_ours(type(like)) and is_ours(type(check_network(like.network)))
+        most = list(tensors.values()) if ours else None
+        with own_settings(), _no_larger_than(most), float32_by_default():
             module = like._build_module(make_builder(like, like.n_features_in_, like._seed))
-            if not f"{type(like).__module__}.".startswith(f"{__package__}."):
-                module = detached_copy(module)  # the class may hand the module a part that is the user's
-            module.load_state_dict(tensors)
+            if not ours:  # which may hand the module a part that is the user's
+                module = detached_copy(module)
+            module.load_state_dict({**tensors, **state["other"]})
             for key, value in module.state_dict().items():
                 if isinstance(value, Tensor) and value.dtype != tensors[key].dtype:
                     raise ValueError(f"{key} is of {tensors[key].dtype}, not of {value.dtype}")
@@ -162,6 +181,8 @@ def rebuilt_module(estimator: Any, state: dict[str, Any]) -> AutoencoderModule:
         found = layout(module)
         if found != state["layout"]:
             raise ValueError("the parts of its networks are of other kinds or sizes")
+    except MemoryError:
+        raise
     except Exception as error:  # whatever a network of the user's, or a file of somebody's, raises
         raise ValueError(
             f"This stored {name} cannot be built again: its parameters and its numbers do not belong "
@@ -170,33 +191,94 @@ def rebuilt_module(estimator: Any, state: dict[str, Any]) -> AutoencoderModule:
     return module.eval()
 
 
+def is_ours(kind: type) -> bool:
+    """Tell whether a class is this package's."""
+    return f"{kind.__module__}.".startswith(f"{__package__}.")
+
+
+# One hook for all threads, which never goes: torch's table of hooks must not change while others build.
+_budget = threading.local()
 _SPARE_BYTES = 2**20
 
 
 @contextlib.contextmanager
-def _no_larger_than(tensors: dict[str, Any]) -> Iterator[None]:
-    """Let modules built in this thread have a few times as many parameters and bytes as ``tensors``.
+def _no_larger_than(tensors: list[Any] | None) -> Iterator[None]:
+    """Let modules built in this thread have little more parameters and bytes than ``tensors``.
 
-    A size that came with a file is then no way to gigabytes of memory.
+    None is no limit. A size that came with a file is then no way to gigabytes of memory.
     """
-    thread = threading.get_ident()
-    left = {
-        "n_parameters": 64 + 4 * len(tensors),
-        "n_bytes": _SPARE_BYTES + 4 * sum(t.nbytes for t in tensors.values() if isinstance(t, Tensor)),
-    }
-
-    def count(module: nn.Module, name: str, value: Tensor | None) -> None:
-        if value is None or threading.get_ident() != thread or nn.parameter.is_lazy(value):
-            return
-        left["n_parameters"] -= 1
-        left["n_bytes"] -= math.prod(value.shape) * value.element_size()
-        if min(left.values()) < 0:
-            raise ValueError("its networks would be larger than the numbers that are stored")
-
-    with contextlib.ExitStack() as stack:
-        for register in (
-            hooks.register_module_parameter_registration_hook,
-            hooks.register_module_buffer_registration_hook,
-        ):
-            stack.callback(register(count).remove)
+    if tensors is not None:
+        filled = [tensor for tensor in tensors if tensor.nbytes]
+        _budget.n_parameters = 64 + 2 * len(filled)
+        _budget.n_bytes = _SPARE_BYTES + 2 * sum(tensor.nbytes for tensor in filled)
+    try:
         yield
+    finally:
+        vars(_budget).clear()
+
+
+def _count(module: nn.Module, name: str, value: Tensor | None) -> None:
+    left = vars(_budget)
+    if not left or value is None or nn.parameter.is_lazy(value):
+        return
+    left["n_parameters"] -= 1
+    left["n_bytes"] -= math.prod(value.shape) * value.element_size()
+    if min(left.values()) < 0:
+        raise ValueError("its networks would be larger than the numbers that are stored")
+
+
+register_module_parameter_registration_hook(_count)
+register_module_buffer_registration_hook(_count)
+
+
+# ---------------------------------------------------------------------------
+# Whether two modules are one
+# ---------------------------------------------------------------------------
+
+# attributes that come and go with use, and decide nothing of a fitted module
+_OF_THE_MOMENT = {"training", "row_block", "epoch", "_counts_in_training", "autocast_dtype"}
+
+
+def equal_modules(a: nn.Module, b: nn.Module) -> bool:
+    """Tell whether two modules are equal in the kinds of their parts, their attributes and all numbers."""
+    return _equal(a, b, set())
+
+
+def _equal(a: Any, b: Any, seen: set[tuple[int, int]]) -> bool:
+    """Compare any two values; what cannot be compared is not equal."""
+    if a is b:
+        return True
+    if isinstance(a, nn.Module) and isinstance(b, nn.Module):
+        if (id(a), id(b)) in seen:  # a part that leads back to one above it
+            return True
+        seen.add((id(a), id(b)))
+        # a parametrised layer has a class of its own
+        return type(a).__qualname__ == type(b).__qualname__ and _equal(_decisive(a), _decisive(b), seen)
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, Tensor):
+        kinds = [(x.dtype, x.shape, x.stride(), x.requires_grad) for x in (a, b)]
+        return kinds[0] == kinds[1] and bool(torch.equal(a, b) or torch.allclose(a, b, 0, 0, equal_nan=True))
+    if isinstance(a, np.ndarray):
+        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_equal(value, b[name], seen) for name, value in a.items())
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(_equal(x, y, seen) for x, y in zip(a, b))
+    if isinstance(a, FunctionType):  # of the same line, on equal values
+        cells = [[cell.cell_contents for cell in f.__closure__ or ()] for f in (a, b)]
+        return a.__code__ is b.__code__ and _equal(cells[0], cells[1], seen)
+    if isinstance(a, MethodType):
+        return a.__func__ is b.__func__ and _equal(a.__self__, b.__self__, seen)
+    if hasattr(a, "__dict__") and not isinstance(a, type):
+        return _equal(vars(a), vars(b), seen)
+    return bool(a == b)
+
+
+def _decisive(part: nn.Module) -> dict[str, Any]:
+    """Return the attributes of a part that decide what it computes, with its hooks without their numbers."""
+    kept = {name: value for name, value in vars(part).items() if name not in _OF_THE_MOMENT}
+    for name, value in kept.items():
+        if isinstance(value, dict) and "_hooks" in name:
+            kept[name] = list(value.values())
+    return kept

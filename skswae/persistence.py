@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import json
 import os
+import stat
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -30,7 +31,7 @@ from skswae._estimator import BaseAutoencoder
 from skswae._files import replacing
 from skswae._parameters import SHARED_NAMES
 from skswae._resume import module_parameters
-from skswae._state import InconsistentVersionWarning
+from skswae._state import InconsistentVersionWarning, is_ours
 from skswae.networks._protocol import check_network
 
 __all__ = ["FORMAT_VERSION", "TRUSTED_TYPES", "InconsistentVersionWarning", "load_model", "save_model"]
@@ -48,7 +49,7 @@ TRUSTED_TYPES = [
 Reading one of them runs no code that came with the file.
 """
 
-_MOST_HEADER_BYTES = 10 * 2**20
+_MOST_HEADER_BYTES = 4 * 2**20
 
 # ---------------------------------------------------------------------------
 # Writing
@@ -131,13 +132,13 @@ def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Te
     """Return a fitted estimator as JSON and tensors."""
     kind = type(estimator)
     state = estimator.__getstate__()
-    module = state.pop("module_")
+    module, version = state.pop("module_"), state.pop(_state.VERSION_KEY)
     if isinstance(module, nn.Module):
         raise ValueError(
-            f"The module_ of {kind.__name__} must be the one that fit has built, for a model file. Got one "
-            "with a part replaced, a hook added or another type of numbers: a pickle can hold it."
+            f"The module_ of {kind.__name__} must be one that its parameters build again, for a model file. "
+            "Got one with a part replaced, a hook or an attribute set, another type of numbers, or a network "
+            "that keeps in Python what training has changed: a pickle can hold it."
         )
-    _check_attributes(kind, {name: v for name, v in state.items() if name not in kind._get_param_names()})
     encoder = Encoder(_known())
     state["_fitted_parameters"] = dict(state["_fitted_parameters"])
     dropped = []
@@ -145,19 +146,22 @@ def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Te
         dropped.append("augment")
     if isinstance(state.get("random_state"), np.random.RandomState):
         dropped.append("random_state")
+    if state.pop("_metadata_request", None) is not None:
+        dropped.append("metadata request")
+    _check_attributes(kind, {name: v for name, v in state.items() if name not in kind._get_param_names()})
     for name in dropped:
         for parameters in (state, state["_fitted_parameters"]):
             if name in parameters:
                 parameters[name] = None
     if dropped:
         warnings.warn(
-            f"A model file holds no {' and no '.join(dropped)} of this kind: None takes its place in the "
-            f"loaded {kind.__name__}. Only further training needs it.",
+            f"A model file holds no {' and no '.join(dropped)} of this kind: the loaded {kind.__name__} has "
+            "none. Only further training needs it.",
             UserWarning,
             stacklevel=3,
         )
-    version = state.pop(_state.VERSION_KEY)
     described = encoder.mapping(state, "state")
+    module["other"] = encoder.mapping(module["other"], "module")
     arrays = {id(value): _as_tensor(value) for value in module["tensors"].values()}  # ties stay ties
     module["tensors"] = encoder.mapping(
         {name: arrays[id(value)] for name, value in module["tensors"].items()}, "module"
@@ -245,20 +249,42 @@ def load_model(
     """
     resolve_device(device)
     known = {**_given(networks), **_known()}
-    path = os.fspath(path)
+    path = os.fsdecode(path)
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError(f"The 'path' argument must be that of a file. Got {path!r}, which is none.")
     with open(path, "rb"):  # what the system says of it, in its words
         pass
     try:
         header, tensors = _read(path)
-        estimator = _made(header, tensors, known)
     except Exception as error:  # whatever a file of something else makes of it
-        kind = "" if isinstance(error, ValueError) else f" ({type(error).__name__})"
         raise ValueError(
-            f"The 'path' argument must be that of a file that skswae.save_model has written. Got {path!r}: "
-            f"{error}{kind}"
+            "The 'path' argument must be that of a whole file that skswae.save_model has written. Got "
+            f"{path!r}: {_looks_like(path) or _said(error)}"
         ) from error
+    try:
+        estimator = _made(header, tensors, known)
+    except Exception as error:  # whatever a file that somebody made up makes of it
+        raise ValueError(f"The model in {path!r} cannot be loaded: {_said(error)}") from error
     estimator.device = device
     return estimator
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) else f"{error} ({type(error).__name__})"
+
+
+_OTHERS = {
+    b"\x80": "it looks like a pickle, which runs code when it is read: pickle.load, if you trust it",
+    b"PK": "it looks like a zip archive, as skops and torch write: skops.io.load reads those of skops",
+    b"skswae checkpoint": "it is a checkpoint, for fit(checkpoint=...)",
+}
+
+
+def _looks_like(path: str) -> str:
+    """Say what a file of something else is, by its first bytes."""
+    with open(path, "rb") as file:
+        head = file.read(20)
+    return next((text for first, text in _OTHERS.items() if head.startswith(first)), "")
 
 
 def _known() -> dict[str, Any]:
@@ -274,6 +300,8 @@ def _known() -> dict[str, Any]:
 def _given(networks: Iterable[type] | None) -> dict[str, type]:
     """Return the user's classes by their names."""
     found: dict[str, type] = {}
+    if networks is not None and (isinstance(networks, str | type) or not isinstance(networks, Iterable)):
+        raise ValueError(f"The 'networks' argument must be a list of classes. Got {networks!r}.")
     for kind in [] if networks is None else networks:
         if not inspect.isclass(kind):
             raise ValueError(f"The 'networks' argument must hold classes. Got {kind!r}.")
@@ -284,9 +312,9 @@ def _given(networks: Iterable[type] | None) -> dict[str, type]:
 
 def _read(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the header and the tensors of a file, which is mapped, if its checksum is right."""
-    metadata = _metadata(path)
+    _check_header(path)
     with safetensors.safe_open(path, "pt") as file:
-        names = file.keys()
+        metadata, names = file.metadata(), file.keys()
         tensors = {name: file.get_tensor(name) for name in names}
     text = metadata["skswae"]
     if _digest(text, tensors) != metadata["sha256"]:
@@ -302,8 +330,8 @@ def _read(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, tensors
 
 
-def _metadata(path: str) -> dict[str, str]:
-    """Return the texts of the header, before anything is allocated that it asks for."""
+def _check_header(path: str) -> None:
+    """Raise ValueError unless the header is a model's, before anything is allocated that it asks for."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -313,7 +341,6 @@ def _metadata(path: str) -> dict[str, str]:
     metadata = table.get("__metadata__") if isinstance(table, dict) else None
     if not isinstance(metadata, dict) or not {"skswae", "sha256"} <= set(metadata):
         raise ValueError("its header is none of a model's")
-    return metadata
 
 
 def _parsed(text: str) -> Any:
@@ -343,11 +370,11 @@ _ATTRIBUTES: dict[str, type | tuple[type, ...]] = {
     "history_": dict,
     "_seed": int,
     "_fitted_parameters": dict,
-    "_layout": str,
 }
 _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "feature_names_in_": np.ndarray,
     "likelihood_": str,
+    "_sklearn_output_config": dict,
     "n_pseudo_inputs_": int,
     "_rows_seen": np.ndarray,
 }
@@ -376,6 +403,7 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], known: dict[str, A
         check_network(candidate.network)
     module = dict(header["module"])
     module["tensors"] = decoder.mapping(module["tensors"])
+    module["other"] = decoder.mapping(module["other"])
     if unused := set(tensors) - decoder.used:
         raise ValueError(f"it holds tensors that belong to nothing: {', '.join(sorted(unused))}")
     estimator.__setstate__(
@@ -394,8 +422,13 @@ def _check_attributes(kind: type, state: dict[str, Any]) -> None:
     for name, value in state.items():
         if name in SHARED_NAMES:  # of a class that has not all of them
             continue
-        if hasattr(kind, name) or not (name.startswith("_") or name.endswith("_")):
-            raise ValueError(f"its attribute {name!r} is none of a fitted {kind.__name__}")
+        known = name in _ATTRIBUTES or name in _OPTIONAL
+        if hasattr(kind, name) or not (known or (not is_ours(kind) and name.strip("_") != name)):
+            raise ValueError(
+                f"A model file of {kind.__name__} holds its parameters and what fit has set, and of a class "
+                "of your own other attributes that begin or end with an underscore. Got the attribute "
+                f"{name!r}: delete it, or keep it elsewhere."
+            )
         expected = _ATTRIBUTES.get(name, _OPTIONAL.get(name, object))
         if not isinstance(value, expected):
             raise ValueError(f"its {name} is a {type(value).__name__}")

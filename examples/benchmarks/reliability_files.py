@@ -116,7 +116,8 @@ def outcome(path, saved, X, compare=equal) -> str:
             found = load_model(path, device="cpu")
         return "equal" if compare(saved, found, X) else "different"
     except ValueError as error:
-        return "refused" if "skswae.save_model has written" in str(error) else "crashed"
+        clear = ("skswae.save_model has written", "cannot be loaded")
+        return "refused" if any(text in str(error) for text in clear) else "crashed"
     except BaseException as error:  # also a panic of the library that reads
         print(f"crashed: {type(error).__name__}: {error}")
         return "crashed"

@@ -62,6 +62,7 @@ class Checkpoint(Callback):
         OSError
             If the file cannot be written.
         """
+        goes_on = self._saved is not None
         if self._saved is not None:
             state, self._saved = self._saved["state"], None
             try:
@@ -75,6 +76,11 @@ class Checkpoint(Callback):
         try:
             self._write(run)
         except OSError as error:
+            if goes_on:  # what the file holds is trained already
+                self._written = time.monotonic()
+                then = "The training goes on from it, and the next writing is tried in its time"
+                self._warn("written", error, then, stacklevel=8)
+                return
             raise OSError(
                 error.errno,
                 f"The 'checkpoint' argument must be the path of a file that can be written "
@@ -90,7 +96,7 @@ class Checkpoint(Callback):
             return
         try:
             self._write(run)
-        except (OSError, MemoryError) as error:
+        except Exception as error:  # also of a state that was plain at first
             self._written = time.monotonic()
             then = "The training goes on, and the next writing is tried in its time"
             self._warn("written", error, then, stacklevel=8)
@@ -119,7 +125,7 @@ class Checkpoint(Callback):
         if not self._holds_epochs:
             self.remove()
 
-    def _warn(self, done: str, error: OSError | MemoryError, then: str, stacklevel: int) -> None:
+    def _warn(self, done: str, error: Exception, then: str, stacklevel: int) -> None:
         """Warn in the line of the user's call, ``stacklevel`` calls above."""
         cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
         warnings.warn(
@@ -161,7 +167,7 @@ def write(path: pathlib.Path, content: dict[str, Any]) -> None:
         If the content is more than tensors, numbers, texts, lists and dicts.
     """
     encoder = Encoder()
-    text = json.dumps(encoder.mapping(content, "content"))
+    text = json.dumps(encoder.mapping(content, "state"))
     tensors = encoder.tensors
     tensors["text"] = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
     head, body = f"{_NAME} {_FORMAT}\n".encode(), safetensors.torch.save(tensors)
