@@ -152,7 +152,7 @@ def _require(*packages: str) -> None:
             __import__(package)
     except ImportError as error:
         needed = ", ".join(packages)
-        raise ImportError(f'ONNX needs the packages {needed}: pip install "skswae[onnx]". {error}') from error
+        raise ImportError(f'ONNX needs the packages {needed}, the extra "onnx" of skswae. {error}') from error
 
 
 # ---------------------------------------------------------------------------
