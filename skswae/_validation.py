@@ -93,7 +93,7 @@ def _refuse_what_is_no_number(X: Any) -> None:
         raise ValueError(
             "X must have no masked values, just as no NaN: fill or impute them first. Got masked ones."
         )
-    for kind in kinds:
+    for kind in sorted(kinds, key=str):
         of_cells = isinstance(kind, type)
         if issubclass(kind, _TIMES) if of_cells else _TIME.match(str(kind)):
             name = kind.__name__ if of_cells else kind
