@@ -111,7 +111,7 @@ def _kinds(X: Any) -> set[Any]:
     if isinstance(X, np.ndarray):
         return set(map(type, X.ravel().tolist())) if X.dtype == object else {X.dtype}
     kinds = set()
-    if hasattr(X, "__array__") and hasattr(X, "shape"):
+    if hasattr(X, "__array__"):
         with contextlib.suppress(Exception):  # of any container; what cannot be read is refused later
             dtypes = X.dtypes if hasattr(X, "dtypes") else X.schema.types  # pandas and polars, or Arrow
             kinds.update(map(str, dtypes))
