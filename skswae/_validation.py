@@ -101,7 +101,7 @@ def _refuse_what_is_no_number(X: Any) -> None:
 
 
 def _kinds(X: Any) -> set[Any]:
-    """Return the dtypes of arrays, the names of those of columns, and the types of all cells that are objects."""
+    """Return the dtypes of arrays, the names of those of columns, and the types of cells that are objects."""
     if isinstance(X, list | tuple):
         kinds: set[Any] = set(map(type, X))
         if any(issubclass(kind, list | tuple) or hasattr(kind, "__array__") for kind in kinds):

@@ -572,7 +572,8 @@ def assert_fit_as_it_should(found, model, setting, A, kind):
             or len(rows) < (3 if fresh.early_stopping is True else 2)
             or not np.isfinite(np.ptp(rows.astype(np.float64), axis=0)).all()  # differences overflow
             or (fresh._needs_unit_interval() and (rows.min() < 0 or rows.max() > 1))
-            or (fresh.scaling is None and np.abs(rows).max() > 1e6)  # squares may overflow, or training diverge
+            # squares may overflow, and training may diverge
+            or (fresh.scaling is None and np.abs(rows).max() > 1e6)
         ), "refused for no reason"
 
 

@@ -235,8 +235,8 @@ def far(*values, n_rows=3000):
 @pytest.mark.parametrize(
     ("X", "alone"),
     [
-        (rare(0), False), (rare(1), True), (rare(2), False), (rare(5), False), (far(), False), (far(1e9), True),
-        (far(1e3), False), (far(1e9, -1e9), False), (far(1e9, 1e3), True), (far(1e9, 1e6), False),
+        (rare(0), False), (rare(1), True), (rare(2), False), (rare(5), False), (far(), False),
+        (far(1e9), True), (far(1e3), False), (far(1e9, -1e9), False), (far(1e9, 1e3), True), (far(1e9, 1e6), False),
         (0.1 + 1e-9 * far(1.0), False),
     ],
 )  # fmt: skip
@@ -276,5 +276,5 @@ def test_a_source_that_fails_is_no_training_that_diverges():
     model = cheap(AETransformer, max_iter=4)
     model.fit(source)
     for left in range(1000 - source.left):
-        with pytest.raises(ValueError, match="^the disk is gone$"):
+        with pytest.raises(ValueError, match=r"^the disk is gone$"):
             model.fit(Failing(source.X, left))
