@@ -236,8 +236,8 @@ def far(*values, n_rows=3000):
     ("X", "alone"),
     [
         (rare(0), False), (rare(1), True), (rare(2), False), (rare(5), False), (far(), False),
-        (far(1e9), True), (far(1e3), False), (far(1e9, -1e9), False), (far(1e9, 1e3), True), (far(1e9, 1e6), False),
-        (0.1 + 1e-9 * far(1.0), False),
+        (far(1e9), True), (far(1e3), False), (far(1e9, -1e9), False), (far(1e9, 1e3), True),
+        (far(1e9, 1e6), False), (0.1 + 1e-9 * far(1.0), False),
     ],
 )  # fmt: skip
 def test_one_row_alone_is_one_of_all_rows(X, alone, scaled):
