@@ -17,7 +17,7 @@ from torch import Tensor
 from skswae import _inference
 from skswae._device import as_array
 from skswae._random import named_seed
-from skswae.data import ArrayData
+from skswae.data import ArrayData, _checks
 from skswae.data._scaler import TrainingRows
 from skswae.modules._base import AutoencoderModule
 from skswae.training._auto import AutoSettings
@@ -45,34 +45,50 @@ class Diagnosis:
         components of the same rows.
     narrowest : float
         Smallest standard deviation of a component of the codes; the start from PCA has a mean variance of 1.
-    farthest : float
-        Share of one row in the squared distances of all from their median row, the largest.
     """
 
     n_rows: int
     error: float
     linear_error: float
     narrowest: float
-    farthest: float
 
 
-def diagnose(module: AutoencoderModule, rows: TrainingRows, seed: int) -> Diagnosis | None:
-    """Reconstruct at most 2,000 rows, drawn at random; return None if all are alike."""
+def draw(rows: TrainingRows, seed: int) -> tuple[np.ndarray, float]:
+    """Return at most 2,000 rows, drawn at random, and the size of what is no deviation from others."""
+    x = as_array(rows.choose(_ROWS, named_seed(seed, "diagnosis")))  # (n, d)
+    # what float32 rounds off, and what is left of constant rows once their mean is taken off
+    return x, 1e-6 * max(float(np.abs(x).max()), 1.0 if rows.scaler.location.any() else 0.0)
+
+
+def one_row_is_all(rows: TrainingRows, x: np.ndarray, rounding: float) -> bool:
+    """Return whether one of all rows makes up the squared distances from the median of those drawn."""
+    median = torch.from_numpy(np.median(x, axis=0)).double()
+    others = np.sort(np.square(x - median.numpy()).sum(axis=1))[:-1].sum()
+    location, scale = rows.scaler.location, rows.scaler.scale
+    ends = [(end - location).abs() / scale + median.abs() for end in _checks.value_range(rows.source)]
+    if torch.maximum(*ends).square().sum() < others * _ALONE / (1.0 - _ALONE):
+        return False  # no row can be so far, and looking at all of them costs many times as much
+    total = farthest = 0.0
+    for batch in rows.batches(4096):
+        distances = (batch - median).square().sum(dim=1)  # (n,), in float64
+        total += float(distances.sum())
+        farthest = max(farthest, float(distances.max()))
+    return farthest > max(_ALONE * total, rounding**2)
+
+
+def diagnose(module: AutoencoderModule, x: np.ndarray, rounding: float, seed: int) -> Diagnosis | None:
+    """Reconstruct the rows drawn; return None if all are alike."""
     from sklearn.decomposition import PCA  # here: importing it takes as long as the rest of the package
 
-    x = as_array(rows.choose(_ROWS, named_seed(seed, "diagnosis")))  # (n, d)
     deviations = x - x.mean(axis=0, dtype=np.float64)
     variance = np.square(deviations).sum()
-    # what float32 rounds off, and what is left of constant rows once their mean is taken off
-    size = max(np.abs(x).max(), 1.0 if rows.scaler.location.any() else 0.0)
-    if np.abs(deviations).max() <= 1e-6 * size:
+    if np.abs(deviations).max() <= rounding:
         return None
 
     def codes_and_rows(module: AutoencoderModule, x: Tensor) -> Tensor:
         z = module.encode_x(x)
         return torch.cat([z, module.decode_x(z)], dim=1)
 
-    distances = np.square(x - np.median(x, axis=0).astype(np.float64)).sum(axis=1)
     k = module.n_components
     found = _inference.apply(module, ArrayData(x), codes_and_rows, torch.float32).astype(np.float64)
     pca = PCA(min(k, *x.shape), random_state=seed % 2**32).fit(deviations)
@@ -81,7 +97,6 @@ def diagnose(module: AutoencoderModule, rows: TrainingRows, seed: int) -> Diagno
         error=float(np.square(x - found[:, k:]).sum() / variance),
         linear_error=max(0.0, 1.0 - float(pca.explained_variance_ratio_.sum())),
         narrowest=float(found[:, :k].std(axis=0).min()),
-        farthest=float(distances.max() / distances.sum()),
     )
 
 
@@ -116,20 +131,23 @@ def warn_if_poor(
         judged = enough and n_epochs >= first and 10 ** round(math.log10(n_epochs)) == n_epochs
     else:
         judged = not (trial and estimator.init == "random")
+    if not judged:
+        return
+    x, rounding = draw(rows, seed)
     try:
-        found = diagnose(module, rows, seed) if judged else None
+        found = diagnose(module, x, rounding, seed)
     except ValueError as error:  # the weights are finite, though hardly
         raise ValueError(diverged("a reconstruction of a training row", n_epochs - 1)) from error
-    if found is None:
-        return
-    if enough and found.farthest > _ALONE:
+    if enough and one_row_is_all(rows, x, rounding):
         warnings.warn(
-            f"{type(estimator).__name__} was fitted to {found.n_rows} rows, one of which is so far from the "
+            f"{type(estimator).__name__} was fitted to {len(rows)} rows, one of which is so far from the "
             "others that beside it they are all alike: so are their codes. What is likely to help: leave it "
             "out, or put a RobustScaler and a clip, or a QuantileTransformer, before this step.",
             ConvergenceWarning,
             stacklevel=6,
         )
+        return
+    if found is None:
         return
     explained = (1.0 - found.error) / (1.0 - found.linear_error)  # 1 is what principal components explain
     little = _LITTLE_IF_COLLAPSED if found.narrowest < _COLLAPSED else _LITTLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -55,9 +56,13 @@ def validate_codes(estimator: Any, X: Any) -> DataSource:
         return ArrayData(check_array(X, dtype=FLOATS, input_name="X", estimator=estimator))
 
 
+# what errors say that need no word more: those that name the rows, and scikit-learn's of shapes and names
+_CLEAR = re.compile(r"\bX\b|^(Found array with|Expected 2D array|[Tt]he feature names|Feature names are)")
+
+
 @contextlib.contextmanager
 def _checking() -> Iterator[None]:
-    """Let errors of scikit-learn, NumPy, pandas and others about rows name them.
+    """Let errors of NumPy, pandas and others about rows name them.
 
     Numbers beyond float64 become infinity, which is refused, without a warning of NumPy's.
     """
@@ -65,10 +70,16 @@ def _checking() -> Iterator[None]:
         with own_settings(), np.errstate(over="ignore", invalid="ignore"):
             yield
     except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        if isinstance(error, TypeError | ValueError) and re.search(r"\bX\b", str(error)):
+        if isinstance(error, TypeError | ValueError) and _CLEAR.search(str(error)):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"X must be a two-dimensional array or a frame of numbers. {error}") from error
+
+
+_TIMES = datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64
+# as NumPy, pandas, polars and Arrow begin the names of types
+_TIME = re.compile("date|time|duration|period", re.IGNORECASE)
+_NUMBER = re.compile("u?int|float|double|bool", re.IGNORECASE)
 
 
 def _refuse_what_is_no_number(X: Any) -> None:
@@ -77,17 +88,38 @@ def _refuse_what_is_no_number(X: Any) -> None:
     Both would be converted without a word: times to nanoseconds, days or whatever their unit is.
     """
     rows = X if isinstance(X, list | tuple) else ()
-    if any(map(np.ma.is_masked, (X, *rows))):
+    kinds = _kinds(X)
+    if np.ma.core.MaskedConstant in kinds or any(map(_checks.is_masked, (X, *rows))):
         raise ValueError(
-            "X must have no masked values, just as no NaN: fill or impute them first. Got a masked array."
+            "X must have no masked values, just as no NaN: fill or impute them first. Got masked ones."
         )
-    first = None
-    with contextlib.suppress(Exception):  # of all kinds of containers; what cannot be read is refused later
-        first = np.asarray(X[:1])
-    if first is not None and first.dtype.kind in "mM":
-        raise TypeError(
-            f"X must hold numbers. Got {first.dtype}: make numbers of times in a unit of your own."
-        )
+    for kind in sorted(kinds, key=str):
+        of_cells = isinstance(kind, type)
+        if issubclass(kind, _TIMES) if of_cells else _TIME.match(str(kind)):
+            name = kind.__name__ if of_cells else kind
+            raise TypeError(f"X must hold numbers. Got {name}: make numbers of times in a unit of your own.")
+
+
+def _kinds(X: Any) -> set[Any]:
+    """Return the dtypes of arrays, the names of those of columns, and the types of cells that are objects."""
+    if isinstance(X, list | tuple):
+        kinds: set[Any] = set(map(type, X))
+        if any(issubclass(kind, list | tuple) or hasattr(kind, "__array__") for kind in kinds):
+            for row in X:
+                kinds |= _kinds(row)
+        return kinds
+    if isinstance(X, np.ndarray):
+        return set(map(type, X.ravel().tolist())) if X.dtype == object else {X.dtype}
+    kinds = set()
+    if hasattr(X, "__array__"):
+        with contextlib.suppress(Exception):  # of any container; what cannot be read is refused later
+            dtypes = X.dtypes if hasattr(X, "dtypes") else X.schema.types  # pandas and polars, or Arrow
+            kinds.update(map(str, dtypes))
+        if not kinds or not all(map(_NUMBER.match, kinds)):
+            with contextlib.suppress(Exception):
+                first = np.asarray(X[:1])
+                kinds |= _kinds(np.asarray(X) if first.dtype == object else first)
+    return kinds
 
 
 def _resolve_activation(estimator: Any, data: DataSource, limits: tuple[float, float]) -> str:

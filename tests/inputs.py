@@ -177,11 +177,29 @@ def of_categories(A, values):
     return found
 
 
+def beside(A, value):
+    """Columns by name, the first of which holds other things than numbers."""
+    return {"a": [value] * len(A), **dict(zip(names(A), A.T.tolist()))}
+
+
 def of_times(A, column):
     found = frame(A)
     found["c0"] = column(len(A))
     return found
 
+
+DAY, HOUR = datetime.datetime(2026, 1, 1), datetime.timedelta(hours=1)
+TIMES = {
+    "datetime": DAY,
+    "date": DAY.date(),
+    "time": DAY.time(),
+    "timedelta": HOUR,
+    "datetime64": np.datetime64(DAY),
+    "timedelta64": np.timedelta64(HOUR),
+    "Timestamp": pd.Timestamp(DAY),
+    "Timedelta": pd.Timedelta(HOUR),
+    "NaT": pd.NaT,
+}
 
 CONTAINERS = {
     "array": lambda A: A,
@@ -228,6 +246,7 @@ CONTAINERS = {
     "pandas names of two types": lambda A: pd.DataFrame(A, columns=[0, *names(A)[1:]]),
     "pandas sparse": lambda A: frame(A, pd.SparseDtype(float)),
     "pandas categories of numbers": lambda A: of_categories(A, [1, 2]),
+    "pandas with a column _mask": lambda A: frame(A).assign(_mask=1.0),
     "polars": lambda A: pl.DataFrame(A, schema=names(A)),
     "polars float32": lambda A: pl.DataFrame(single(A), schema=names(A)),
     "polars ints": lambda A: pl.DataFrame(ints(A), schema=names(A)),
@@ -239,7 +258,13 @@ CONTAINERS = {
     "complex": lambda A: A + 1j,
     "times": times,
     "differences of times": lambda A: ints(A).astype("timedelta64[s]"),
-    "objects that are times": lambda A: cell(A, datetime.datetime(2026, 1, 1)),
+    **{f"objects, one a {name}": lambda A, value=value: cell(A, value) for name, value in TIMES.items()},
+    **{
+        f"lists, one a {name}": lambda A, value=value: cell(A, value).tolist()
+        for name, value in TIMES.items()
+    },
+    "list of rows of objects, one a timedelta64": lambda A: list(cell(A, TIMES["timedelta64"])),
+    "list of arrays of times": lambda A: list(ints(A).astype("timedelta64[s]")),
     "None": lambda A: cell(A, None),
     "pandas.NA": lambda A: cell(A, pd.NA),
     "a word": lambda A: cell(A, "word"),
@@ -249,6 +274,8 @@ CONTAINERS = {
     "masked values": masked,
     "all masked": lambda A: np.ma.masked_all(A.shape),
     "list of masked rows": lambda A: list(masked(A)),
+    "lists, one cell masked": lambda A: cell(A, np.ma.masked).tolist(),
+    "objects, one masked": lambda A: cell(A, np.ma.masked),
     "structured": lambda A: np.zeros(len(A), [("a", float), ("b", float)]),
     "matrix": lambda A: sp.csr_matrix(A).todense(),
     "sparse matrix": sp.csr_matrix,
@@ -277,7 +304,17 @@ CONTAINERS = {
     "pandas times alone": lambda A: frame(times(A)),
     "pandas periods": lambda A: of_times(A, lambda n: pd.period_range("2026", periods=n)),
     "polars with null": lambda A: pl.DataFrame({"a": [None, *A[1:, 0].tolist()]}, schema={"a": pl.Float64}),
-    "polars dates": lambda A: pl.DataFrame({"a": [datetime.date(2026, 1, 1)] * len(A)}),
+    "pandas objects, one a timedelta64": lambda A: pd.DataFrame(cell(A, TIMES["timedelta64"])),
+    "pandas arrow durations": lambda A: of_times(
+        A, lambda n: pd.array([HOUR] * n, pd.ArrowDtype(pa.duration("s")))
+    ),
+    "pandas categories of times": lambda A: of_categories(A, [DAY, DAY + HOUR]),
+    "polars dates": lambda A: pl.DataFrame({"a": [DAY.date()] * len(A)}),
+    **{
+        f"{library}, a column of {name}": lambda A, make=make, value=TIMES[name]: make(beside(A, value))
+        for library, make in {"pandas": pd.DataFrame, "polars": pl.DataFrame, "arrow": pa.table}.items()
+        for name in ("datetime", "date", "time", "timedelta")
+    },
     "polars words": lambda A: pl.DataFrame({"a": ["b"] * len(A)}),
     "polars lazy": lambda A: pl.DataFrame(A, schema=names(A)).lazy(),
     "tensor with a gradient": lambda A: torch.tensor(A, requires_grad=True),
@@ -287,6 +324,13 @@ CONTAINERS = {
 }
 _kinds = list(CONTAINERS)
 HOPELESS = _kinds[_kinds.index("NaN") :]
+# those of numbers that are refused all the same, and why
+REFUSED = {
+    "longdouble beyond float64": "infinite in float64",
+    "pandas columns of one name": "scikit-learn cannot tell the columns apart",
+    "pandas names of two types": "scikit-learn wants names that are all strings",
+    "pandas sparse": "sparse; scikit-learn densifies only what has a fill value of 0",
+}
 # those of a single dtype, and the dtype of the results
 SINGLE = {"float32", "big-endian float32", "pandas float32"}
 
@@ -347,7 +391,15 @@ def make(A, numbers, container):
 # What must hold
 # ---------------------------------------------------------------------------
 
-CLEAR = re.compile(r"\bX(_val)?\b|The '\w+' (parameter|argument)\b|^Training diverged: ")
+# what names the rows, a parameter or an argument, or is scikit-learn's of shapes and names, which say enough
+# as they are: that X must be two-dimensional is no answer to them
+OF_SHAPES = r"(Found array with|Expected 2D array|The feature names|Feature names are)"
+CLEAR = re.compile(
+    rf"^(?!X must be a two-dimensional array or a frame of numbers\. {OF_SHAPES})"
+    rf"({OF_SHAPES}|(Input )?X(_val)? (must|contains|has) |Sparse data was passed for X|Training diverged: "
+    r"|.*The '\w+' (parameter|argument)\b)",
+    re.DOTALL,
+)
 # scikit-learn's own, about names of columns
 EXPECTED = re.compile("does not have valid feature names, but|has feature names, but")
 
@@ -495,6 +547,49 @@ def assert_fit(model, setting, X, dtype):
         assert_equal_fits(first, second)
     assert_unchanged(before, X)
     return "kept"
+
+
+def rows_of(X):
+    """The rows as scikit-learn reads them; None if it refuses them."""
+    try:
+        with np.errstate(all="ignore"):
+            return check_array(X, dtype=[np.float64, np.float32])
+    except ValueError:
+        return None
+
+
+def assert_fit_as_it_should(found, model, setting, A, kind):
+    """Only what there is a reason to refuse is refused, and all that there is no hope for."""
+    if kind[1] in HOPELESS:
+        assert found == "refused"
+        return
+    if found == "kept" or kind[1] in REFUSED:
+        return
+    rows, fresh = rows_of(make(A, *kind)), estimator(model, setting)
+    with np.errstate(all="ignore"):
+        assert (
+            rows is None  # infinite in a type of fewer bits
+            or len(rows) < (3 if fresh.early_stopping is True else 2)
+            or not np.isfinite(np.ptp(rows.astype(np.float64), axis=0)).all()  # differences overflow
+            or (fresh._needs_unit_interval() and (rows.min() < 0 or rows.max() > 1))
+            # squares may overflow, and training may diverge
+            or (fresh.scaling is None and np.abs(rows).max() > 1e6)
+        ), "refused for no reason"
+
+
+def assert_use_as_it_should(found, model, setting, A, kind):
+    """As above, of rows that are given to a fitted model."""
+    if kind[1] in HOPELESS:
+        assert found == "refused"
+        return
+    if found == "kept" or kind[1] in REFUSED:
+        return
+    rows, fitted = rows_of(make(A, *kind)), good(model, setting)
+    assert (
+        rows is None
+        or rows.shape[1] not in (fitted.n_features_in_, fitted._n_features_out)
+        or np.abs(rows).max() > 1e6  # codes of so far a row may overflow
+    ), "refused for no reason"
 
 
 def assert_use(model, setting, X, n_rows, n_features, dtype):

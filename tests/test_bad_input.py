@@ -1,8 +1,12 @@
 """What is refused, with an error that names the argument, the need and what came; and what is accepted."""
 
+import datetime
 import re
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 import torch
@@ -15,9 +19,10 @@ from torch import nn
 from skswae import AETransformer, SWAETransformer, WAETransformer
 from skswae.networks import GatedConvNet, GatedMLP
 
-from .estimators import ESTIMATORS, cheap, gan, swae
+from .estimators import ESTIMATORS, assert_equal_fits, cheap, gan, swae
 from .own_networks import Odd, Wrong
 
+HOUR = datetime.timedelta(hours=1)
 each = pytest.mark.parametrize("Estimator", ESTIMATORS)
 training = pytest.mark.parametrize("method", ["fit", "partial_fit"])
 
@@ -49,9 +54,15 @@ def refused(estimator, X, message, method="fit", error=(ValueError, TypeError)):
     ("make", "message"),
     [
         (lambda X: changed(X, np.nan), "X contains NaN"),
-        (lambda X: X[:1], r"1 sample\(s\) .* minimum of 2 is required"),
+        (lambda X: X[:1], r"^Found array with 1 sample\(s\) .* minimum of 2 is required"),
+        (lambda X: pd.DataFrame(X).rename(columns={0: "a"}), "^Feature names are only supported if all"),
         (lambda X: np.ma.masked_equal(X, X[0, 0]), "X must have no masked values"),
+        (lambda X: [[1.0, np.ma.masked], [2.0, 3.0]], "X must have no masked values"),
         (lambda X: X.astype("datetime64[D]"), r"X must hold numbers. Got datetime64\[D\]: make numbers"),
+        (lambda X: changed(X.astype(object), np.timedelta64(3, "s")), "Got timedelta64: make numbers"),
+        (lambda X: [[1.0, np.timedelta64(3, "s")], [2.0, 3.0]], "Got timedelta64: make numbers"),
+        (lambda X: pl.DataFrame({"a": X[:, 0], "b": [HOUR] * len(X)}), "Got Duration.*: make numbers"),
+        (lambda X: pa.table({"a": X[:, 0], "b": [HOUR] * len(X)}), "Got duration.*: make numbers"),
         (lambda X: np.array([[1.7e308], [1.7e308], [-1.7e308]]), "finite deviations from its mean"),
         (sp.csr_array, "Sparse data was passed"),
     ],
@@ -71,6 +82,19 @@ def test_rows_unlike_the_training_rows(method, fitted, X):
     ]:
         with pytest.raises(ValueError, match=message):
             getattr(fitted, method)(bad)
+
+
+def test_names_unlike_those_of_the_training_rows(iris):
+    frame = pd.DataFrame(iris, columns=list("abcd"))
+    fitted = swae(max_iter=1).fit(frame)
+    with pytest.raises(ValueError, match=r"^The feature names should match"):
+        fitted.transform(frame[["b", "a", "c", "d"]])
+
+
+def test_a_column_may_have_any_name(iris):
+    """``_mask`` is an attribute of masked arrays."""
+    frame = pd.DataFrame(iris, columns=["_mask", "dtypes", "shape", "schema"])
+    assert_equal_fits(swae(max_iter=1).fit(frame), swae(max_iter=1).fit(iris))
 
 
 def test_unusable_arguments(fitted):

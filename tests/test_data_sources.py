@@ -42,12 +42,27 @@ def test_a_source_is_read_part_by_part():
     assert source.most_read <= 10_000  # what PCA looks at
 
 
+class Masked(Waves):
+    """Hides its last feature in one row."""
+
+    def __init__(self, n_rows, row):
+        super().__init__(n_rows)
+        self.row = row
+
+    def read(self, index):
+        rows = np.ma.masked_array(super().read(index), mask=False)
+        rows[np.arange(self.shape[0])[index] == self.row, -1] = np.ma.masked
+        return rows
+
+
 @pytest.mark.parametrize("method", ["fit", "partial_fit", "transform", "score_samples"])
 def test_bad_sources(method):
     estimator = swae(max_iter=1, warm_start=True).fit(Waves(60))
     for source, message in [
         (Waves(9000, nan_at=8200), "must hold finite numbers. Got NaN in rows 8192 to 8999"),
         (Waves(9, n_features=0), "Waves.shape must be a tuple of two positive integers"),
+        (Masked(60, row=0), "Masked.read must return arrays without masked values"),
+        (Masked(9000, row=8200), "Masked.read must return arrays without masked values"),
         (Waves(60, n_features=4), "X has 4 features, but SWAETransformer is expecting 5"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -126,7 +126,14 @@ def test_arithmetic_sets_the_flags_and_puts_them_back(precision, inside):
 
 @pytest.mark.usefixtures("user_flags")
 def test_inherited_flags_still_follow_what_they_come_from():
-    for owner in (torch.backends, CUDNN, MKLDNN) if PARTS else ():
+    owners = [owner for owner in (torch.backends, CUDNN, MKLDNN) if hasattr(owner, "fp32_precision")]
+    assert len(owners) == (3 if PARTS else 0)  # before torch 2.9 no flag inherits, and users' own stay
+    if not PARTS:
+        before = older_flags()
+        with arithmetic(CUDA):
+            assert older_flags() == ("highest", False, False)
+        assert older_flags() == before
+    for owner in owners:
         set_newer(*["none"] * len(PARTS))
         owner.fp32_precision = "tf32"
         try:

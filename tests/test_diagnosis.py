@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
@@ -19,8 +20,8 @@ from skswae import (
     VampPriorTransformer,
     WAETransformer,
 )
-from skswae._diagnosis import diagnose
-from skswae.data import ArrayData
+from skswae._diagnosis import diagnose, draw, one_row_is_all
+from skswae.data import ArrayData, DataSource
 from skswae.data._scaler import Scaler, TrainingRows
 from skswae.networks import GatedMLP
 
@@ -196,7 +197,8 @@ def test_a_diagnosis_is_of_2000_rows_in_any_unit():
     for factor, origin in ((1.0, 0.0), (1e4, 1e7)):
         source = ArrayData(factor * X + origin)
         module = cheap(AETransformer, n_components=1, max_iter=1).fit(source.X).module_
-        found.append(diagnose(module, TrainingRows(source, Scaler(3).fit(source), clamp=False), 0))
+        drawn = draw(TrainingRows(source, Scaler(3).fit(source), clamp=False), 0)
+        found.append(diagnose(module, *drawn, 0))
     for name, value in vars(found[0]).items():
         np.testing.assert_allclose(value, vars(found[1])[name], rtol=1e-2)
     assert found[0].n_rows == 2000
@@ -215,3 +217,64 @@ def test_one_row_beside_which_all_others_are_alike(value, iris):
     alike = np.ptp(others, axis=0).min() < 1e-3 * np.ptp(codes, axis=0).max()
     assert alike == (value == 1e9)
     assert ["they are all alike" in str(warning.message) for warning in found] == [True] * int(alike)
+
+
+def rare(n_flags, n_rows=3000):
+    X = np.zeros((n_rows, 2))
+    X[:n_flags, 0] = 1.0
+    return X
+
+
+def far(*values, n_rows=3000):
+    X = np.random.default_rng(0).normal(size=(n_rows, 2))
+    X[: len(values), 0] = values
+    return X
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize(
+    ("X", "alone"),
+    [
+        (rare(0), False), (rare(1), True), (rare(2), False), (rare(5), False), (far(), False),
+        (far(1e9), True), (far(1e3), False), (far(1e9, -1e9), False), (far(1e9, 1e3), True),
+        (far(1e9, 1e6), False), (0.1 + 1e-9 * far(1.0), False),
+    ],
+)  # fmt: skip
+def test_one_row_alone_is_one_of_all_rows(X, alone, scaled):
+    """Whichever rows are drawn: of seven seeds some draw the first row and some do not."""
+    source, drawn = ArrayData(X), set()
+    rows = TrainingRows(source, Scaler(2).fit(source) if scaled else Scaler(2), clamp=False)
+    for seed in range(7):
+        x, rounding = draw(rows, seed)
+        assert one_row_is_all(rows, x, rounding) == alone
+        drawn.add(float(rows.prepare(torch.from_numpy(X[:1]))[0, 0]) in x[:, 0])
+    assert not alone or drawn == {True, False}
+
+
+def test_the_warning_of_one_row_counts_all_rows():
+    for X in (far(1e9), rare(1)):
+        with pytest.warns(ConvergenceWarning, match="was fitted to 3000 rows, one of which") as found:
+            cheap(AETransformer, max_iter=4, batch_size=1500).fit(X)
+        assert len(found) == 1
+
+
+class Failing(DataSource):
+    """Rows that can be read a number of times."""
+
+    def __init__(self, X, left):
+        self.X, self.shape, self.dtype, self.left = X, X.shape, X.dtype, left
+
+    def read(self, index):
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError("the disk is gone")
+        return self.X[index]
+
+
+def test_a_source_that_fails_is_no_training_that_diverges():
+    source = Failing(IRIS[::8], 1000)
+    model = cheap(AETransformer, max_iter=4)
+    model.fit(source)
+    for left in range(1000 - source.left):
+        with pytest.raises(ValueError, match=r"^the disk is gone$"):
+            model.fit(Failing(source.X, left))

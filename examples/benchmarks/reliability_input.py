@@ -57,9 +57,10 @@ def part(use: str, n: int, seed: int) -> dict[str, Any]:
             X = inputs.make(A, *kind)
             if use == "fit":
                 found = inputs.assert_fit(model, setting, X, dtype)
+                inputs.assert_fit_as_it_should(found, model, setting, A, kind)
             else:
                 found = inputs.assert_use(model, setting, X, *rows.shape, dtype)
-            assert found == "refused" or container not in inputs.HOPELESS, "taken for rows"
+                inputs.assert_use_as_it_should(found, model, setting, A, kind)
         except Exception as error:
             found = "broken"
             which = inputs.MODELS[model], inputs.SETTINGS[setting], kind, A.tolist()

@@ -14,6 +14,11 @@ def spacing(dtype: np.dtype) -> float:
     return float(np.finfo(dtype).eps) if dtype.kind == "f" else 0.0
 
 
+def is_masked(rows: object) -> bool:
+    """Return whether these are an array with masked cells, under which it holds other numbers."""
+    return isinstance(rows, np.ma.MaskedArray) and bool(np.ma.is_masked(rows))
+
+
 # ---------------------------------------------------------------------------
 # The source itself
 # ---------------------------------------------------------------------------
@@ -47,6 +52,7 @@ def check_source(source: DataSource) -> None:
                 f"{name}.read must return {dtype} of shape {(n, shape[1])} for the "
                 f"index {index!r}. Got {got}."
             )
+        _refuse_masked(source, rows)
     if not np.array_equal(by_slice, by_index[::-1], equal_nan=True):
         raise ValueError(
             f"{name}.read must return rows in the order of the index. "
@@ -54,10 +60,19 @@ def check_source(source: DataSource) -> None:
         )
 
 
+def _refuse_masked(source: DataSource, rows: np.ndarray) -> None:
+    if is_masked(rows):
+        raise ValueError(
+            f"{type(source).__name__}.read must return arrays without masked values, just as without NaN: "
+            "fill or impute them first. Got masked ones."
+        )
+
+
 def check_finite_chunks(source: DataSource) -> None:
-    """Raise ValueError for rows that are not there, and for NaN or infinity, with the rows where it is."""
+    """Raise ValueError for rows that are not there, are masked, or have NaN or infinity, which it locates."""
     start = 0
     for chunk in source.chunks():
+        _refuse_masked(source, chunk)
         if not np.isfinite(chunk).all():
             what = "NaN" if np.isnan(chunk).any() else "infinity"
             raise ValueError(

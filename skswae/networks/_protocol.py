@@ -100,9 +100,12 @@ def _build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int) -> 
         module = method(*inputs, n_outputs)
     except MemoryError as error:
         raise MemoryError(f"The 'network' parameter, {network!r}, cannot be built: {error}") from error
-    except (RuntimeError, OverflowError) as error:
+    except InvalidParameterError:  # names a parameter of the network
+        raise
+    except Exception as error:
         raise ValueError(
-            f"The 'network' parameter must be such that {call} returns an nn.Module. It raised: {error}"
+            f"The 'network' parameter must be such that {call} returns an nn.Module. "
+            f"It raised: {type(error).__name__}: {error}"
         ) from error
     if not draws_from_global_streams(network):  # this package's are known to work, and keep nothing
         return module.float().train()
@@ -149,7 +152,8 @@ def _copy_and_try(module: Any, call: str, inputs: tuple[int, ...], n_outputs: in
     except Exception as error:
         raise ValueError(
             f"The 'network' parameter must be such that {call} returns a module that copy.deepcopy can "
-            f"copy (torch.nn.utils.parametrizations instead of the older hooks). It raised: {error}"
+            f"copy (torch.nn.utils.parametrizations instead of the older hooks). "
+            f"It raised: {type(error).__name__}: {error}"
         ) from error
     module = module.float().eval()  # float32 whatever torch's default is
     shapes = " and ".join(str((2, n)) for n in inputs)
@@ -168,7 +172,7 @@ def _copy_and_try(module: Any, call: str, inputs: tuple[int, ...], n_outputs: in
             try:
                 output = used(*trial)
             except Exception as error:
-                raise ValueError(f"{needed} It raised: {error}") from error
+                raise ValueError(f"{needed} It raised: {type(error).__name__}: {error}") from error
         if not isinstance(output, Tensor):
             raise ValueError(f"{needed} Got {type(output).__name__} instead.")
         if output.shape != (2, n_outputs) or output.dtype != dtype:

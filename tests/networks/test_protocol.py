@@ -35,6 +35,32 @@ class Longer(GatedMLP):
         return nn.Sequential(nn.Linear(n_features, 9), super().build_encoder(9, n_outputs))
 
 
+class Raising(Wrong):
+    """A network with a mistake in it."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def build_encoder(self, n_features, n_outputs):
+        raise self.error
+
+    def build_decoder(self, n_components, n_features):
+        class Module(nn.Linear):
+            def forward(module, x):
+                raise self.error
+
+        return Module(n_components, n_features)
+
+
+@pytest.mark.parametrize("kind", [KeyError, TypeError, ValueError, RuntimeError, NotImplementedError])
+@pytest.mark.parametrize(("role", "call"), [("encoder", r"encoder\(3, 2\)"), ("decoder", r"decoder\(3, 2\)")])
+def test_whatever_a_user_s_network_raises_is_a_value_error_with_its_name(kind, role, call):
+    message = f"'network' .*Raising.build_{call} .* It raised: {kind.__name__}: '?width"
+    with pytest.raises(ValueError, match=message) as found:
+        build(Raising(kind("width")), role, (3,), 2, 0)
+    assert isinstance(found.value.__cause__, kind)
+
+
 @every_network
 @every_role
 def test_building_moves_no_global_stream_and_repeats(network, role):
