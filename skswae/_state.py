@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 import skswae
+from skswae._constraints import one_module
 from skswae._device import as_tensor, float32_by_default, own_settings
 from skswae._resume import make_builder
 from skswae.modules._base import AutoencoderModule, detached_copy
@@ -149,7 +150,12 @@ def rebuilt_module(estimator: Any, state: dict[str, Any]) -> AutoencoderModule:
                 raise ValueError(
                     f"{size}={getattr(like, size)!r} but {key} is of shape {tuple(tensors[key].shape)}"
                 )
-        with own_settings(), _no_larger_than(tensors), float32_by_default():
+        with (
+            own_settings(),
+            one_module(trained_here=False),
+            _no_larger_than(tensors),
+            float32_by_default(),
+        ):
             module = like._build_module(make_builder(like, like.n_features_in_, like._seed))
             if not f"{type(like).__module__}.".startswith(f"{__package__}."):
                 module = detached_copy(module)  # the class may hand the module a part that is the user's
