@@ -294,6 +294,10 @@ def test_a_model_is_loaded_where_its_weights_fit(limited):
     np.testing.assert_array_equal(pickle.loads(stored).transform(GOOD), fitted.transform(GOOD))
     with pytest.raises(MemoryError):
         clone(fitted).fit(GOOD)
+    with _constraints.one_module(trained_here=False):  # as on a device with a memory of its own
+        _constraints.check_weights(weights)
+        with pytest.raises(MemoryError):
+            _constraints.check_weights(1)
 
 
 def test_projections_are_counted_with_the_batch(limited):
