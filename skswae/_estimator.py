@@ -388,8 +388,10 @@ class BaseAutoencoder(
                 f"The 'observation_noise' argument must be False for {type(self).__name__}, which has "
                 "learned no likelihood p(x | z) to draw rows from. Got True instead."
             )
+        d, k = self.n_features_in_, self._n_features_out
+        decoded = k + (4 if as_frame else 2) * d  # rows in float64, which pandas copies
         check_affordable(
-            int(n_samples) * (self._n_features_out + 4 * self.n_features_in_),  # codes, and rows in float64
+            int(n_samples) * max(decoded, 4 + 6 * k),  # or codes while they are drawn
             f"The samples that the 'n_samples' argument asks for, {n_samples!r},",
             "draw fewer at a time",
         )

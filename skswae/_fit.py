@@ -14,6 +14,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from skswae._constraints import one_module
 from skswae._device import (
     arithmetic,
     float32_by_default,
@@ -131,7 +132,8 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
         if plan.resume:
             module, step, memory = go_on(estimator, rows, device)
         else:
-            module = _built_and_initialized(estimator, rows, seed).to(device)
+            with one_module(trained_here=device.type == "cpu"):
+                module = _built_and_initialized(estimator, rows, seed).to(device)
             estimator._see_rows(module, rows, seed, resume=False)
             step = new_step(estimator, module)
         judged = None

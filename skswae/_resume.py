@@ -9,6 +9,7 @@ import torch
 from joblib.hashing import NumpyHasher
 from sklearn.base import clone
 
+from skswae._constraints import one_module
 from skswae._device import float32_by_default
 from skswae.data._scaler import TrainingRows
 from skswae.modules._base import AutoencoderModule, detached_copy
@@ -58,7 +59,8 @@ def go_on(
     """
     fitted, now = estimator._fitted_parameters, module_parameters(estimator)
     changed = [name for name in now if _comparable(fitted[name]) != _comparable(now[name])]
-    module = _rebuilt(estimator, changed) if changed else detached_copy(estimator.module_)
+    with one_module(trained_here=device.type == "cpu"):
+        module = _rebuilt(estimator, changed) if changed else detached_copy(estimator.module_)
     module = module.to(device)
     estimator._see_rows(module, rows, estimator._seed, resume=True)
     step = new_step(estimator, module)

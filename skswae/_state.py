@@ -21,6 +21,7 @@ from torch.nn.modules.module import (
 )
 
 import skswae
+from skswae._constraints import one_module
 from skswae._device import as_tensor, float32_by_default, own_settings
 from skswae._resume import make_builder
 from skswae.modules._base import AutoencoderModule, detached_copy
@@ -168,7 +169,7 @@ def rebuilt_module(estimator: Any, state: dict[str, Any]) -> AutoencoderModule:
                 )
         ours = is_ours(type(like)) and is_ours(type(check_network(like.network)))
         most = list(tensors.values()) if ours else None
-        with own_settings(), _no_larger_than(most), float32_by_default():
+        with own_settings(), one_module(trained_here=False), _no_larger_than(most), float32_by_default():
             module = like._build_module(make_builder(like, like.n_features_in_, like._seed))
             if not ours:  # which may hand the module a part that is the user's
                 module = detached_copy(module)

@@ -1,8 +1,9 @@
 """Input of any kind: how many examples keep every contract, and how many are refused by a clear error.
 
-The examples are those of ``tests/test_any_input.py`` and ``tests/test_any_parameter.py``, drawn by hypothesis
-from a fixed seed: a kind of numbers in a kind of container, given to ``fit`` of a model, or to every method
-of a model that was fitted before; and a value for a parameter. Broken is whatever is neither.
+Those of rows are the examples of ``tests/test_any_input.py``, drawn by hypothesis from a fixed seed: a kind
+of numbers in a kind of container, given to ``fit`` of a model, or to every method of a model that was fitted
+before. Those of parameters are all of ``tests/test_any_parameter.py``: each value for each parameter. Broken
+is whatever is neither.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 from tests import inputs, test_any_parameter
 
 Counts = collections.Counter
-PART = 100  # examples, as the smallest part of a run that is stored
+PART = 100  # examples, or parameters, in a part of a run that is stored
+ALL_VALUES = [*test_any_parameter.VALUES, *test_any_parameter.WRONG]
 OUTCOMES = ("kept", "fitted", "refused", "too large", "broken")
 
 
@@ -43,7 +45,7 @@ def examples(n: int, seed: int, *strategies: st.SearchStrategy) -> Callable:
 
 
 def part(use: str, n: int, seed: int) -> dict[str, Any]:
-    """Count the outcomes of n examples, by what was given and by its kind."""
+    """Count the outcomes of n examples of rows, by what was given and by its kind."""
     counts: Counts = Counts()
     broken = []
     start = time.process_time()
@@ -69,40 +71,54 @@ def part(use: str, n: int, seed: int) -> dict[str, Any]:
         for key in (f"use: {use}", f"model: {name}", f"numbers: {numbers}", f"container: {container}"):
             counts[f"{key}|{found}"] += 1
 
-    def set_parameter(case, value) -> None:
-        found, error = test_any_parameter.judged(case, value)
-        counts[f"use: {use}|{found}"] += 1
-        if found == "broken":
-            broken.append(f"{case[0].__name__}, {case[1]}={value!r:.60}, {case[3]}: {error}"[:600])
+    widths = (1, 2, 3, 4, 5) if use == "fit" else (4, 2)
+    examples(n, seed, *models, inputs.arrays(*widths), inputs.kinds())(give_rows)
+    return outcome(counts, broken, start)
 
-    if use == "parameter":
-        values = st.sampled_from([*test_any_parameter.VALUES, *test_any_parameter.WRONG])
-        examples(n, seed, st.sampled_from(test_any_parameter.CASES), values)(set_parameter)
-    else:
-        widths = (1, 2, 3, 4, 5) if use == "fit" else (4, 2)
-        examples(n, seed, *models, inputs.arrays(*widths), inputs.kinds())(give_rows)
+
+def outcome(counts: Counts, broken: list[str], start: float) -> dict[str, Any]:
     for text in broken:
         print(text, file=sys.stderr, flush=True)
     return {"counts": counts, "broken": broken, "seconds": time.process_time() - start}
 
 
+def set_parameters(first: int) -> dict[str, Any]:
+    """Count the outcomes of all values of some parameters, from the first on."""
+    counts: Counts = Counts()
+    broken = []
+    start = time.process_time()
+    for case in test_any_parameter.CASES[first : first + PART]:
+        for value in ALL_VALUES:
+            found, error = test_any_parameter.judged(case, value)
+            counts[f"use: parameter|{found}"] += 1
+            if found == "broken":
+                broken.append(f"{case[0].__name__}, {case[1]}={value!r:.60}, {case[3]}: {error}"[:600])
+    return outcome(counts, broken, start)
+
+
 def main() -> None:
     options = parser(__doc__, "resume")
-    options.add_argument("--examples", type=int, default=2000, help="examples of rows, and of parameters")
+    options.add_argument("--examples", type=int, default=2000, help="examples of rows")
     arguments = options.parse_args()
     warnings.simplefilter("ignore")
     store, counts, broken, seconds = Store(arguments.resume), Counts(), [], 0.0
+    parts: list[dict[str, Any]] = []
     for seed, start in enumerate(range(0, n_all := arguments.examples, 2 * PART)):
-        for use, share in (("fit", 2), ("use", 2), ("parameter", 1)):
-            size = min(2 * PART, n_all - start) // share
-            found = store.get({"use": use, "n": size, "seed": seed}, part, use, size, seed)
-            counts.update(found["counts"])
-            broken += found["broken"]
-            seconds += found["seconds"]
+        size = min(2 * PART, n_all - start) // 2
+        for use in ("fit", "use"):
+            parts.append(store.get({"use": use, "n": size, "seed": seed}, part, use, size, seed))
+    for first in range(0, len(test_any_parameter.CASES), PART):
+        names = [f"{case[0].__name__} {case[1]}" for case in test_any_parameter.CASES[first : first + PART]]
+        what = {"use": "parameter", "first": first, "names": names, "values": len(ALL_VALUES)}
+        parts.append(store.get(what, set_parameters, first))
+    for found in parts:
+        counts.update(found["counts"])
+        broken += found["broken"]
+        seconds += found["seconds"]
 
     page = Part("Input of any kind", arguments.output)
     page.paragraph(
-        "Examples are drawn by hypothesis from a fixed seed. *Rows*: a small array, hypothesis' own or "
+        "*Rows*, drawn by hypothesis from a fixed seed: a small array, hypothesis' own or "
         f"normal, made one of {len(inputs.NUMBERS)} kinds of numbers in one of {len(inputs.CONTAINERS)} "
         f"kinds of container, of which {len(inputs.HOPELESS)} cannot be learned from. Given to `fit`, "
         "an example is kept if all of this holds: a second fit is equal to the bit; X is unchanged; results "
@@ -111,8 +127,9 @@ def main() -> None:
         "are finite and repeat; no warning leaks. It is refused if there is a ValueError or TypeError that "
         "names the argument, the estimator is as it was, and then fits sound rows as a new one does. Given "
         "to a fitted model, every method and `X_val` must take it or refuse it so. Anything else is broken. "
-        "*Parameters*: one of all parameters of the estimators and of the networks within them takes one of "
-        f"{len(test_any_parameter.VALUES) + len(test_any_parameter.WRONG)} values."
+        "*Parameters*: each of the estimators' and of the networks' within them takes each of "
+        f"{len(ALL_VALUES)} values, but for numbers of epochs above 1,000. Refused is what has an error that "
+        "names this parameter; of rates of learning, also that the training diverged."
     )
     page.paragraph(f"hypothesis {hypothesis.__version__}; {seconds:.0f} s of CPU.")
 

@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
-from skswae._constraints import Number
+from skswae._constraints import Number, Scale
 from skswae._estimator import BaseAutoencoder
 from skswae._random import draw_seed, make_generator
 from skswae.data import DataSource, _checks
@@ -24,7 +24,7 @@ class BaseLatentVariableModel(BaseAutoencoder):
         "likelihood_scale": [StrOptions({"shared", "per_feature"})],
         "n_bins": [Number(Integral, 2, 2048, closed="both")],
         "warmup": [Number(Integral, 0, None, closed="left")],
-        "posterior_scale_floor": [Number(Real, 0, None, closed="left")],
+        "posterior_scale_floor": [Scale(or_zero=True)],
     }
 
     _structural_parameters = (
@@ -112,7 +112,7 @@ class BaseELBOModel(BaseLatentVariableModel):
 
     _parameter_constraints: dict = {
         **BaseLatentVariableModel._parameter_constraints,
-        "kl_weight": [Number(Real, 0, None, closed="left")],
+        "kl_weight": [Number(Real, 0, 1e30, closed="left")],
     }
 
     module_: LatentVariableModule

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import torch
 from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
-from skswae._constraints import Number
+from skswae._constraints import Number, Scale
 from skswae._parameters import shared_parameters
 from skswae.models._latent_variable import BaseLatentVariableModel
 from skswae.models._mixins import PseudoInputMixin
@@ -157,9 +157,9 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         100 of up to 2,000.
     {likelihood parameters}
     posterior_scale_floor : float, default=0.05
-        Smallest standard deviation of q(z2 | x), q(z1 | x, z2) and p(z1 | z2), above 0, in units of the code;
-        the largest is exp(4) times that. The objective has no entropy of q: posteriors narrow to this
-        floor. About 0.05 is the public code's.
+        Smallest standard deviation of q(z2 | x), q(z1 | x, z2) and p(z1 | z2), from 1e-15 to 1e15, in units
+        of the code; the largest is exp(4) times that. The objective has no entropy of q: posteriors narrow to
+        this floor. About 0.05 is the public code's.
     {shared parameters}
 
     Attributes
@@ -207,7 +207,7 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         **BaseLatentVariableModel._parameter_constraints,
         "sampling": [StrOptions({"symmetric", "encoder"})],
         "n_pseudo_inputs": [Number(Integral, 1, None, closed="left")],
-        "posterior_scale_floor": [Number(Real, 0, None, closed="neither")],
+        "posterior_scale_floor": [Scale()],
     }
 
     _structural_parameters = (*BaseLatentVariableModel._structural_parameters, "n_pseudo_inputs")

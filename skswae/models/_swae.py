@@ -10,7 +10,7 @@ import torch
 from sklearn.utils._param_validation import StrOptions
 from torch import Tensor, nn
 
-from skswae._constraints import Number
+from skswae._constraints import Number, Scale
 from skswae._device import as_array
 from skswae._estimator import BaseAutoencoder
 from skswae._parameters import shared_parameters
@@ -270,10 +270,10 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         Weight of the x-loss against the reconstruction loss. 0 trains an autoencoder whose prior follows
         its codes, 1 (with ``alpha=1``) is equation (8). Small values reconstruct better, large ones denoise.
     alpha : float, default=1.0
-        Weight of the z-loss, above 0, in units of what it costs to decode every row to the mean row, per
-        feature: of the features' mean variance, for the squared error. So it means the same for rows in any
-        unit, with either output activation. With ``scaling=None`` it is the paper's, the weight itself. Only
-        ``alpha * prior_scale_floor ** 2`` matters for what is learned: tune one of the two.
+        Weight of the z-loss, above 0 and below 1e30, in units of what it costs to decode every row to the
+        mean row, per feature: of the features' mean variance, for the squared error. So it means the same for
+        rows in any unit, with either output activation. With ``scaling=None`` it is the paper's, the weight
+        itself. Only ``alpha * prior_scale_floor ** 2`` matters for what is learned: tune one of the two.
     n_pseudo_inputs : int or "auto", default="auto"
         K, the number of pseudo-inputs; never more than the training rows. "auto" is a sixth of the rows, at
         least 1 and at most 500. They start as training rows, and those that no row is closest to stay so:
@@ -287,9 +287,9 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
     reconstruction : {"squared_error", "binary_cross_entropy"}, default="squared_error"
         The cost in the data space, in both its terms. The cross-entropy is for data in [0, 1].
     prior_scale_floor : float, default=0.1
-        Smallest standard deviation of p(z | u_k), above 0, in units of the code. Both losses fall as the
-        prior narrows, so that its scale ends on this floor: it is the width of the noise against which the
-        decoder learns to be smooth, and with alpha it sets the scale of the code. A larger floor
+        Smallest standard deviation of p(z | u_k), from 1e-15 to 1e15, in units of the code. Both losses fall
+        as the prior narrows, so that its scale ends on this floor: it is the width of the noise against which
+        the decoder learns to be smooth, and with alpha it sets the scale of the code. A larger floor
         makes a smoother decoder and a larger error; the authors' code has exp(-3), about 0.05.
         The largest standard deviation is exp(4), about 55, times the floor.
     pseudo_input_weights : {"usage", "uniform"}, default="usage"
@@ -356,11 +356,11 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         **BaseAutoencoder._parameter_constraints,
         **ReconstructionMixin._parameter_constraints,
         "beta": [Number(Real, 0, 1, closed="both")],
-        "alpha": [Number(Real, 0, None, closed="neither")],
+        "alpha": [Number(Real, 0, 1e30, closed="neither")],
         "n_pseudo_inputs": [Number(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "assignment_space": [StrOptions({"data", "latent"})],
         "metric": [StrOptions({"euclidean", "cosine"})],
-        "prior_scale_floor": [Number(Real, 0, None, closed="neither")],
+        "prior_scale_floor": [Scale()],
         "pseudo_input_weights": [StrOptions({"usage", "uniform"})],
         "prior_scale": [StrOptions({"matched", "learned"})],
     }

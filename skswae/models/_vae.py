@@ -68,15 +68,15 @@ class VAETransformer(BaseELBOModel):
     n_components : int, default=8
         Dimension of the code. It may be more than the features, or than the directions in which rows differ.
     kl_weight : float, default=1.0
-        w, at least 0. 1 is the bound; more makes the beta-VAE [2]_.
+        w, at least 0 and below 1e30. 1 is the bound; more makes the beta-VAE [2]_.
     warmup : int, default=0
         Epochs in which that weight rises to its full value by equal steps; ``early_stopping`` waits for them.
     {likelihood parameters}
     posterior_scale_floor : float, default=0.0
-        Smallest standard deviation of q(z | x), at least 0, in units of the code; the largest is exp(4) times
-        that, and at least exp(1). 0 leaves it free. A floor makes codes wider than the prior, and samples
-        narrower than the data, where the rows lie closer to the decoder's range than the floor allows. About
-        0.05 is the public code's of VampPrior and SWAE.
+        Smallest standard deviation of q(z | x), 0 or from 1e-15 to 1e15, in units of the code; the largest is
+        exp(4) times that, and at least exp(1). 0 leaves it free, up to exp(85). A floor makes codes wider
+        than the prior, and samples narrower than the data, where the rows lie closer to the decoder's range
+        than the floor allows. About 0.05 is the public code's of VampPrior and SWAE.
     {shared parameters}
 
     Attributes

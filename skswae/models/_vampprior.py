@@ -65,14 +65,15 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         prior memorises them. A fitted model may hold near copies of training rows. With ``partial_fit`` or
         ``warm_start`` all different rows seen so far count.
     kl_weight : float, default=1.0
-        Weight of log q(z | x) - log p(z), at least 0; 1 is the bound.
+        Weight of log q(z | x) - log p(z), at least 0 and below 1e30; 1 is the bound.
     warmup : int, default=0
         Epochs in which that weight rises to its full value by equal steps; ``early_stopping`` waits for them.
         The public code has 100 of up to 2,000.
     {likelihood parameters}
     posterior_scale_floor : float, default=0.05
-        Smallest standard deviation of q(z2 | x), q(z1 | x, z2) and p(z1 | z2), at least 0, in units of the
-        code; the largest is exp(4) times that. About 0.05 is the public code's; 0 leaves it free.
+        Smallest standard deviation of q(z2 | x), q(z1 | x, z2) and p(z1 | z2), 0 or from 1e-15 to 1e15, in
+        units of the code; the largest is exp(4) times that. About 0.05 is the public code's; 0 leaves it
+        free, up to exp(85).
     {shared parameters}
 
     Attributes

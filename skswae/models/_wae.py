@@ -16,7 +16,6 @@ from skswae._constraints import Number, Numbers, check_affordable
 from skswae._estimator import BaseAutoencoder
 from skswae._parameters import shared_parameters
 from skswae._random import named_seed, normal_like
-from skswae.data import DataSource
 from skswae.data._scaler import TrainingRows
 from skswae.models._mixins import ReconstructionMixin
 from skswae.modules import _divergences
@@ -24,6 +23,7 @@ from skswae.modules._base import AutoencoderModule, Terms
 from skswae.modules._builder import NetworkBuilder, NetworkPart
 from skswae.modules._heads import reconstruction_head
 from skswae.modules._initialization import NOISE_SHARE, PCA_ROWS, LinearStart, pca_start
+from skswae.training._auto import AutoSettings
 
 _NOISE = 0.3  # over the features' root mean variance
 
@@ -286,30 +286,31 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         Divergence between codes and prior. With "gan" early stopping watches a loss under a critic that
         changes.
     divergence_weight : float or "auto", default="auto"
-        lambda, at least 0, against squared errors summed over features, in the units of the networks. The 10
-        of [1]_ is 200 here: its code weights summed squared errors of images by 0.05. "auto" is a fifth
-        of the data's total variance; for "sinkhorn", which sums over components, divided by
+        lambda, at least 0 and below 1e30, against squared errors summed over features, in the units of the
+        networks. The 10 of [1]_ is 200 here: its code weights summed squared errors of images by 0.05. "auto"
+        is a fifth of the data's total variance; for "sinkhorn", which sums over components, divided by
         ``n_components``.
     kernel : {"imq", "rbf"}, default="imq"
         Kernel of "mmd": inverse multiquadratic or Gaussian, summed over ``kernel_scales``.
     kernel_scales : array-like of float, default=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-        Widths of the kernels of "mmd", above 0: 1 is the mean squared distance of two draws from the prior.
+        Widths of the kernels of "mmd", above 1e-30 and below 1e30: 1 is the mean squared distance of two
+        draws from the prior.
     n_projections : int, default=50
         Number of random directions of "sliced", which are drawn anew in each step.
     sinkhorn_epsilon : float, default=0.1
-        Entropic regularisation of "sinkhorn", above 0; 1 is the mean squared distance of two draws from
-        the prior. Small values are closer to optimal transport, and slower.
+        Entropic regularisation of "sinkhorn", above 1e-30 and below 1e30; 1 is the mean squared distance of
+        two draws from the prior. Small values are closer to optimal transport, and slower.
     critic_layer_sizes : array-like of int, default=(256, 256)
         Units of the hidden layers of the critic of "gan", with ReLU; the paper's is (512, 512, 512, 512).
     critic_learning_rate_init : float or None, default=None
         Rate of the critic of "gan", above 0, which takes the course of ``learning_rate``; None is
         ``learning_rate_init``. The paper's code has half the autoencoder's.
     critic_penalty : float, default=3.0
-        Weight of the squared gradient of the critic of "gan" (R1 [4]_), at least 0, which keeps the two
-        players from oscillating. The paper has none.
+        Weight of the squared gradient of the critic of "gan" (R1 [4]_), at least 0 and below 1e30, which
+        keeps the two players from oscillating. The paper has none.
     input_noise : float or "auto", default="auto"
-        Standard deviation of normal noise added to the encoder's input in training, at least 0; 1 is the root
-        mean variance of the features. Where noise of variance v meets rows of variance l, samples have a
+        Standard deviation of normal noise added to the encoder's input in training, from 0 to 1e15; 1 is the
+        root mean variance of the features. Where noise of variance v meets rows of variance l, samples have a
         share l / (l + v) of their variance. "auto" is 0.3, or less: a twentieth of the variance along the
         last of the ``n_components`` principal components. The code of [1]_ has 0.01 on pixels in [0, 1],
         about 0.04 here.
@@ -358,16 +359,15 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         **BaseAutoencoder._parameter_constraints,
         **ReconstructionMixin._parameter_constraints,
         "divergence": [StrOptions({"mmd", "gan", "sliced", "sinkhorn"})],
-        "divergence_weight": [Number(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "divergence_weight": [Number(Real, 0, 1e30, closed="left"), StrOptions({"auto"})],
         "kernel": [StrOptions({"imq", "rbf"})],
-        # in float32 too
         "kernel_scales": [Numbers(Real, 1e-30, 1e30, closed="neither", shortest=1)],
         "n_projections": [Number(Integral, 1, None, closed="left")],
-        "sinkhorn_epsilon": [Number(Real, 0, None, closed="neither")],
+        "sinkhorn_epsilon": [Number(Real, 1e-30, 1e30, closed="neither")],
         "critic_layer_sizes": [Numbers(Integral, 1, None, closed="left")],
         "critic_learning_rate_init": [Number(Real, 0, None, closed="neither"), None],
-        "critic_penalty": [Number(Real, 0, None, closed="left")],
-        "input_noise": [Number(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "critic_penalty": [Number(Real, 0, 1e30, closed="left")],
+        "input_noise": [Number(Real, 0, 1e15, closed="both"), StrOptions({"auto"})],
     }
 
     _structural_parameters = (*BaseAutoencoder._structural_parameters, "divergence", "critic_layer_sizes")
@@ -422,17 +422,23 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         self.input_noise = input_noise
         self.reconstruction = reconstruction
 
-    def _resolve(self, data: DataSource, n_rows: int) -> None:
-        super()._resolve(data, n_rows)
-        if self.divergence == "sliced":
-            check_affordable(
-                int(self.n_projections) * int(self.n_components),
-                f"The directions that the 'n_projections' parameter asks for, {self.n_projections!r},",
-                "take fewer",
-            )
-
     def _see_rows(self, module: Any, rows: TrainingRows, seed: int, resume: bool) -> None:
         super()._see_rows(module, rows, seed, resume)
+        if self.divergence == "sliced" and module.device.type == "cpu":
+            settings = AutoSettings.resolve(
+                len(rows),
+                max_iter=self.max_iter,
+                batch_size=self.batch_size,
+                learning_rate_init=self.learning_rate_init,
+            )
+            n = math.ceil(len(rows) / rows.source.n_batches(settings.batch_size))
+            check_affordable(
+                # directions twice; of each row and direction what the gradients need of ranks, measured
+                int(self.n_projections) * (2 * module.n_components + 12 * n),
+                f"The projections that the 'n_projections' parameter asks for, {self.n_projections!r}, of a "
+                f"batch of {n} rows",
+                "take fewer, or a smaller batch_size",
+            )
         if resume:
             module.fill(rows, seed)
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skswae._constraints import check_weights
 from skswae._random import named_seed
 from skswae.modules._initialization import LinearStart
 from skswae.networks import _protocol
@@ -70,8 +71,8 @@ class NetworkBuilder:
 
         With ``n_columns``, of that many first columns of the code.
         """
-        columns = range(self.n_components)[:n_columns]
-        return self._part(part, "encoder", (self.n_features,), 2 * len(columns), columns)
+        columns = range(self.n_components if n_columns is None else n_columns)
+        return self._part(part, "encoder", (self.n_features,), 2 * columns.stop, columns)
 
     def decoder(self, part: str = "decoder") -> NetworkPart:
         """Build a network from codes to rows before the activation: (n, k) -> (n, d)."""
@@ -83,7 +84,8 @@ class NetworkBuilder:
     def joint_encoder(self, part: str, n_upper: int) -> NetworkPart:
         """Build a network from a row and its upper code to the lower code's Gaussian: (n, 2 n_lower)."""
         columns = range(n_upper, self.n_components)
-        return self._part(part, "joint_encoder", (self.n_features, n_upper), 2 * len(columns), columns)
+        n_outputs = 2 * (self.n_components - n_upper)
+        return self._part(part, "joint_encoder", (self.n_features, n_upper), n_outputs, columns)
 
     def conditional_prior(self, part: str, n_upper: int) -> NetworkPart:
         """Build a network from an upper code to the lower code's Gaussian: (n, n_upper) -> (n, 2 n_lower)."""
@@ -102,6 +104,7 @@ class NetworkBuilder:
     def _part(
         self, part: str, role: str, inputs: tuple[int, ...], n_outputs: int, columns: Sequence[int]
     ) -> NetworkPart:
+        check_weights(n_outputs * (sum(inputs) if self.init == "pca" else 1))  # of the linear path, or a bias
         network = _protocol.build(self.network, role, inputs, n_outputs, named_seed(self.seed, part))
         return NetworkPart(network, role, inputs, n_outputs, columns, linear=self.init == "pca")
 

@@ -10,6 +10,8 @@ from torch import Tensor
 LOG_VARIANCE_RANGE = 8.0
 """Width of the interval of log-variances: [-6, 2] in the code of VampPrior, MIM and SWAE."""
 
+_LARGEST = 170.0  # exp(85) fits in float32, with room for noise; the variance does not, and a loss diverges
+
 
 def bounded_log_variance(h: Tensor, scale_floor: float, least_ceiling: float = -math.inf) -> Tensor:
     """Map a network's free output to log-variances from ``2 log(scale_floor)`` upwards, of any shape.
@@ -17,11 +19,12 @@ def bounded_log_variance(h: Tensor, scale_floor: float, least_ceiling: float = -
     ``l + 8 sigmoid(h)`` with ``l = 2 log(scale_floor)``: the interval [-6, 2] of the public codes for
     a floor of exp(-3), about 0.05. Those clamp, and a clamped unit gets no gradient; this map's never
     vanishes entirely. The interval moves with the floor, so that codes in other units (all codes, the
-    floor and the decoder's input times c) are the same model. A floor of 0 leaves h as it is. The upper end
+    floor and the decoder's input times c) are the same model. A floor of 0 leaves h as it is, up to
+    170: far from the training rows it may be anything, and a draw has to be finite. The upper end
     of the interval is not below ``least_ceiling``: for codes whose unit a prior fixes.
     """
     if scale_floor == 0:
-        return h
+        return h.clamp(max=_LARGEST)
     lowest = 2.0 * math.log(scale_floor)
     return lowest + max(LOG_VARIANCE_RANGE, least_ceiling - lowest) * torch.sigmoid(h)
 

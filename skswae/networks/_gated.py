@@ -47,7 +47,9 @@ class GatedMLP(Network):
     13202
     """
 
-    _parameter_constraints: dict = {"hidden_layer_sizes": [SIZES, Number(Integral, 1, None, closed="left")]}
+    _parameter_constraints: dict = {
+        "hidden_layer_sizes": [Numbers(Integral, 1, None, closed="left", or_one=True)]
+    }
 
     def __init__(self, hidden_layer_sizes=(300, 300)):
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -189,6 +191,6 @@ class GatedConvNet(Network):
         filters = self._checked("decoder_filters")
         layers: list[nn.Module] = [nn.Unflatten(1, (channels, height, width))]
         for n_in, n_out in zip([channels, *filters], filters):
-            layers.append(GatedConv2d(n_in, n_out, kernel_size=3))
-        last = Conv2d(filters[-1] if filters else channels, channels, kernel_size=1)
+            layers.append(GatedConv2d(n_in, n_out, 3))
+        last = Conv2d(filters[-1] if filters else channels, channels, 1)
         return [*layers, last, nn.Flatten()]

@@ -24,7 +24,8 @@ class Affordable(nn.Module):
     """A layer whose weights are known to fit into memory before it is allocated."""
 
     def __init__(self, n_inputs: int, n_outputs: int, *arguments: Any, **options: Any):
-        check_weights(n_inputs * n_outputs)
+        kernel_size = arguments[0] if isinstance(self, nn.Conv2d | nn.ConvTranspose2d) else 1
+        check_weights(n_inputs * n_outputs * kernel_size**2)
         super().__init__(n_inputs, n_outputs, *arguments, **options)
 
 

@@ -11,7 +11,6 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import InvalidParameterError
 from torch import Tensor, nn
 
-from skswae._constraints import check_weights
 from skswae._device import float32_by_default, own_settings
 from skswae._random import forked_rng, initialized_from, make_generator
 from skswae.networks._gated import GatedMLP
@@ -96,7 +95,6 @@ def _build(network: Any, role: str, inputs: tuple[int, ...], n_outputs: int) -> 
         return _compose(network, role, inputs, n_outputs).float().train()
     call = f"{type(network).__name__}.build_{role}({', '.join(map(str, (*inputs, n_outputs)))})"
     try:
-        check_weights(sum(inputs) * n_outputs)  # of the linear path beside it
         module = method(*inputs, n_outputs)
     except MemoryError as error:
         raise MemoryError(f"The 'network' parameter, {network!r}, cannot be built: {error}") from error
@@ -117,10 +115,14 @@ def build_critic(n_inputs: int, layer_sizes: list[int], seed: int) -> nn.Module:
     sizes = [n_inputs, *map(int, layer_sizes)]
     layers: list[nn.Module] = []
     with float32_by_default(), initialized_from(make_generator(seed)):
-        for n_in, n_out in itertools.pairwise(sizes):
-            check_weights(n_in * n_out, "the 'critic_layer_sizes' parameter")
-            layers += [Linear(n_in, n_out), nn.ReLU()]
-        return nn.Sequential(*layers, Linear(sizes[-1], 1)).float()
+        try:
+            for n_in, n_out in itertools.pairwise(sizes):
+                layers += [Linear(n_in, n_out), nn.ReLU()]
+            return nn.Sequential(*layers, Linear(sizes[-1], 1)).float()
+        except MemoryError as error:
+            raise MemoryError(
+                f"The 'critic_layer_sizes' parameter, {layer_sizes!r}, cannot be had: {error}"
+            ) from error
 
 
 _COMPOSED_SIZE = 300  # VampPrior's

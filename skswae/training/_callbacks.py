@@ -160,6 +160,7 @@ def check_finite(record: dict[str, float], epoch: int) -> None:
 def diverged(what: str, epoch: int) -> str:
     """Return the text of the error of a training that diverged."""
     return (
-        f"Training diverged: {what} is not finite after epoch {epoch + 1}. Lower learning_rate_init, or "
-        "scale the data (scaling='auto', or a StandardScaler before this step)."
+        f"Training diverged: {what} is not finite after epoch {epoch + 1}. Lower learning_rate_init, bring "
+        "other parameters nearer to their defaults, or scale the data (scaling='auto', or a StandardScaler "
+        "before this step)."
     )

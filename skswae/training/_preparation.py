@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from sklearn.utils._param_validation import InvalidParameterError
 from torch import Tensor
 
 from skswae.data._scaler import TrainingRows
@@ -94,7 +95,7 @@ class Preparation(Callback):
 
 
 def _check_takes_two(augment: Any) -> None:
-    """Raise ValueError if ``augment`` cannot be called with a batch and a generator."""
+    """Raise InvalidParameterError if ``augment`` cannot be called with a batch and a generator."""
     if augment is None:
         return
     try:
@@ -104,6 +105,6 @@ def _check_takes_two(augment: Any) -> None:
     try:
         signature.bind(None, None)
     except TypeError as error:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'augment' parameter must be a function of (x, generator). Got {augment!r} instead: {error}."
         ) from error

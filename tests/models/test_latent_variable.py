@@ -443,3 +443,18 @@ def test_no_likelihood_no_observation_noise(Estimator, digits):
         with pytest.raises(ValueError, match=f"'observation_noise' .* be False for {Estimator.__name__}, "):
             model.sample(3, observation_noise=True)
         assert model.sample(3, observation_noise=False).shape == (3, 64)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("rows", "seed"), [("a million from the origin", 0), ("of 1e18", 1)])
+def test_posteriors_of_training_rows_can_be_drawn(rows, seed, dtype, iris):
+    """Without units a log-variance, linear in the rows, may be in the millions after an epoch."""
+    X = 1e6 + iris[:2]
+    X[:, 0] = 1, 2
+    if rows == "of 1e18":
+        X = np.rint(2.0**60 * iris[:4])
+    vae = cheap(VAETransformer, scaling=None, max_iter=1, n_components=4, random_state=seed)
+    vae.fit(X.astype(dtype))
+    drawn = vae.sample_posterior(X.astype(dtype), random_state=0)
+    assert np.isfinite(drawn).all()
