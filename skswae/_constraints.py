@@ -134,7 +134,7 @@ def check_affordable(n_numbers: float, what: str, cure: str) -> None:
 
 
 class _Module:
-    """What is known of a module that is being built."""
+    """Count the weights of a module while it is built."""
 
     def __init__(self, per_weight: int):
         self.per_weight = per_weight

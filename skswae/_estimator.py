@@ -478,7 +478,7 @@ class BaseAutoencoder(
         return tags
 
     # ------------------------------------------------------------------
-    # What skl2onnx looks for: a step of a pipeline then needs no registration
+    # Methods that skl2onnx calls, so that a step of a pipeline needs no registration
     # ------------------------------------------------------------------
 
     def onnx_shape_calculator(self):

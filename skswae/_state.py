@@ -141,7 +141,7 @@ _SIZES = {
     "n_components": ("codes.rows", 1),
     "n_pseudo_inputs_": ("pseudo_inputs.rows", 0),
 }
-"""What a size has to agree with before anything of that size is built: a tensor's shape, along an axis."""
+"""Sizes among the attributes, each with the tensor and its axis that must agree before anything is built."""
 
 
 def rebuilt_module(estimator: Any, state: dict[str, Any]) -> AutoencoderModule:

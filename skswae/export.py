@@ -28,7 +28,7 @@ OPSET = 18
 """Version of ONNX's operators in a file: the oldest that torch exports to, so that most runtimes read it."""
 
 _MOST_BYTES = 2**31 - 2**20
-"""Of the weights of a file: Protocol Buffers hold less than 2 GB, and the graph needs some of it."""
+"""Most bytes of weights in one file: Protocol Buffers hold less than 2 GB, and the graph needs some of it."""
 
 _NAMES = {"encoder": ("X", "codes"), "decoder": ("codes", "X"), "reconstruction": ("X", "X_reconstructed")}
 """Names of the input and the output of each part."""

@@ -24,7 +24,7 @@ _FORMAT = 4  # to be raised when a training changes, so that none goes on as ano
 _NAME = "skswae checkpoint"
 
 Facts = dict[str, list[str]]
-"""What tells a fit from others: of each fact a text to show and a hash to compare."""
+"""Facts that tell a fit from others: by name, a text to show and a hash to compare."""
 
 
 class Checkpoint(Callback):
