@@ -426,10 +426,7 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         super()._see_rows(module, rows, seed, resume)
         if self.divergence == "sliced" and module.device.type == "cpu":
             settings = AutoSettings.resolve(
-                len(rows),
-                max_iter=self.max_iter,
-                batch_size=self.batch_size,
-                learning_rate_init=self.learning_rate_init,
+                len(rows), max_iter=1, batch_size=self.batch_size, learning_rate_init=1.0
             )
             n = math.ceil(len(rows) / rows.source.n_batches(settings.batch_size))
             check_affordable(
