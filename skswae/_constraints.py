@@ -136,9 +136,12 @@ def check_affordable(n_numbers: float, what: str, cure: str) -> None:
 class _Module:
     """Count the weights of a module while it is built."""
 
-    def __init__(self, per_weight: int):
+    def __init__(self, per_weight: int, most_weights: float = math.inf, most_layers: float = math.inf):
         self.per_weight = per_weight
+        self.most_weights = most_weights
+        self.most_layers = most_layers
         self.n_weights = 0
+        self.n_layers = 0
 
 
 _IN_TRAINING = 4  # numbers a weight: itself, its gradient, Adam's two moments
@@ -146,12 +149,16 @@ _being_built: ContextVar[_Module | None] = ContextVar("_being_built", default=No
 
 
 @contextlib.contextmanager
-def one_module(*, trained_here: bool) -> Iterator[None]:
+def one_module(
+    *, trained_here: bool, most_weights: float = math.inf, most_layers: float = math.inf
+) -> Iterator[None]:
     """Within the block, :func:`check_weights` looks at the sum over all layers of one module.
 
-    ``trained_here`` is whether gradients and Adam's moments will lie in this machine's memory, too.
+    ``trained_here`` is whether gradients and Adam's moments will lie in this machine's memory, too. More than
+    ``most_weights`` in all, or ``most_layers``, are a ValueError before they are built.
     """
-    token = _being_built.set(_Module(_IN_TRAINING if trained_here else 1))
+    per_weight = _IN_TRAINING if trained_here else 1
+    token = _being_built.set(_Module(per_weight, most_weights, most_layers))
     try:
         yield
     finally:
@@ -165,5 +172,8 @@ def check_weights(n_weights: int, where: str = "the network, or n_components") -
     """
     module = _being_built.get() or _Module(_IN_TRAINING)
     module.n_weights += n_weights
+    module.n_layers += 1
+    if module.n_weights > module.most_weights or module.n_layers > module.most_layers:
+        raise ValueError("the networks would be larger than the numbers that are stored")
     what = "The weights" if module.per_weight == 1 else "The weights, their gradients and Adam's moments"
     check_affordable(module.per_weight * module.n_weights, what, f"reduce {where}")

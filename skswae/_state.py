@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import math
-import threading
 import warnings
-from collections.abc import Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -15,10 +11,6 @@ import numpy as np
 import torch
 from sklearn.exceptions import InconsistentVersionWarning as SklearnInconsistentVersionWarning
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_buffer_registration_hook,
-    register_module_parameter_registration_hook,
-)
 
 import skswae
 from skswae._constraints import one_module
@@ -144,6 +136,9 @@ _SIZES = {
 """Sizes among the attributes, each with the tensor and its axis that must agree before anything is built."""
 
 
+_SPARE_WEIGHTS = 2**18
+
+
 def rebuilt_module(estimator: Any, state: dict[str, Any]) -> AutoencoderModule:
     """Build the module of a fitted estimator from its parameters, and give it the numbers of ``state``.
 
@@ -168,8 +163,11 @@ def rebuilt_module(estimator: Any, state: dict[str, Any]) -> AutoencoderModule:
                     f"{size}={getattr(like, size)!r} but {key} is of shape {tuple(tensors[key].shape)}"
                 )
         ours = is_ours(type(like)) and is_ours(type(check_network(like.network)))
-        most = list(tensors.values()) if ours else None
-        with own_settings(), one_module(trained_here=False), _no_larger_than(most), float32_by_default():
+        most = {}
+        if ours:  # a size that came with a file is no way to gigabytes of memory
+            filled = [tensor.numel() for tensor in tensors.values() if tensor.numel()]
+            most = {"most_weights": _SPARE_WEIGHTS + 2 * sum(filled), "most_layers": 64 + 2 * len(filled)}
+        with own_settings(), one_module(trained_here=False, **most), float32_by_default():
             module = like._build_module(make_builder(like, like.n_features_in_, like._seed))
             if not ours:  # which may hand the module a part that is the user's
                 module = detached_copy(module)
@@ -195,41 +193,6 @@ def rebuilt_module(estimator: Any, state: dict[str, Any]) -> AutoencoderModule:
 def is_ours(kind: type) -> bool:
     """Tell whether a class is this package's."""
     return f"{kind.__module__}.".startswith(f"{__package__}.")
-
-
-# One hook for all threads, which never goes: torch's table of hooks must not change while others build.
-_budget = threading.local()
-_SPARE_BYTES = 2**20
-
-
-@contextlib.contextmanager
-def _no_larger_than(tensors: list[Any] | None) -> Iterator[None]:
-    """Let modules built in this thread have little more parameters and bytes than ``tensors``.
-
-    None is no limit. A size that came with a file is then no way to gigabytes of memory.
-    """
-    if tensors is not None:
-        filled = [tensor for tensor in tensors if tensor.nbytes]
-        _budget.n_parameters = 64 + 2 * len(filled)
-        _budget.n_bytes = _SPARE_BYTES + 2 * sum(tensor.nbytes for tensor in filled)
-    try:
-        yield
-    finally:
-        vars(_budget).clear()
-
-
-def _count(module: nn.Module, name: str, value: Tensor | None) -> None:
-    left = vars(_budget)
-    if not left or value is None or nn.parameter.is_lazy(value):
-        return
-    left["n_parameters"] -= 1
-    left["n_bytes"] -= math.prod(value.shape) * value.element_size()
-    if min(left.values()) < 0:
-        raise ValueError("its networks would be larger than the numbers that are stored")
-
-
-register_module_parameter_registration_hook(_count)
-register_module_buffer_registration_hook(_count)
 
 
 # ---------------------------------------------------------------------------
