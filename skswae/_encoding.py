@@ -81,21 +81,27 @@ class Encoder:
         return {name: self.encode(value, f"{path}.{name}") for name, value in values.items()}
 
     def _tensor(self, tensor: Tensor, path: str) -> dict[str, str]:
-        name, _ = self._names.setdefault(id(tensor), (path, tensor))
-        if name == path:
+        if id(tensor) not in self._names:
+            path = self._free(path)
+            self._names[id(tensor)] = path, tensor
             stored = tensor.detach().cpu().contiguous()
             storage = stored.untyped_storage().data_ptr()
             # two that share memory cannot be stored
             self.tensors[path] = stored.clone() if storage in self._storages else stored
             self._storages.add(storage)
-        return {"tensor": name}
+        return {"tensor": self._names[id(tensor)][0]}
+
+    def _free(self, path: str) -> str:
+        """Return a name that no tensor has: a dot may stand in a name of the user's too."""
+        return path if path not in self.tensors else f"{path}#{len(self.tensors)}"
 
     def _array(self, array: np.ndarray, path: str) -> dict[str, str]:
+        path = self._free(path)
         if array.dtype == object and array.ndim == 1 and all(isinstance(text, str) for text in array):
             # there may be as many as columns, more than the header should hold
             texts = [text.encode("utf-8", "surrogatepass") for text in array]
             self.tensors[path] = torch.tensor(list(b"".join(texts)), dtype=torch.uint8)
-            self.tensors[f"{path}.lengths"] = torch.tensor(list(map(len, texts)), dtype=torch.int64)
+            self.tensors[f"{path}#lengths"] = torch.tensor(list(map(len, texts)), dtype=torch.int64)
             return {"strings": path}
         try:
             native = array.astype(array.dtype.newbyteorder("="), order="C", copy=True)
@@ -171,7 +177,7 @@ class Decoder:
         return self.tensors[name]
 
     def _strings(self, name: Any) -> np.ndarray:
-        text, lengths = self._tensor(name).numpy().tobytes(), self._tensor(f"{name}.lengths").numpy()
+        text, lengths = self._tensor(name).numpy().tobytes(), self._tensor(f"{name}#lengths").numpy()
         if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != len(text):
             raise ValueError(f"the texts {name} are of other lengths")
         ends = np.cumsum(lengths)

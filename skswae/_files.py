@@ -29,7 +29,7 @@ def replacing(path: str | os.PathLike, suffix: str | None = None) -> Iterator[pa
     OSError
         If the folder does not exist or cannot be written.
     """
-    target = pathlib.Path(os.path.realpath(path))
+    target = pathlib.Path(os.path.realpath(os.fsdecode(path)))
     if target.exists() and not target.is_file():
         raise OSError(errno.EINVAL, "This is a folder or a device, not a file", os.fspath(path))
     if not target.parent.is_dir():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 import warnings
-from types import FunctionType, MethodType
+from collections import OrderedDict
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -86,8 +88,10 @@ def layout(module: nn.Module) -> str:
     """
     digest = hashlib.sha256()
     for name, part in module.named_modules(remove_duplicate=False):
-        kind = "" if is_ours(type(part)) else type(part).__qualname__
-        digest.update(f"{name}:{kind};".encode())
+        kind = type(part)
+        of_torch = f"{kind.__module__}.".startswith("torch.")
+        known = "" if is_ours(kind) else f"{'torch.' if of_torch else ''}{kind.__qualname__}"
+        digest.update(f"{name}:{known};".encode())
     for name, value in module.state_dict().items():
         if isinstance(value, Tensor):
             digest.update(f"{name}:{value.dtype}:{tuple(value.shape)};".encode())
@@ -128,14 +132,6 @@ def _as_array(value: Tensor) -> Any:
         return value
 
 
-_SIZES = {
-    "n_features_in_": ("scaler.location", 0),
-    "n_components": ("codes.rows", 1),
-    "n_pseudo_inputs_": ("pseudo_inputs.rows", 0),
-}
-"""Sizes among the attributes, each with the tensor and its axis that must agree before anything is built."""
-
-
 _SPARE_WEIGHTS = 2**18
 
 
@@ -157,14 +153,10 @@ def rebuilt_module(estimator: Any, state: dict[str, Any]) -> AutoencoderModule:
         }
         like = object.__new__(type(estimator))  # with the parameters of the fit
         vars(like).update({**vars(estimator), **estimator._fitted_parameters})
-        for size, (key, axis) in _SIZES.items():
-            if hasattr(like, size) and key in tensors and getattr(like, size) != tensors[key].shape[axis]:
-                raise ValueError(
-                    f"{size}={getattr(like, size)!r} but {key} is of shape {tuple(tensors[key].shape)}"
-                )
         ours = is_ours(type(like)) and is_ours(type(check_network(like.network)))
         most = {}
         if ours:  # a size that came with a file is no way to gigabytes of memory
+            _check_sizes(like, tensors)
             filled = [tensor.numel() for tensor in tensors.values() if tensor.numel()]
             most = {"most_weights": _SPARE_WEIGHTS + 2 * sum(filled), "most_layers": 64 + 2 * len(filled)}
         with own_settings(), one_module(trained_here=False, **most), float32_by_default():
@@ -190,6 +182,17 @@ def rebuilt_module(estimator: Any, state: dict[str, Any]) -> AutoencoderModule:
     return module.eval()
 
 
+def _check_sizes(estimator: Any, tensors: dict[str, Tensor]) -> None:
+    """Raise ValueError unless the sizes among the attributes are those of tensors that are there."""
+    d = estimator.n_features_in_
+    sizes = {"scaler.location": (d,), "codes.rows": (len(tensors["codes.rows"]), estimator.n_components)}
+    if hasattr(estimator, "n_pseudo_inputs_"):
+        sizes["pseudo_inputs.rows"] = (estimator.n_pseudo_inputs_, d)
+    for name, shape in sizes.items():
+        if tuple(tensors[name].shape) != shape:
+            raise ValueError(f"{name} must be of shape {shape}. Got {tuple(tensors[name].shape)}")
+
+
 def is_ours(kind: type) -> bool:
     """Tell whether a class is this package's."""
     return f"{kind.__module__}.".startswith(f"{__package__}.")
@@ -199,49 +202,69 @@ def is_ours(kind: type) -> bool:
 # Whether two modules are one
 # ---------------------------------------------------------------------------
 
-# attributes that come and go with use, and decide nothing of a fitted module
-_OF_THE_MOMENT = {"training", "row_block", "epoch", "_counts_in_training", "autocast_dtype"}
+# attributes of this package's modules that come and go with use, and decide nothing of a fitted one
+_OF_THE_MOMENT = {"row_block", "epoch", "_counts_in_training", "autocast_dtype"}
 
 
 def equal_modules(a: nn.Module, b: nn.Module) -> bool:
-    """Tell whether two modules are equal in the kinds of their parts, their attributes and all numbers."""
-    return _equal(a, b, set())
+    """Tell whether two modules are equal in the kinds of their parts, their attributes, ties and all numbers.
+
+    What cannot be compared is not equal.
+    """
+    try:
+        return _ties(a) == _ties(b) and _equal(a, b, set())
+    except Exception:  # whatever comparing or pickling an attribute of the user's raises
+        return False
+
+
+def _ties(module: nn.Module) -> list[int]:
+    """Return for each part, parameter and buffer the place where it is met first."""
+    named = (module.named_modules, module.named_parameters, module.named_buffers)
+    places: dict[int, int] = {}
+    return [
+        places.setdefault(id(value), len(places))
+        for names in named
+        for _, value in names(remove_duplicate=False)
+    ]
 
 
 def _equal(a: Any, b: Any, seen: set[tuple[int, int]]) -> bool:
-    """Compare any two values; what cannot be compared is not equal."""
     if a is b:
         return True
     if isinstance(a, nn.Module) and isinstance(b, nn.Module):
         if (id(a), id(b)) in seen:  # a part that leads back to one above it
             return True
         seen.add((id(a), id(b)))
-        # a parametrised layer has a class of its own
-        return type(a).__qualname__ == type(b).__qualname__ and _equal(_decisive(a), _decisive(b), seen)
+        return _name(type(a)) == _name(type(b)) and _equal(_decisive(a), _decisive(b), seen)
     if type(a) is not type(b):
         return False
     if isinstance(a, Tensor):
         kinds = [(x.dtype, x.shape, x.stride(), x.requires_grad) for x in (a, b)]
         return kinds[0] == kinds[1] and bool(torch.equal(a, b) or torch.allclose(a, b, 0, 0, equal_nan=True))
-    if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc")
-    if isinstance(a, dict):
+    if type(a) in (dict, OrderedDict):
         return a.keys() == b.keys() and all(_equal(value, b[name], seen) for name, value in a.items())
-    if isinstance(a, list | tuple):
+    if type(a) in (list, tuple):
         return len(a) == len(b) and all(_equal(x, y, seen) for x, y in zip(a, b))
-    if isinstance(a, FunctionType):  # of the same line, on equal values
-        cells = [[cell.cell_contents for cell in f.__closure__ or ()] for f in (a, b)]
-        return a.__code__ is b.__code__ and _equal(cells[0], cells[1], seen)
-    if isinstance(a, MethodType):
-        return a.__func__ is b.__func__ and _equal(a.__self__, b.__self__, seen)
-    if hasattr(a, "__dict__") and not isinstance(a, type):
-        return _equal(vars(a), vars(b), seen)
-    return bool(a == b)
+    if isinstance(a, FunctionType):  # of the same lines, on equal values
+        given = [
+            [f.__defaults__, f.__kwdefaults__, [cell.cell_contents for cell in f.__closure__ or ()]]
+            for f in (a, b)
+        ]
+        return a.__code__ is b.__code__ and _equal(given[0], given[1], seen)
+    if type(a) in (bool, int, float, complex, str, bytes, set, frozenset):
+        return a == b or (a != a and b != b)
+    return pickle.dumps(a) == pickle.dumps(b)
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"  # a parametrised layer has a class of its own
 
 
 def _decisive(part: nn.Module) -> dict[str, Any]:
     """Return the attributes of a part that decide what it computes, with its hooks without their numbers."""
-    kept = {name: value for name, value in vars(part).items() if name not in _OF_THE_MOMENT}
+    ours = is_ours(type(part)) or isinstance(part, AutoencoderModule)
+    ignored = {"training", *(_OF_THE_MOMENT if ours else ())}
+    kept = {name: value for name, value in vars(part).items() if name not in ignored}
     for name, value in kept.items():
         if isinstance(value, dict) and "_hooks" in name:
             kept[name] = list(value.values())

@@ -104,7 +104,8 @@ def _kinds(X: Any) -> set[Any]:
     """Return the dtypes of arrays, the names of those of columns, and the types of cells that are objects."""
     if isinstance(X, list | tuple):
         kinds: set[Any] = set(map(type, X))
-        if any(issubclass(kind, list | tuple) or hasattr(kind, "__array__") for kind in kinds):
+        rows = (kind for kind in kinds if not issubclass(kind, np.generic))
+        if any(issubclass(kind, list | tuple) or hasattr(kind, "__array__") for kind in rows):
             for row in X:
                 kinds |= _kinds(row)
         return kinds

@@ -115,17 +115,17 @@ def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
     check_network(estimator.network)
     header, tensors = _described(estimator)
     text = json.dumps(header, separators=(",", ":"), allow_nan=False)
-    size = len(text) + 200 * len(tensors)
-    if size > _MOST_HEADER_BYTES:
-        raise ValueError(
-            f"The parameters of {type(estimator).__name__} must take at most {_MOST_HEADER_BYTES:,} "
-            f"characters in a model file. Got about {size:,}."
-        )
     with replacing(path) as beside:
         try:
             save_file(tensors, beside, {"skswae": text, "sha256": _digest(text, tensors)})
         except safetensors.SafetensorError as error:
             raise OSError(f"The model could not be written to {os.fspath(path)!r}. {error}") from error
+        length = _header_length(beside)
+        if length > _MOST_HEADER_BYTES:
+            raise ValueError(
+                f"The parameters of {type(estimator).__name__} must take at most {_MOST_HEADER_BYTES:,} "
+                f"bytes in a model file. Got {length:,}."
+            )
 
 
 def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -332,15 +332,19 @@ def _read(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _check_header(path: str) -> None:
     """Raise ValueError unless the header is a model's, before anything is allocated that it asks for."""
-    size = os.path.getsize(path)
+    size, length = os.path.getsize(path), _header_length(path)
+    if length > min(size - 8, _MOST_HEADER_BYTES):
+        raise ValueError(f"its header is said to be of {length:,} bytes, in a file of {size:,}")
     with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > min(size - 8, _MOST_HEADER_BYTES):
-            raise ValueError(f"its header is said to be of {length:,} bytes, in a file of {size:,}")
-        table = _parsed(file.read(length).decode())
+        table = _parsed(file.read(8 + length)[8:].decode())
     metadata = table.get("__metadata__") if isinstance(table, dict) else None
     if not isinstance(metadata, dict) or not {"skswae", "sha256"} <= set(metadata):
         raise ValueError("its header is none of a model's")
+
+
+def _header_length(path: str | os.PathLike) -> int:
+    with open(path, "rb") as file:
+        return int.from_bytes(file.read(8), "little")
 
 
 def _parsed(text: str) -> Any:

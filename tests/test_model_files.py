@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import pickle
+import resource
 import struct
 import sys
 
@@ -125,6 +126,17 @@ def of_tensors(function):
     return lambda header, tensors: tensors.update(function(tensors))
 
 
+def many_pseudo_inputs(header, tensors):
+    """A number without the tensor that it has to agree with."""
+    header["state"]["n_pseudo_inputs_"] = 10**8
+    del tensors["module.pseudo_inputs.rows"], header["module"]["tensors"]["pseudo_inputs.rows"]
+
+
+def of_no_columns(header, tensors):
+    header["state"]["n_pseudo_inputs_"] = 10**8
+    tensors["module.pseudo_inputs.rows"] = torch.zeros(10**8, 0)
+
+
 HUGE = {"object": "skswae.networks.GatedMLP", "parameters": {"hidden_layer_sizes": [10**6, 10**6]}}
 LONG = {"object": "skswae.networks.GatedMLP", "parameters": {"hidden_layer_sizes": [1] * 10**4}}
 deep = 1
@@ -160,10 +172,12 @@ FORGERIES = {
     "another activation": (edited("state", "out_activation_", value="tanh"), "out_activation_"),
     "a huge code": (
         edited("state", "_fitted_parameters", "dict", "n_components", value=10**9),
-        "n_components",
+        "codes.rows",
     ),
-    "many features": (edited("state", "n_features_in_", value=10**9), "n_features_in_"),
-    "many pseudo-inputs": (edited("state", "n_pseudo_inputs_", value=10**9), "n_pseudo_inputs_"),
+    "many features": (edited("state", "n_features_in_", value=10**9), "scaler.location"),
+    "many pseudo-inputs": (edited("state", "n_pseudo_inputs_", value=10**9), "pseudo_inputs.rows"),
+    "many pseudo-inputs without rows": (many_pseudo_inputs, "KeyError"),
+    "many pseudo-inputs of no columns": (of_no_columns, "pseudo_inputs.rows must be of shape"),
     "huge layers": (of_the_fit("network", HUGE), "larger"),
     "many layers": (of_the_fit("network", LONG), "larger"),
     "deep nesting": (edited("state", "beta", value=deep), "SWAETransformer|recursion|nest"),
@@ -187,8 +201,16 @@ def test_forged_files(edit, match, path, tmp_path):
     header, tensors = parts_of(path)
     edit(header, tensors)
     forge(tmp_path / "forged", header, tensors)
+    before = most_memory()
     with pytest.raises(ValueError, match=f"(?s)(save_model has written|cannot be loaded).*{match}"):
         load_model(tmp_path / "forged")
+    assert most_memory() - before < 200e6
+
+
+def most_memory():
+    """The most bytes that this process has had."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def with_header(content, edit):

