@@ -67,6 +67,7 @@ def test_paired_statistics():
     assert script.verdict(0.3, np.nan) == "not clearly different"
 
 
+@pytest.mark.slow
 def test_fits_are_kept(fits, tmp_path, monkeypatch, capsys):
     stored, output = tmp_path / "new" / "fits.json", tmp_path / "page.md"
     arguments = ["--seeds", "1", "--rows", "40", "--results", str(stored), "--output", str(output)]

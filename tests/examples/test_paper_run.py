@@ -319,6 +319,7 @@ def test_shards_are_a_partition():
     assert sorted(map(str, parts)) == sorted(map(str, everything))
 
 
+@pytest.mark.slow
 def test_a_changed_configuration_is_run_again(tmp_path, monkeypatch, capsys):
     arguments = ("--data", "digits", "--models", "vae", "--preset", "smoke")
     start(tmp_path, *arguments)
