@@ -267,5 +267,5 @@ def _decisive(part: nn.Module) -> dict[str, Any]:
     kept = {name: value for name, value in vars(part).items() if name not in ignored}
     for name, value in kept.items():
         if isinstance(value, dict) and "_hooks" in name:
-            kept[name] = list(value.values())
+            kept[name] = [getattr(hook, "hook", hook) for hook in value.values()]  # torch wraps some
     return kept
