@@ -97,7 +97,8 @@ def test_what_another_file_is(content, match, tmp_path):
 def parts_of(path):
     """Metadata and tensors of a model file."""
     with safetensors.safe_open(path, "pt") as file:
-        return json.loads(file.metadata()["skswae"]), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = file.keys()
+        return json.loads(file.metadata()["skswae"]), {name: file.get_tensor(name) for name in names}
 
 
 def forge(path, header, tensors):
