@@ -34,6 +34,7 @@ from skswae.data._loader import Loader
 from skswae.data._scaler import Scaler, TrainingRows
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import reduced_precision
+from skswae.modules._front import n_inputs
 from skswae.networks._protocol import check_network, draws_from_global_streams
 from skswae.training._auto import AutoSettings, n_threads
 from skswae.training._callbacks import Callback, EarlyStopping, EpochLines, Run
@@ -132,6 +133,7 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
         if plan.resume:
             module, step, memory = go_on(estimator, rows, device)
         else:
+            estimator.input_components_ = n_inputs(estimator, rows, seed, in_parts=plan.n_epochs is not None)
             with one_module(trained_here=device.type == "cpu"):
                 module = _built_and_initialized(estimator, rows, seed).to(device)
             estimator._see_rows(module, rows, seed, resume=False)

@@ -26,6 +26,13 @@ network : object or None, default=None
 init : {"pca", "random"}, default="pca"
     "pca" puts a trainable linear map beside each network and starts at PCA's solution, with the
     networks' last layers at zero. "random" is the papers' start, the networks alone.
+input_components : int, "auto" or None, default="auto"
+    Number of leading principal components of the rows that the encoders see in place of the rows; the
+    decoder's rows have all features. They are found from at most 10,000 training rows and then fixed.
+    "auto" is 64 for rows of more than 128 features, and None for others, for
+    ``init="random"``, for networks that have to see all features, such as those of images, and for a first
+    ``partial_fit`` of fewer than ten rows for each component. None: the rows themselves. Numbers below
+    ``n_components`` count as that many, numbers above the directions in which the rows differ as these.
 output_activation : {"auto", "identity", "sigmoid"}, default="auto"
     Activation of the decoder's output. "auto" is a sigmoid for a cost or likelihood of data in [0, 1], and
     for data whose minimum is 0 and maximum 1 (to 1 %), else the identity.
@@ -100,6 +107,8 @@ early_stopping_ : bool
     Whether that call held rows out, or was given ``X_val``.
 learning_rate_ : {"one_cycle", "constant"}
     Resolved ``learning_rate`` of that call.
+input_components_ : int
+    Columns that the encoders see: resolved ``input_components``, ``n_features_in_`` for None.
 out_activation_ : {"identity", "sigmoid"}
     Resolved ``output_activation``.
 location_ : ndarray of shape (n_features,)
@@ -144,6 +153,7 @@ class SharedParameters(BaseEstimator):
         "n_components": [Number(Integral, 1, None, closed="left")],
         "network": "no_validation",  # networks._protocol.check_network
         "init": [StrOptions({"pca", "random"})],
+        "input_components": [Number(Integral, 1, None, closed="left"), StrOptions({"auto"}), None],
         "output_activation": [StrOptions({"auto", "identity", "sigmoid"})],
         "scaling": [StrOptions({"auto"}), None],
         "augment": [callable, None],
@@ -172,6 +182,7 @@ class SharedParameters(BaseEstimator):
         *,
         network=None,
         init="pca",
+        input_components="auto",
         output_activation="auto",
         scaling="auto",
         augment=None,
@@ -193,6 +204,7 @@ class SharedParameters(BaseEstimator):
         self.n_components = n_components
         self.network = network
         self.init = init
+        self.input_components = input_components
         self.output_activation = output_activation
         self.scaling = scaling
         self.augment = augment

@@ -32,6 +32,7 @@ def make_builder(estimator: Any, n_features: int, seed: int) -> NetworkBuilder:
         check_network(estimator.network),
         n_features=n_features,
         n_components=int(estimator.n_components),
+        n_inputs=estimator.input_components_,
         out_activation=estimator.out_activation_,
         init=estimator.init,
         seed=seed,

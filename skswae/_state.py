@@ -184,10 +184,14 @@ def rebuilt_module(estimator: Any, state: dict[str, Any]) -> AutoencoderModule:
 
 def _check_sizes(estimator: Any, tensors: dict[str, Tensor]) -> None:
     """Raise ValueError unless the sizes among the attributes are those of tensors that are there."""
-    d = estimator.n_features_in_
+    d, m = estimator.n_features_in_, estimator.input_components_
+    if not 1 <= m <= d:
+        raise ValueError(f"input_components_ must be from 1 to {d}. Got {m}")
     sizes = {"scaler.location": (d,), "codes.rows": (len(tensors["codes.rows"]), estimator.n_components)}
+    if m < d:
+        sizes["front.weight"] = (m, d)
     if hasattr(estimator, "n_pseudo_inputs_"):
-        sizes["pseudo_inputs.rows"] = (estimator.n_pseudo_inputs_, d)
+        sizes["pseudo_inputs.rows"] = (estimator.n_pseudo_inputs_, m)
     for name, shape in sizes.items():
         if tuple(tensors[name].shape) != shape:
             raise ValueError(f"{name} must be of shape {shape}. Got {tuple(tensors[name].shape)}")

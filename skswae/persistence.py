@@ -371,6 +371,7 @@ _ATTRIBUTES: dict[str, type | tuple[type, ...]] = {
     "early_stopping_": bool,
     "learning_rate_": str,
     "out_activation_": str,
+    "input_components_": int,
     "history_": dict,
     "_seed": int,
     "_fitted_parameters": dict,

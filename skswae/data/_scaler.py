@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from skswae._device import as_tensor
 from skswae.data._checks import spacing
+from skswae.data._principal import PrincipalComponents, principal_components
 from skswae.data._source import DataSource
 
 
@@ -114,6 +115,7 @@ class TrainingRows:
         self.clamp = clamp
         self._has_units = bool(scaler.location.any()) or float(scaler.scale) != 1.0
         self._scalers: dict[torch.device, Scaler] = {}  # the module's own may be on another device than rows
+        self._found: tuple[int, int, PrincipalComponents] | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -162,6 +164,12 @@ class TrainingRows:
         """Return all rows in order, ``n_rows`` at a time."""
         for chunk in self.source.chunks(n_rows):
             yield self.prepare(as_tensor(chunk))
+
+    def principal_components(self, n_components: int, seed: int) -> PrincipalComponents:
+        """Return at least ``n_components`` principal components, if there are; the last found are kept."""
+        if self._found is None or self._found[0] < n_components or self._found[1] != seed:
+            self._found = n_components, seed, principal_components(self, n_components, seed)
+        return self._found[2]
 
     def mean(self) -> Tensor:
         """Return the mean row, in float64: (d,). Where all rows are equal it is that row, to the bit."""

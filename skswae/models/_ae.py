@@ -106,6 +106,7 @@ class AETransformer(ReconstructionMixin, BaseAutoencoder):
         reconstruction="squared_error",
         network=None,
         init="pca",
+        input_components="auto",
         output_activation="auto",
         scaling="auto",
         augment=None,

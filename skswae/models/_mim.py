@@ -227,6 +227,7 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         posterior_scale_floor=0.05,
         network=None,
         init="pca",
+        input_components="auto",
         output_activation="auto",
         scaling="auto",
         augment=None,

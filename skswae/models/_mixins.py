@@ -83,4 +83,5 @@ class PseudoInputMixin(BaseAutoencoder):
     def pseudo_inputs_(self) -> np.ndarray:
         """The pseudo-inputs u_1, ..., u_K in the units of the data: (K, n_features)."""
         module = self.module_
-        return as_array(module.scaler.unstandardize(module.pseudo_inputs.rows.detach().double()))
+        rows = module.front.inverse(module.pseudo_inputs.rows.detach())
+        return as_array(module.scaler.unstandardize(rows.double()))

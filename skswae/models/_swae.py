@@ -143,14 +143,15 @@ class SWAEModule(AutoencoderModule):
         self._decoder_mixes_rows = any(
             isinstance(m, nn.modules.batchnorm._NormBase) for m in self.decoder.modules()
         )
-        self.pseudo_inputs = PseudoInputs(n_pseudo_inputs, build.n_features)
+        self.pseudo_inputs = PseudoInputs(n_pseudo_inputs, build.n_inputs)
         self.register_buffer("usage", torch.ones(n_pseudo_inputs, dtype=torch.float64))
         self.register_buffer("residual", torch.zeros(self.n_components, dtype=torch.float64))
         self._counts_in_training = False
 
     def initialize(self, data: TrainingRows, seed: int) -> None:
         super().initialize(data, seed)
-        self.pseudo_inputs.initialize(data.choose(len(self.usage), named_seed(seed, "pseudo_inputs")))
+        chosen = data.choose(len(self.usage), named_seed(seed, "pseudo_inputs"))
+        self.pseudo_inputs.initialize(self.front(chosen))
         if self.scaling == "auto" and self.bounded_output:  # else it is 1 already, by the rows' own unit
             self.cost_unit.fill_(cost_of_the_mean(data, self.reconstruction) or 1.0)  # 0 for constant rows
 
@@ -160,12 +161,13 @@ class SWAEModule(AutoencoderModule):
 
     def add_pseudo_inputs(self, rows: Tensor) -> None:
         """Take more pseudo-inputs, which start as these rows: (m, d)."""
-        self.pseudo_inputs.add(rows)
+        self.pseudo_inputs.add(self.front(rows.to(self.device)))
         self.usage = torch.cat([self.usage, self.usage.new_zeros(len(rows))])
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
-        z_e = self.encode_x(x)
-        cell = self.assign(x)  # (n,)
+        h = self.front(x)  # (n, m)
+        z_e = self.encoder(h)
+        cell = self.assign(h)  # (n,)
         mean, log_variance = self.conditional_prior(self.pseudo_inputs.select(cell))  # (n, k) each
         if self._counts_in_training and self.training:
             self._count(cell, z_e, mean)
@@ -180,23 +182,26 @@ class SWAEModule(AutoencoderModule):
         yield "autoencoder", swae_loss(x_cost, reconstruction_cost, z_e, z_d, self.beta, weight)
 
     def conditional_prior(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of p(z_d | u): (n, d) -> (n, k), (n, k)."""
+        """Return mean and log-variance of p(z_d | u): (n, m) -> (n, k), (n, k)."""
         mean, h = self.prior(u).chunk(2, dim=1)
         return mean, bounded_log_variance(h, self.prior_scale_floor)
 
     @torch.no_grad()
-    def assign(self, x: Tensor) -> Tensor:
-        """Return the index of each row's closest pseudo-input (Algorithm 1, step 2): (n, d) -> (n,)."""
+    def assign(self, h: Tensor) -> Tensor:
+        """Return the index of each row's closest pseudo-input (Algorithm 1, step 2): (n, m) -> (n,).
+
+        Of rows as the encoder sees them, ``h = front(x)``: among principal components, where it sees these.
+        """
         u: Tensor = self.pseudo_inputs.rows
         if self.assignment_space == "latent":
             with evaluation_mode(self.encoder):  # both, or their codes would not be of one kind
-                return closest(self.encode_x(x), self.encode_x(u), self.metric)
+                return closest(self.encoder(h), self.encoder(u), self.metric)
         if self.metric == "cosine":  # an angle needs the user's origin
-            x, u = self.scaler.unstandardize(x.double()), self.scaler.unstandardize(u.double())
-        return closest(x, u, self.metric)
+            h, u = (self.scaler.unstandardize(self.front.inverse(a).double()) for a in (h, u))
+        return closest(h, u, self.metric)
 
     def before_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:
-        self.pseudo_inputs.widen(batches)
+        self.pseudo_inputs.widen(map(self.front, batches))
         # partial_fit counts while it trains: in a pass of its own that costs a seventh of its one epoch
         self._counts_in_training = accumulate
         for total in (self.usage, self.residual):
@@ -212,7 +217,7 @@ class SWAEModule(AutoencoderModule):
 
     def observe(self, x: Tensor, z: Tensor, accumulate: bool) -> None:
         if not accumulate:
-            cell = self.assign(x)
+            cell = self.assign(self.front(x))
             self._count(cell, z, self.conditional_prior(self.pseudo_inputs.rows[cell])[0])
 
     @torch.no_grad()
@@ -389,6 +394,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         prior_scale="matched",
         network=None,
         init="pca",
+        input_components="auto",
         output_activation="auto",
         scaling="auto",
         augment=None,

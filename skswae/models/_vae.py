@@ -135,6 +135,7 @@ class VAETransformer(BaseELBOModel):
         posterior_scale_floor=0.0,
         network=None,
         init="pca",
+        input_components="auto",
         output_activation="auto",
         scaling="auto",
         augment=None,

@@ -141,6 +141,7 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         posterior_scale_floor=0.05,
         network=None,
         init="pca",
+        input_components="auto",
         output_activation="auto",
         scaling="auto",
         augment=None,

@@ -20,7 +20,7 @@ from skswae.data._scaler import TrainingRows
 from skswae.models._mixins import ReconstructionMixin
 from skswae.modules import _divergences
 from skswae.modules._base import AutoencoderModule, Terms
-from skswae.modules._builder import NetworkBuilder, NetworkPart
+from skswae.modules._builder import NetworkBuilder
 from skswae.modules._heads import reconstruction_head
 from skswae.modules._initialization import NOISE_SHARE, PCA_ROWS, LinearStart, pca_start
 from skswae.training._auto import AutoSettings
@@ -151,10 +151,7 @@ class WAEModule(AutoencoderModule):
     def initialize(self, data: TrainingRows, seed: int) -> None:
         super().initialize(data, seed)
         self.total_variance.fill_(data.total_variance())
-        if isinstance(self.encoder, NetworkPart) and self.encoder.linear is not None:
-            whitening = self.encoder.linear.weight.detach()  # (k, d)
-        else:
-            whitening = self._start(data, seed).encoder_weight  # (rank, d)
+        whitening = self._start(data, seed).encoder_weight  # (rank, d)
         # a row has the norm 1 / sqrt(variance along its direction), or 0
         inverse_variances = [value for value in whitening.square().sum(dim=1).tolist() if value > 0.0]
         rank, smallest = len(inverse_variances), 1.0 / max(inverse_variances, default=math.inf)
@@ -176,7 +173,7 @@ class WAEModule(AutoencoderModule):
 
     def encode_x(self, x: Tensor) -> Tensor:
         """Return the code of each row, with 0 in empty components: (n, d) -> (n, k)."""
-        return self.encoder(x).masked_fill(self.is_empty, 0.0)
+        return super().encode_x(x).masked_fill(self.is_empty, 0.0)
 
     @property
     def capturable(self) -> bool:
@@ -391,6 +388,7 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         reconstruction="squared_error",
         network=None,
         init="pca",
+        input_components="auto",
         output_activation="auto",
         scaling="auto",
         augment=None,

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from skswae._random import make_generator, named_seed
 from skswae.data._scaler import Scaler, TrainingRows
 from skswae.modules._builder import NetworkBuilder, NetworkPart
+from skswae.modules._front import Front
 from skswae.modules._heads import Head, SquaredError
 from skswae.modules._initialization import PCA_ROWS, LinearStart, pca_start
 from skswae.modules._reservoir import Reservoir, StoredRows
@@ -34,7 +35,8 @@ class AutoencoderModule(nn.Module, abc.ABC):
     The networks do not see rows in the units of the user but x = (row - location) / scale:
     ``x = scaler.standardize(rows)`` and ``rows = scaler.unstandardize(x)``. :meth:`encode`, :meth:`decode`
     and :meth:`loss` take and return rows in the units of the user. All methods with an argument ``x`` take
-    it in the units of the networks: :meth:`losses`, :meth:`encode_x` and whatever a subclass adds.
+    it in the units of the networks: :meth:`losses`, :meth:`encode_x` and whatever a subclass adds. Encoders
+    see ``front(x)``, its leading principal components where there are many features.
 
     A subclass writes :meth:`losses` and :meth:`sample_prior`. Whatever else its objective needs it builds
     from ``build`` in its constructor, which takes its parameters by keyword.
@@ -46,11 +48,13 @@ class AutoencoderModule(nn.Module, abc.ABC):
     head : Head or None, default=None
         How the decoder's output becomes a mean, and what a row costs under it. None is the squared error.
     encoder, decoder : nn.Module or None, default=None
-        None builds a network from rows to codes, and one from codes to rows.
+        None builds a network from ``front(x)`` to codes, and one from codes to rows.
 
     Attributes
     ----------
     encoder, decoder : nn.Module
+    front : Front
+        What the encoder sees of a row.
     head : Head
     scaler : Scaler
         From the units of the user to those of the networks: ``standardize``, and back: ``unstandardize``.
@@ -74,6 +78,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
         self.n_components = build.n_components
         self.out_activation = build.out_activation
         self.learning_rates: dict[str, float] = {}
+        self.front = Front(build.n_features, build.n_inputs)
         self.encoder = build.encoder() if encoder is None else encoder
         self.decoder = build.decoder() if decoder is None else decoder
         self.head = SquaredError(build.out_activation) if head is None else head
@@ -92,10 +97,12 @@ class AutoencoderModule(nn.Module, abc.ABC):
             that one more does not change the others, as a generator passed along would.
         """
         self.scaler.load_state_dict(data.scaler.state_dict())
+        own = named_seed(seed, "pca")
+        if self.front.reduces:
+            self.front.initialize(data.principal_components(max(self.front.n_inputs, self.n_components), own))
         parts = [part for part in self.modules() if isinstance(part, NetworkPart) and part.linear is not None]
         if parts:
-            own = named_seed(seed, "pca")
-            start = self.linear_start(data.choose(PCA_ROWS, own), seed)
+            start = self.linear_start(data.choose(PCA_ROWS, own), seed).behind(self.front)
             for part in parts:
                 part.start_from(start)
 
@@ -125,7 +132,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
 
     def encode_x(self, x: Tensor) -> Tensor:
         """Return the code of each row, without noise: (n, d) -> (n, k)."""
-        return self.encoder(x)
+        return self.encoder(self.front(x))
 
     def decode_x(self, z: Tensor) -> Tensor:
         """Return the row of each code: (n, k) -> (n, d)."""

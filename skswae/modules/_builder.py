@@ -29,6 +29,9 @@ class NetworkBuilder:
         d, the number of columns of a row.
     n_components : int
         k, the number of columns of a code.
+    n_inputs : int or None, default=None
+        m, the number of columns that an encoder sees of a row (:class:`~skswae.modules._front.Front`). None
+        is ``n_features``.
     out_activation : {"identity", "sigmoid"}, default="identity"
         Activation of the decoder's output.
     init : {"pca", "random"}, default="pca"
@@ -51,6 +54,7 @@ class NetworkBuilder:
         *,
         n_features: int,
         n_components: int,
+        n_inputs: int | None = None,
         out_activation: str = "identity",
         init: str = "pca",
         seed: int = 0,
@@ -58,21 +62,22 @@ class NetworkBuilder:
         self.network = network
         self.n_features = n_features
         self.n_components = n_components
+        self.n_inputs = n_features if n_inputs is None else n_inputs
         self.out_activation = out_activation
         self.init = init
         self.seed = seed
 
     def encoder(self, part: str = "encoder") -> NetworkPart:
-        """Build a network from rows to codes: (n, d) -> (n, k)."""
-        return self._part(part, "encoder", (self.n_features,), self.n_components, range(self.n_components))
+        """Build a network from what it sees of rows to codes: (n, m) -> (n, k)."""
+        return self._part(part, "encoder", (self.n_inputs,), self.n_components, range(self.n_components))
 
     def gaussian_encoder(self, part: str, n_columns: int | None = None) -> NetworkPart:
-        """Build a network from rows to the mean and the free log-variance of codes: (n, d) -> (n, 2 k).
+        """Build a network from such rows to the mean and the free log-variance of codes: (n, m) -> (n, 2 k).
 
         With ``n_columns``, of that many first columns of the code.
         """
         columns = range(self.n_components if n_columns is None else n_columns)
-        return self._part(part, "encoder", (self.n_features,), 2 * columns.stop, columns)
+        return self._part(part, "encoder", (self.n_inputs,), 2 * columns.stop, columns)
 
     def decoder(self, part: str = "decoder") -> NetworkPart:
         """Build a network from codes to rows before the activation: (n, k) -> (n, d)."""
@@ -82,10 +87,10 @@ class NetworkBuilder:
     # With two levels, the upper one is the code's first columns, the lower one the rest.
 
     def joint_encoder(self, part: str, n_upper: int) -> NetworkPart:
-        """Build a network from a row and its upper code to the lower code's Gaussian: (n, 2 n_lower)."""
+        """Build a network from such a row and its upper code to the lower code's Gaussian: (n, 2 n_lower)."""
         columns = range(n_upper, self.n_components)
         n_outputs = 2 * (self.n_components - n_upper)
-        return self._part(part, "joint_encoder", (self.n_features, n_upper), n_outputs, columns)
+        return self._part(part, "joint_encoder", (self.n_inputs, n_upper), n_outputs, columns)
 
     def conditional_prior(self, part: str, n_upper: int) -> NetworkPart:
         """Build a network from an upper code to the lower code's Gaussian: (n, n_upper) -> (n, 2 n_lower)."""

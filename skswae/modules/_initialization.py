@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from skswae._device import as_array
+from skswae.modules._front import Front
 from skswae.modules._heads import SMALLEST_SCALE, Head
 
 NOISE_SHARE = 0.05
@@ -37,6 +38,17 @@ class LinearStart:
     decoder_weight: Tensor
     decoder_bias: Tensor
     log_variance: Tensor | None = None
+
+    def behind(self, front: Front) -> LinearStart:
+        """Return the start whose encoder takes ``front(x)`` in place of x."""
+        if not front.reduces:
+            return self
+        # of a row in the span of the front's directions, x = origin + unit^2 h weight
+        return replace(
+            self,
+            encoder_weight=front.unit.square() * self.encoder_weight @ front.weight.T,
+            encoder_bias=self.encoder_bias + self.encoder_weight @ front.origin,
+        )
 
     @property
     def rank(self) -> int:

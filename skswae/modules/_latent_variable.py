@@ -97,11 +97,15 @@ class LatentVariableModule(AutoencoderModule):
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of q(z2 | x), or of q(z | x) with one level: (n, n_upper) each."""
-        return self._gaussian(self.encoder(x))
+        return self.posterior_of_inputs(self.front(x))
+
+    def posterior_of_inputs(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Return :meth:`posterior` of what the encoder sees of rows: (n, m) -> (n, n_upper) each."""
+        return self._gaussian(self.encoder(h))
 
     def lower_posterior(self, x: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of q(z1 | x, z2): (n, n_lower) each."""
-        return self._gaussian(self.lower_encoder(x, z2))
+        return self._gaussian(self.lower_encoder(self.front(x), z2))
 
     def draw_posterior(
         self, x: Tensor, generator: torch.Generator, upper: tuple[Tensor, Tensor] | None = None
@@ -254,21 +258,21 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
 
     def __init__(self, build: NetworkBuilder, *, n_pseudo_inputs: int, **parameters: Any):
         super().__init__(build, n_upper=max(1, build.n_components // 2), **parameters)
-        self.pseudo_inputs = PseudoInputs(n_pseudo_inputs, build.n_features)
+        self.pseudo_inputs = PseudoInputs(n_pseudo_inputs, build.n_inputs)
 
     @torch.no_grad()
     def initialize(self, data: TrainingRows, seed: int) -> None:
         super().initialize(data, seed)
         chosen = data.choose(len(self.pseudo_inputs.rows), named_seed(seed, "pseudo_inputs"))
-        self.pseudo_inputs.initialize(chosen)
+        self.pseudo_inputs.initialize(self.front(chosen))
 
     def add_pseudo_inputs(self, rows: Tensor) -> None:
         """Take more pseudo-inputs, which start as these rows: (m, d)."""
-        self.pseudo_inputs.add(rows)
+        self.pseudo_inputs.add(self.front(rows.to(self.device)))
 
     def upper_prior_parameters(self) -> tuple[Tensor, ...]:
         with evaluation_mode(self.encoder):
-            return self.posterior(self.pseudo_inputs.rows)
+            return self.posterior_of_inputs(self.pseudo_inputs.rows)
 
     def upper_prior_log_prob(self, z2: Tensor, *parameters: Tensor) -> Tensor:
         return _distributions.mixture_log_prob(z2, *(parameters or self.upper_prior_parameters()))
@@ -280,7 +284,7 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
         return _distributions.sample_gaussian(mean, log_variance, normal_like(mean, generator))
 
     def before_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:
-        self.pseudo_inputs.widen(batches)
+        self.pseudo_inputs.widen(map(self.front, batches))
 
     def after_step(self) -> None:
         self.pseudo_inputs.project()

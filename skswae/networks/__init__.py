@@ -10,6 +10,10 @@ with two methods, each of which returns a fresh :class:`torch.nn.Module`:
     A module that maps codes of shape (n, n_components) to (n, n_features), *before* the output
     activation: under a sigmoid it returns logits.
 
+A network whose encoders may see the principal components of rows in their place (``input_components``) says
+so by an attribute ``takes_components = True``; ``n_features`` is then the number of these. One of
+convolutions, which need the order of the features, does not.
+
 As a ``BaseEstimator`` it can be cloned and searched over; an estimator whose ``network`` is None has a
 :class:`GatedMLP`:
 

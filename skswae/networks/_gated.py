@@ -47,6 +47,8 @@ class GatedMLP(Network):
     13202
     """
 
+    takes_components = True
+
     _parameter_constraints: dict = {
         "hidden_layer_sizes": [Numbers(Integral, 1, None, closed="left", or_one=True)]
     }

@@ -10,6 +10,7 @@ from skswae import VAETransformer
 from skswae._fit import make_builder
 from skswae.data import ArrayData
 from skswae.data._scaler import Scaler, TrainingRows
+from skswae.modules._front import n_inputs
 from skswae.networks import GatedMLP
 from skswae.networks._layers import Joined
 
@@ -42,8 +43,10 @@ def make_module(Estimator, rows=None, activation="identity", **parameters):
     source = ArrayData(rows.numpy())
     estimator._resolve(source, len(source))
     estimator.out_activation_ = activation
+    data = TrainingRows(source, Scaler(source.n_features), clamp=False)
+    estimator.input_components_ = n_inputs(estimator, data, 0, in_parts=False)
     module = estimator._build_module(make_builder(estimator, source.n_features, 0))
-    module.initialize(TrainingRows(source, Scaler(source.n_features), clamp=False), 0)
+    module.initialize(data, 0)
     return module.double(), rows.double()
 
 
