@@ -12,11 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skswae._random import make_generator, named_seed
+from skswae._random import make_generator
 from skswae.data._scaler import Scaler, TrainingRows
 from skswae.modules._builder import NetworkBuilder, NetworkPart
 from skswae.modules._heads import Head, SquaredError
-from skswae.modules._initialization import PCA_ROWS, LinearStart, pca_start
+from skswae.modules._initialization import (
+    LinearStart,
+    PrincipalComponents,
+    pca_start,
+    principal_components,
+)
 from skswae.modules._reservoir import Reservoir, StoredRows
 
 Terms = dict[str, Tensor]
@@ -94,14 +99,13 @@ class AutoencoderModule(nn.Module, abc.ABC):
         self.scaler.load_state_dict(data.scaler.state_dict())
         parts = [part for part in self.modules() if isinstance(part, NetworkPart) and part.linear is not None]
         if parts:
-            own = named_seed(seed, "pca")
-            start = self.linear_start(data.choose(PCA_ROWS, own), seed)
+            start = self.linear_start(data, principal_components(data, self.n_components, seed))
             for part in parts:
                 part.start_from(start)
 
-    def linear_start(self, rows: Tensor, seed: int) -> LinearStart:
-        """Return the solution of PCA that the networks start from: rows of shape (n, d)."""
-        return pca_start(rows, self.n_components, self.head, seed)
+    def linear_start(self, data: TrainingRows, found: PrincipalComponents) -> LinearStart:
+        """Return the solution of PCA that the networks start from; ``found`` may be more than k of it."""
+        return pca_start(data, found, self.n_components, self.head)
 
     # -- in the units of the user ------------------------------------------
 
