@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import gen_batches
 from torch import Tensor, nn
 
 from skswae._device import as_tensor
 from skswae.data._checks import spacing
-from skswae.data._principal import PrincipalComponents, principal_components
-from skswae.data._source import DataSource
+from skswae.data._source import CHUNK_NUMBERS, DataSource, chunk_rows
 
 
 class Scaler(nn.Module):
@@ -115,7 +116,7 @@ class TrainingRows:
         self.clamp = clamp
         self._has_units = bool(scaler.location.any()) or float(scaler.scale) != 1.0
         self._scalers: dict[torch.device, Scaler] = {}  # the module's own may be on another device than rows
-        self._found: tuple[int, int, PrincipalComponents] | None = None
+        self.kept: dict[str, Any] = {}  # what was found in a pass over the rows, and is asked for again
 
     def __len__(self) -> int:
         return len(self.source)
@@ -156,27 +157,45 @@ class TrainingRows:
 
     def choose(self, n_rows: int, seed: int) -> Tensor:
         """Return at most ``n_rows`` different rows, chosen at random: (m, d)."""
-        n_rows = min(n_rows, len(self))
-        chosen = np.random.default_rng(seed).choice(len(self), size=n_rows, replace=False)
-        return self.prepare(as_tensor(self.source.read(chosen)))
+        return self._read(self._chosen(n_rows, seed))
 
-    def batches(self, n_rows: int) -> Iterator[Tensor]:
-        """Return all rows in order, ``n_rows`` at a time."""
+    def chosen_batches(self, n_rows: int, seed: int, n_numbers: int = CHUNK_NUMBERS) -> Iterator[Tensor]:
+        """Return the rows of :meth:`choose`, but in order, and as many at a time as hold ``n_numbers``."""
+        chosen = np.sort(self._chosen(n_rows, seed))
+        for index in gen_batches(len(chosen), chunk_rows(self.n_features, n_numbers)):
+            yield self._read(chosen[index])
+
+    def _chosen(self, n_rows: int, seed: int) -> np.ndarray:
+        return np.random.default_rng(seed).choice(len(self), size=min(n_rows, len(self)), replace=False)
+
+    def _read(self, index: np.ndarray) -> Tensor:
+        """Return these rows; what it takes to prepare them is little memory, however many they are."""
+        x = torch.empty((len(index), self.n_features), dtype=torch.float32)
+        for part in gen_batches(len(index), chunk_rows(self.n_features)):
+            x[part] = self.prepare(as_tensor(self.source.read(index[part])))
+        return x
+
+    def batches(self, n_rows: int | None = None) -> Iterator[Tensor]:
+        """Return all rows in order, ``n_rows`` at a time, or as :meth:`DataSource.chunks` has them."""
         for chunk in self.source.chunks(n_rows):
             yield self.prepare(as_tensor(chunk))
 
-    def principal_components(self, n_components: int, seed: int) -> PrincipalComponents:
-        """Return at least ``n_components`` principal components, if there are; the last found are kept."""
-        if self._found is None or self._found[0] < n_components or self._found[1] != seed:
-            self._found = n_components, seed, principal_components(self, n_components, seed)
-        return self._found[2]
-
     def mean(self) -> Tensor:
         """Return the mean row, in float64: (d,). Where all rows are equal it is that row, to the bit."""
-        first = self.prepare(as_tensor(self.source.read(slice(0, 1))))[0].double()
-        return first + sum((x.double() - first).sum(dim=0) for x in self.batches(4096)) / len(self)
+        return mean_row(self.batches())
 
     def total_variance(self) -> float:
         """Return the sum of the variances of the features."""
         mean = self.mean()
-        return float(sum((x.double() - mean).square().sum() for x in self.batches(4096)) / len(self))
+        return float(sum((x.double() - mean).square().sum() for x in self.batches()) / len(self))
+
+
+def mean_row(batches: Iterable[Tensor]) -> Tensor:
+    """Return the mean of all rows of the batches, in float64: (d,). Equal rows have it to the bit."""
+    first: Tensor | None = None
+    total, n_rows = torch.zeros(()), 0
+    for x in batches:
+        first = x[0].double() if first is None else first
+        total, n_rows = total + (x.double() - first).sum(dim=0), n_rows + len(x)
+    assert first is not None
+    return first + total / n_rows

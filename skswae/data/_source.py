@@ -11,6 +11,14 @@ from sklearn.utils import gen_batches
 
 from skswae._random import derive_seed, make_generator
 
+CHUNK_NUMBERS = 2**18
+"""Numbers to look at at a time: 2 MB in float64, so that a few copies of them are little memory."""
+
+
+def chunk_rows(n_features: int, n_numbers: int = CHUNK_NUMBERS) -> int:
+    """Return how many rows of a width hold at most ``n_numbers``: from 1 to 4,096."""
+    return min(max(1, n_numbers // n_features), 4096)
+
 
 class DataSource(abc.ABC):
     """Training rows that are read part by part.
@@ -83,9 +91,9 @@ class DataSource(abc.ABC):
         """Memory that all rows take."""
         return len(self) * self.n_features * self.dtype.itemsize
 
-    def chunks(self, n_rows: int = 4096) -> Iterator[np.ndarray]:
-        """Read all rows in order, ``n_rows`` at a time."""
-        for index in gen_batches(len(self), n_rows):
+    def chunks(self, n_rows: int | None = None) -> Iterator[np.ndarray]:
+        """Read all rows in order, ``n_rows`` at a time; None is at most 4,096, and 2**18 numbers."""
+        for index in gen_batches(len(self), n_rows or chunk_rows(self.n_features)):
             yield self.read(index)
 
     def order(self, seed: int) -> np.ndarray:

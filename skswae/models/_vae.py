@@ -11,11 +11,12 @@ from torch import Tensor
 
 from skswae._parameters import shared_parameters
 from skswae._random import normal_like
+from skswae.data._scaler import TrainingRows
 from skswae.models._latent_variable import BaseELBOModel
 from skswae.modules._base import Terms
 from skswae.modules._builder import NetworkBuilder
 from skswae.modules._distributions import free_log_variance, kl_to_standard_normal, sample_gaussian
-from skswae.modules._initialization import LinearStart, pca_start
+from skswae.modules._initialization import LinearStart, PrincipalComponents, pca_start
 from skswae.modules._latent_variable import LatentVariableModule, negative_elbo
 
 
@@ -37,8 +38,8 @@ class VAEModule(LatentVariableModule):
         super().__init__(build, n_upper=build.n_components, **parameters)
         self.kl_weight = float(kl_weight)
 
-    def linear_start(self, rows: Tensor, seed: int) -> LinearStart:
-        start = pca_start(rows, self.n_components, self.head, seed, "probabilistic")
+    def linear_start(self, data: TrainingRows, found: PrincipalComponents) -> LinearStart:
+        start = pca_start(data, found, self.n_components, self.head, "probabilistic")
         assert start.log_variance is not None
         free = free_log_variance(start.log_variance, self.posterior_scale_floor, self.least_ceiling)
         return dataclasses.replace(start, log_variance=free)

@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from skswae._constraints import Number, Numbers, check_affordable
 from skswae._estimator import BaseAutoencoder
 from skswae._parameters import shared_parameters
-from skswae._random import named_seed, normal_like
+from skswae._random import normal_like
 from skswae.data._scaler import TrainingRows
 from skswae.models._mixins import ReconstructionMixin
-from skswae.modules import _divergences
+from skswae.modules import _divergences, _initialization
 from skswae.modules._base import AutoencoderModule, Terms
 from skswae.modules._builder import NetworkBuilder
 from skswae.modules._heads import reconstruction_head
-from skswae.modules._initialization import NOISE_SHARE, PCA_ROWS, LinearStart, pca_start
 from skswae.training._auto import AutoSettings
 
 _NOISE = 0.3  # over the features' root mean variance
@@ -156,20 +155,22 @@ class WAEModule(AutoencoderModule):
         inverse_variances = [value for value in whitening.square().sum(dim=1).tolist() if value > 0.0]
         rank, smallest = len(inverse_variances), 1.0 / max(inverse_variances, default=math.inf)
         most = _NOISE**2 * float(self.total_variance) / self.n_features
-        self.auto_noise_scale.fill_(math.sqrt(min(most, NOISE_SHARE * smallest)))
+        self.auto_noise_scale.fill_(math.sqrt(min(most, _initialization.NOISE_SHARE * smallest)))
         if rank < len(data) - 1:  # the rank of the data, not of a few rows
             self.is_empty[rank:] = True
 
-    def linear_start(self, rows: Tensor, seed: int) -> LinearStart:
-        return pca_start(rows, self.n_components, self.head, seed, "whitened")
+    def linear_start(
+        self, data: TrainingRows, found: _initialization.PrincipalComponents
+    ) -> _initialization.LinearStart:
+        return _initialization.pca_start(data, found, self.n_components, self.head, "whitened")
 
     def fill(self, data: TrainingRows, seed: int) -> None:
         """Use as many components as these rows, of a later training, have directions."""
         if self.is_empty.any():
             self.is_empty[: self._start(data, seed).rank] = False
 
-    def _start(self, data: TrainingRows, seed: int) -> LinearStart:
-        return self.linear_start(data.choose(PCA_ROWS, named_seed(seed, "pca")), seed)
+    def _start(self, data: TrainingRows, seed: int) -> _initialization.LinearStart:
+        return self.linear_start(data, _initialization.principal_components(data, self.n_components, seed))
 
     def encode_x(self, x: Tensor) -> Tensor:
         """Return the code of each row, with 0 in empty components: (n, d) -> (n, k)."""

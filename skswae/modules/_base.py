@@ -12,12 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skswae._random import make_generator, named_seed
+from skswae._random import make_generator
 from skswae.data._scaler import Scaler, TrainingRows
 from skswae.modules._builder import NetworkBuilder, NetworkPart
 from skswae.modules._front import Front
 from skswae.modules._heads import Head, SquaredError
-from skswae.modules._initialization import PCA_ROWS, LinearStart, pca_start
+from skswae.modules._initialization import (
+    LinearStart,
+    PrincipalComponents,
+    pca_start,
+    principal_components,
+)
 from skswae.modules._reservoir import Reservoir, StoredRows
 
 Terms = dict[str, Tensor]
@@ -97,18 +102,18 @@ class AutoencoderModule(nn.Module, abc.ABC):
             that one more does not change the others, as a generator passed along would.
         """
         self.scaler.load_state_dict(data.scaler.state_dict())
-        own = named_seed(seed, "pca")
-        if self.front.reduces:
-            self.front.initialize(data.principal_components(max(self.front.n_inputs, self.n_components), own))
         parts = [part for part in self.modules() if isinstance(part, NetworkPart) and part.linear is not None]
-        if parts:
-            start = self.linear_start(data.choose(PCA_ROWS, own), seed).behind(self.front)
-            for part in parts:
-                part.start_from(start)
+        if parts or self.front.reduces:
+            found = principal_components(data, max(self.front.n_inputs, self.n_components), seed)
+            self.front.initialize(found)
+            if parts:
+                start = self.front.behind(self.linear_start(data, found))
+                for part in parts:
+                    part.start_from(start)
 
-    def linear_start(self, rows: Tensor, seed: int) -> LinearStart:
-        """Return the solution of PCA that the networks start from: rows of shape (n, d)."""
-        return pca_start(rows, self.n_components, self.head, seed)
+    def linear_start(self, data: TrainingRows, found: PrincipalComponents) -> LinearStart:
+        """Return the solution of PCA that the networks start from; ``found`` may be more than k of it."""
+        return pca_start(data, found, self.n_components, self.head)
 
     # -- in the units of the user ------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -9,9 +10,8 @@ import torch
 from sklearn.utils._param_validation import InvalidParameterError
 from torch import Tensor, nn
 
-from skswae._random import named_seed
-from skswae.data._principal import PrincipalComponents
 from skswae.data._scaler import TrainingRows
+from skswae.modules._initialization import LinearStart, PrincipalComponents, principal_components
 from skswae.networks._protocol import check_network
 
 AUTO_COMPONENTS = 64
@@ -42,7 +42,7 @@ def n_inputs(estimator: Any, rows: TrainingRows, seed: int, *, in_parts: bool) -
     m = max(int(m), int(estimator.n_components))
     if m >= d:
         return d
-    found = len(rows.principal_components(m, named_seed(seed, "pca")).variances)
+    found = len(principal_components(rows, m, seed).variances[:m])
     if in_parts and found < m:
         raise ValueError(
             f"The first partial_fit must see rows of at least {m} directions with input_components="
@@ -105,3 +105,14 @@ class Front(nn.Module):
     def inverse(self, h: Tensor) -> Tensor:
         """Return the row of the spanned space whose image is h: (n, m) -> (n, d)."""
         return self.origin + self.unit.square() * h @ self.weight if self.reduces else h
+
+    def behind(self, start: LinearStart) -> LinearStart:
+        """Return the start whose encoder takes ``front(x)`` in place of x."""
+        if not self.reduces:
+            return start
+        # a row of the spanned space is x = origin + unit^2 h weight
+        return dataclasses.replace(
+            start,
+            encoder_weight=self.unit.square() * start.encoder_weight @ self.weight.T,
+            encoder_bias=start.encoder_bias + start.encoder_weight @ self.origin,
+        )

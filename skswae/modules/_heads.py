@@ -41,15 +41,15 @@ class Head(nn.Module, abc.ABC):
         """Return the mean row that the output stands for: (n, d) -> (n, d)."""
         return torch.sigmoid(output) if self.out_activation == "sigmoid" else output
 
-    def inverse(self, x: Tensor) -> Tensor:
-        """Return an output whose mean is about x: x, or its logits: (n, d) -> (n, d).
+    def inverse(self, x: Tensor, spread: Tensor) -> Tensor:
+        """Return an output whose mean is about x: x, or its logits: (n, d), (d,) -> (n, d).
 
-        Under a sigmoid x is first moved away from 0 and 1 by its feature's standard deviation over the rows
-        given, but by 0.05 at most: a feature that hardly varies is met all the same.
+        Under a sigmoid x is first moved away from 0 and 1 by ``spread``, the standard deviation of each
+        feature, but by 0.05 at most: a feature that hardly varies is met all the same.
         """
         if self.out_activation != "sigmoid":
             return x
-        margin = x.std(dim=0, correction=0).clamp(*_LOGIT_MARGINS)  # (d,)
+        margin = spread.clamp(*_LOGIT_MARGINS)  # (d,)
         return torch.logit(x.clamp(margin, 1.0 - margin))
 
     @abc.abstractmethod

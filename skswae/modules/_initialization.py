@@ -1,15 +1,19 @@
-"""The start from PCA: what the linear path beside each network is set to."""
+"""Principal components of training rows, and the start from them of the linear path beside each network."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 import torch
+from scipy.linalg.blas import dgemm, dsyrk
 from torch import Tensor
 
 from skswae._device import as_array
-from skswae.modules._front import Front
+from skswae._random import named_seed
+from skswae.data._scaler import TrainingRows, mean_row
 from skswae.modules._heads import SMALLEST_SCALE, Head
 
 NOISE_SHARE = 0.05
@@ -17,6 +21,152 @@ NOISE_SHARE = 0.05
 
 PCA_ROWS = 10_000
 """Rows that the directions are found from: enough for the leading ones, at little time and memory."""
+
+_BLOCK_NUMBERS = 2**19  # of a block of rows: long enough for products at speed
+_COVARIANCE_FEATURES = 1000  # up to here the covariance matrix takes at most 8 MB
+_OVERSAMPLING, _PASSES = 10, 8
+
+
+@dataclass(frozen=True)
+class PrincipalComponents:
+    """The leading principal components of training rows, in the module's units and float64.
+
+    Attributes
+    ----------
+    mean : Tensor of shape (d,)
+        Mean row.
+    directions : Tensor of shape (r, d)
+        Orthonormal rows, those with the most variance first. The number largest in size of each is positive,
+        as in scikit-learn.
+    variances : Tensor of shape (r,)
+        Variance of the rows along each direction, with n - 1 as divisor.
+    feature_variances : Tensor of shape (d,)
+        Variance of each feature.
+    n_rows : int
+        n, the number of rows looked at.
+    seed : int
+        They are ``data.choose(PCA_ROWS, seed)``.
+    n_asked : int
+        Number of directions asked for; fewer found are all that there are.
+    """
+
+    mean: Tensor
+    directions: Tensor
+    variances: Tensor
+    feature_variances: Tensor
+    n_rows: int
+    seed: int
+    n_asked: int
+
+    @property
+    def total_variance(self) -> float:
+        """Sum of the variances of all features."""
+        return float(self.feature_variances.sum())
+
+
+def principal_components(data: TrainingRows, n_components: int, seed: int) -> PrincipalComponents:
+    """Return the leading principal components of at most 10,000 of the rows, drawn at random.
+
+    The rows are read block by block, several times. Up to 1,000 features the components are exact, by the
+    covariance matrix; so are those of few rows of more features, by the matrix of inner products. Those of
+    many such rows are approximate, by power iteration of a random block [1]_. The last ones found are kept
+    with the data, and returned where they suffice: there may be more than asked for.
+
+    Parameters
+    ----------
+    data : TrainingRows
+    n_components : int
+        Number of directions asked for. There are fewer if the rows differ in fewer.
+    seed : int
+        Of the draw of rows, and of the random block.
+
+    References
+    ----------
+    .. [1] N. Halko, P. Martinsson, J. Tropp. Finding Structure with Randomness. SIAM Review, 2011.
+    """
+    own = named_seed(seed, "pca")
+    kept: PrincipalComponents | None = data.kept.get("principal_components")
+    if kept is None or kept.seed != own or kept.n_asked < n_components:
+        kept = data.kept["principal_components"] = _principal_components(data, n_components, own)
+    return kept
+
+
+def _principal_components(data: TrainingRows, n_components: int, own: int) -> PrincipalComponents:
+    def blocks() -> Iterator[Tensor]:
+        return data.chosen_batches(PCA_ROWS, own, _BLOCK_NUMBERS)
+
+    mean = as_array(mean_row(blocks()))
+
+    def deviations() -> Iterator[np.ndarray]:
+        for x in blocks():
+            y = as_array(x.double())
+            y -= mean
+            yield y
+
+    n, d = min(PCA_ROWS, len(data)), data.n_features
+    k = min(n_components, n, d)
+    squares = np.zeros(d)
+    if n < d and n * d <= _BLOCK_NUMBERS:
+        (y,) = deviations()
+        squares += np.einsum("ij,ij->j", y, y)
+        values, vectors = _leading(y @ y.T, k)
+        directions = _orthonormal(np.asfortranarray(y.T @ vectors)).T
+    elif d <= _COVARIANCE_FEATURES:
+        products = np.zeros((d, d), order="F")
+        for y in deviations():
+            products = dsyrk(1.0, y.T, beta=1.0, c=products, overwrite_c=True)  # the upper triangle
+        squares += np.diagonal(products)
+        values, vectors = _leading(products, k)
+        directions = vectors.T
+    else:
+        for y in deviations():
+            squares += np.einsum("ij,ij->j", y, y)
+        values, directions = _power_iteration(deviations, d, min(k + _OVERSAMPLING, n, d), k, own)
+    # directions without spread are rounding
+    rank = int(np.sum(values > 1e-12 * values[0])) if squares.any() else 0
+    directions = directions[:rank]
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
+    return PrincipalComponents(
+        mean=torch.from_numpy(mean),
+        directions=torch.from_numpy(np.ascontiguousarray(directions * np.sign(largest))),
+        variances=torch.from_numpy(values[:rank] / max(1, n - 1)),
+        feature_variances=torch.from_numpy(squares / max(1, n - 1)),
+        n_rows=n,
+        seed=own,
+        n_asked=n_components,
+    )
+
+
+def _leading(symmetric: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k largest eigenvalues, from the largest on, and eigenvectors as columns: (k,), (d, k).
+
+    Only the upper triangle is read; the matrix is overwritten.
+    """
+    d = len(symmetric)
+    values, vectors = scipy.linalg.eigh(
+        symmetric, lower=False, overwrite_a=True, check_finite=False, subset_by_index=[d - k, d - 1]
+    )
+    return values[::-1], vectors[:, ::-1]
+
+
+def _orthonormal(block: np.ndarray) -> np.ndarray:
+    """Return orthonormal columns that span those of the block, which is overwritten: (d, l)."""
+    return scipy.linalg.qr(block, mode="economic", overwrite_a=True, check_finite=False)[0]
+
+
+def _power_iteration(
+    deviations: Callable[[], Iterator[np.ndarray]], d: int, width: int, k: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k largest eigenvalues of Y'Y, with Y the deviations, and eigenvectors: (k,), (k, d)."""
+    block = np.random.default_rng(seed).standard_normal((width, d)).T
+    for _ in range(_PASSES):
+        basis = _orthonormal(block)
+        block = np.zeros((d, width), order="F")
+        for y in deviations():
+            block = dgemm(1.0, y.T, y @ basis, beta=1.0, c=block, overwrite_c=True)
+    values, vectors = _leading(basis.T @ block, k)
+    del block
+    return values, (basis @ vectors).T
 
 
 @dataclass(frozen=True)
@@ -39,35 +189,27 @@ class LinearStart:
     decoder_bias: Tensor
     log_variance: Tensor | None = None
 
-    def behind(self, front: Front) -> LinearStart:
-        """Return the start whose encoder takes ``front(x)`` in place of x."""
-        if not front.reduces:
-            return self
-        # of a row in the span of the front's directions, x = origin + unit^2 h weight
-        return replace(
-            self,
-            encoder_weight=front.unit.square() * self.encoder_weight @ front.weight.T,
-            encoder_bias=self.encoder_bias + self.encoder_weight @ front.origin,
-        )
-
     @property
     def rank(self) -> int:
         """Number of directions in which the rows differ, at most the number of components."""
         return len(self.encoder_bias)
 
 
-def pca_start(rows: Tensor, n_components: int, head: Head, seed: int, kind: str = "scaled") -> LinearStart:
+def pca_start(
+    data: TrainingRows, found: PrincipalComponents, n_components: int, head: Head, kind: str = "scaled"
+) -> LinearStart:
     """Return PCA's code in the unit that suits the prior, and the least-squares map back.
 
     The map back leads to the raw output whose mean is the row (:meth:`Head.inverse`).
 
     Parameters
     ----------
-    rows : Tensor of shape (n, d)
+    data : TrainingRows
+        Those that the components are of.
+    found : PrincipalComponents
+        At least ``n_components`` of them, if the rows differ in as many directions.
     n_components : int
     head : Head
-    seed : int
-        For a randomised PCA.
     kind : {"scaled", "whitened", "probabilistic"}, default="scaled"
         "scaled", for a prior that is learned: PCA's code times the number that makes its mean variance 1.
         One number for all components keeps the distances between codes those of PCA.
@@ -82,34 +224,33 @@ def pca_start(rows: Tensor, n_components: int, head: Head, seed: int, kind: str 
     ----------
     .. [1] M. Tipping, C. Bishop. Probabilistic Principal Component Analysis. JRSS B, 1999.
     """
-    from sklearn.decomposition import PCA  # here: importing it takes as long as the rest of the package
-
-    x = as_array(rows).astype(np.float64)  # (n, d)
-    mean = x.mean(axis=0)
-    components, noise = np.zeros((0, x.shape[1])), np.zeros(0)
-    if np.ptp(x, axis=0).max() > 0:
-        pca = PCA(min(n_components, *x.shape), random_state=seed % 2**32).fit(x)
-        # directions without spread are rounding
-        rank = int(np.sum(pca.singular_values_ > 1e-6 * pca.singular_values_[0]))
-        variances = pca.explained_variance_[:rank]
-        if kind == "probabilistic":
-            n_left = x.shape[1] - pca.n_components_
-            left = x.var(axis=0, ddof=1).sum() - pca.explained_variance_.sum()
-            sigma2 = max(left / max(1, n_left), SMALLEST_SCALE**2 * x.var(axis=0).mean())
-            if pca.n_components_ >= min(len(x) - 1, x.shape[1]):  # no direction left out
-                sigma2 = NOISE_SHARE * variances[-1]
-            sigma2 = max(sigma2, head.least_variance)
-            # not all noise: a code without any information would get no gradient
-            noise = np.minimum(sigma2 / variances, 0.99)
-        else:
-            noise = np.zeros(rank)
-        units = np.mean(variances) if kind == "scaled" else variances / (1.0 - noise)
-        components = pca.components_[:rank] / np.sqrt(np.broadcast_to(units, rank))[:, None]
-    z = (x - mean) @ components.T  # (n, rank)
-    target = as_array(head.inverse(torch.from_numpy(x)))  # (n, d)
-    decoder_bias = target.mean(axis=0)
+    n, d = found.n_rows, data.n_features
+    mean, variances = as_array(found.mean), as_array(found.variances)[:n_components]
+    rank = len(variances)
+    noise = np.zeros(rank)
+    if kind == "probabilistic" and rank:
+        n_used = min(n_components, n, d)
+        sigma2 = (found.total_variance - variances.sum()) / max(1, d - n_used)
+        sigma2 = max(sigma2, SMALLEST_SCALE**2 * found.total_variance * (n - 1) / n / d)
+        if n_used >= min(n - 1, d):  # no direction left out
+            sigma2 = NOISE_SHARE * variances[-1]
+        sigma2 = max(sigma2, head.least_variance)
+        # not all noise: a code without any information would get no gradient
+        noise = np.minimum(sigma2 / variances, 0.99)
+    units = np.mean(variances) if kind == "scaled" and rank else variances / (1.0 - noise)
+    components = as_array(found.directions)[:rank] / np.sqrt(np.broadcast_to(units, rank))[:, None]
+    spread = (found.feature_variances * ((n - 1) / n)).sqrt()
+    origin = head.inverse(found.mean[None], spread)  # (1, d)
     # the codes are uncorrelated: one regression a component, on codes with their noise
-    decoder = (target - decoder_bias).T @ z / (np.sum(z**2, axis=0) + len(z) * noise)  # (d, rank)
+    total, products, squares = np.zeros(d), np.zeros((d, rank)), n * noise
+    for x in data.chosen_batches(PCA_ROWS, found.seed):
+        x = x.double()
+        z = (as_array(x) - mean) @ components.T  # (b, rank)
+        target = as_array(head.inverse(x, spread) - origin)  # (b, d)
+        total += target.sum(axis=0)
+        products += target.T @ z
+        squares += np.sum(z**2, axis=0)
+    decoder, decoder_bias = products / squares, as_array(origin[0]) + total / n
     arrays = [components, -components @ mean, decoder, decoder_bias]
     if kind == "probabilistic":
         arrays.append(np.log(noise))
