@@ -52,7 +52,7 @@ max_iter : int or "auto", default="auto"
 batch_size : int or "auto", default="auto"
     Number of rows in a step, or somewhat more: an epoch is cut into as many batches of at least this size as
     it has rows for, all nearly equal. Fewer than two batches' worth of rows are one batch. "auto" is 64 up
-    to 12,800 rows, a 200th of the rows from there on, and at most 256.
+    to 6,400 rows, a 100th of the rows from there on, and at most 512.
 solver : {"adam", "normalized_adam"}, default="adam"
     "normalized_adam" divides the gradient of each tensor of weights by its norm (plus 1e-7) before Adam sees
     it: the optimiser of the public code of VampPrior, MIM and SWAE, at the rate 5e-4.
@@ -62,7 +62,7 @@ learning_rate : {"auto", "one_cycle", "constant"}, default="auto"
     epoch nobody knows beforehand, else "one_cycle".
 learning_rate_init : float or "auto", default="auto"
     Constant rate, or the highest of the cycle; above 0. "auto" is 1.25e-3 for batches of 64, and grows with
-    them: 5e-3 for 256 or more, 1.25e-3 at the least.
+    them: 1e-2 for 512 or more, 1.25e-3 at the least.
 early_stopping : "auto" or bool, default="auto"
     Whether to hold out rows, stop when their loss stops falling, and keep the best epoch. "auto" does so
     with ``max_iter="auto"`` where so few rows may have their noise learned, fewer than 15 for each feature

@@ -35,9 +35,9 @@ class AutoSettings:
         if max_iter == "auto":
             max_iter = min(40, max(4, round(480_000 / n_rows)))
         if batch_size == "auto":
-            batch_size = min(256, max(64, n_rows // 200))
+            batch_size = min(512, max(64, n_rows // 100))
         if learning_rate_init == "auto":
-            learning_rate_init = 1.25e-3 * min(4.0, max(1.0, int(batch_size) / 64))
+            learning_rate_init = 1.25e-3 * min(8.0, max(1.0, int(batch_size) / 64))
         return cls(int(max_iter), int(batch_size), float(learning_rate_init))
 
 
