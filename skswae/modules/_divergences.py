@@ -114,7 +114,7 @@ def mmd(
     constants = [2.0 * n_components * scale for scale in scales]
     i, j = torch.triu_indices(n + m, n + m, offset=1, device=z.device)  # each pair once
     distances = _squared_distances(z, z).flatten().index_select(0, i * (n + m) + j)
-    weights = torch.full_like(distances, -2.0 / (n * m), requires_grad=False)
+    weights = torch.full_like(distances, -2.0 / (n * m))
     weights.masked_fill_(j < n, 2.0 / max(1, n * (n - 1))).masked_fill_(i >= n, 2.0 / max(1, m * (m - 1)))
     of_one_row = len(constants) * ((n == 1) + (m == 1))
     return (weights * _kernel_sum(distances, kernel, constants)).sum() + of_one_row

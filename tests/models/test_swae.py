@@ -118,7 +118,7 @@ def test_only_alpha_times_the_floor_squared_is_identifiable():
 
 
 @pytest.mark.parametrize("activation", ["identity", "sigmoid"])
-@pytest.mark.parametrize("alpha, beta", [(1.0, 0.5), (0.2, 0.9)])
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.5), (0.2, 0.9)])
 def test_the_start_is_in_the_unit_of_least_loss(activation, alpha, beta, digits):
     rows = torch.tensor(digits[0][:100]).float()
     own = {"init": "pca", "n_pseudo_inputs": 10, "alpha": alpha, "beta": beta}
@@ -139,7 +139,7 @@ def test_the_start_is_in_the_unit_of_least_loss(activation, alpha, beta, digits)
 
 
 def test_the_unit_at_the_start_follows_the_floor(digits):
-    """As alpha times the floor squared says; where nothing opposes the one or the other loss it has an end."""
+    """As alpha times the floor squared says; where nothing opposes one of the losses it has an end."""
     rows = torch.tensor(digits[0][:100]).float()
 
     def spread(**parameters):
