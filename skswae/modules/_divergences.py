@@ -109,25 +109,21 @@ def mmd(
     """
     if kernel not in ("imq", "rbf"):
         raise ValueError(f"kernel must be 'imq' or 'rbf'. Got {kernel!r} instead.")
-    n, n_components = x.shape
+    (n, n_components), m = x.shape, len(y)
     z = _stack(x, y)
     constants = [2.0 * n_components * scale for scale in scales]
-
-    def within(a: Tensor) -> Tensor:
-        n = len(a)
-        if n == 1:
-            return z.new_full((), len(constants))
-        kernels = _kernel_sum(_squared_distances(a, a).fill_diagonal_(0.0), kernel, constants)
-        return (kernels.sum() - n * len(constants)) / (n * (n - 1))
-
-    across = _kernel_sum(_squared_distances(z[:n], z[n:]), kernel, constants)
-    return within(z[:n]) + within(z[n:]) - 2.0 * across.mean()
+    i, j = torch.triu_indices(n + m, n + m, offset=1, device=z.device)  # each pair once
+    distances = _squared_distances(z, z).flatten().index_select(0, i * (n + m) + j)
+    weights = torch.full_like(distances, -2.0 / (n * m))
+    weights.masked_fill_(j < n, 2.0 / max(1, n * (n - 1))).masked_fill_(i >= n, 2.0 / max(1, m * (m - 1)))
+    of_one_row = len(constants) * ((n == 1) + (m == 1))
+    return (weights * _kernel_sum(distances, kernel, constants)).sum() + of_one_row
 
 
 def _kernel_sum(distances: Tensor, kernel: str, constants: Sequence[float]) -> Tensor:
     """Return the sum of the kernels of all scales, of the shape of the squared distances."""
     total = torch.zeros_like(distances)
-    for constant in constants:  # in place: fewer large matrices to allocate
+    for constant in constants:  # in place: fewer large tensors to allocate
         if kernel == "imq":
             total.add_((distances + constant).reciprocal_(), alpha=constant)
         else:

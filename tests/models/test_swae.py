@@ -1,5 +1,7 @@
 """The mathematics of SWAE: equations (8) and (10), Algorithm 1, against something independent."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -113,6 +115,41 @@ def test_only_alpha_times_the_floor_squared_is_identifiable():
     for name in ("loss", "x_loss", "reconstruction_loss"):
         torch.testing.assert_close(before[name], after[name], rtol=1e-12, atol=0)
     torch.testing.assert_close(c**2 * before["z_loss"], after["z_loss"], rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("activation", ["identity", "sigmoid"])
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 0.5), (0.2, 0.9)])
+def test_the_start_is_in_the_unit_of_least_loss(activation, alpha, beta, digits):
+    rows = torch.tensor(digits[0][:100]).float()
+    own = {"init": "pca", "n_pseudo_inputs": 10, "alpha": alpha, "beta": beta}
+    module, x = make_module(SWAETransformer, rows, activation, **own)
+    k = module.n_components
+
+    def loss(factor):
+        """The loss in another unit of the code, over many draws."""
+        other = copy.deepcopy(module)
+        with torch.no_grad():
+            for layer in (other.encoder.linear, other.prior.linear):
+                layer.weight[:k] *= factor
+                layer.bias[:k] *= factor
+            other.decoder.linear.weight /= factor
+            return float(np.mean([loss_of(other, x, seed)["loss"] for seed in range(100)]))
+
+    assert loss(1.0) < min(loss(0.8), loss(1.25))
+
+
+def test_the_unit_at_the_start_follows_the_floor(digits):
+    """As alpha times the floor squared says; where nothing opposes one of the losses it has an end."""
+    rows = torch.tensor(digits[0][:100]).float()
+
+    def spread(**parameters):
+        module, x = make_module(SWAETransformer, rows, init="pca", **{"n_pseudo_inputs": 10, **parameters})
+        return module.encode(x).var(dim=0).mean().sqrt().item()
+
+    half = spread(alpha=4.0, prior_scale_floor=0.05)
+    assert half == pytest.approx(0.5 * spread(alpha=1.0, prior_scale_floor=0.1), rel=1e-4)
+    assert spread(n_pseudo_inputs=100) == pytest.approx(1.0, rel=0.01)  # every code is its prior's mean
+    assert spread(beta=0.0) == pytest.approx(0.1, rel=0.01)  # no decoder sees the noise
 
 
 @pytest.mark.filterwarnings(
