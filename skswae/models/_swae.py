@@ -190,7 +190,7 @@ class SWAEModule(AutoencoderModule):
         prior.bias[k:] = free_log_variance(lowest, self.prior_scale_floor)
         with evaluation_mode(self):
             z = self.encode_x(x)
-            mean, _ = self.conditional_prior(self.pseudo_inputs.rows[self.assign(x)])  # (n, k)
+            mean, _ = self.conditional_prior(self.pseudo_inputs.rows[self.assign(self.front(x))])  # (n, k)
             noise = self.prior_scale_floor * normal_like(mean, generator)
             # both signs: what is linear in the noise cancels
             costs = (self.head.cost(x, self.decoder(mean + e)).double().mean() for e in (noise, -noise, 0.0))
