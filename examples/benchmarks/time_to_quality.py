@@ -6,9 +6,10 @@ several times, for different numbers of epochs. What the judging takes is never 
 
 Each has its defaults and a process of its own, one at a time, with the same number of threads. The first fit
 of a process is also timed in the state of a script that has just started, where what is imported and compiled
-counts; the other figures are of fits when all of that is in memory. UMAP and PaCMAP have no seed, so that
-they may use all threads. PaCMAP keeps its index of the rows (`save_tree=True`), which its transform would
-build again. Those that are not installed (`pip install umap-learn pacmap`) are left out, which the page says.
+counts; the other figures, and all accuracies, are of fits when all of that is in memory. UMAP and PaCMAP have
+no seed, so that they may use all threads. PaCMAP keeps its index of the rows (`save_tree=True`), which its
+transform would build again. Those that are not installed (`pip install umap-learn pacmap`) are left out, and
+the page says so.
 """
 
 from __future__ import annotations
@@ -102,37 +103,36 @@ class Files:
 
 
 def measure(tasks, rivals, files, threads, store) -> tuple[dict, dict]:
-    """Return the results of each task by name, SWAE's default first of SWAE's, and what was not measured."""
+    """Return the results of each task by name, SWAE's by their epochs, and why others are missing."""
     results: dict = {(data, k): {} for data, k, _ in tasks}
     missing: dict[str, str] = {}
     size = {"rows": files.n_rows, "test_rows": files.n_test_rows, "threads": threads}
     for rival in rivals:
         with Rival(rival, threads) as process:
-
-            def ask(data, k, parameters, rival=rival, process=process):
-                settings = {"rival": rival, "data": data, "k": k, "parameters": parameters, **size}
-                return store.get(settings, lambda: process.ask(files[data], k, parameters))
-
             for data, k, epochs in tasks:
+
+                def ask(parameters, rival=rival, process=process, data=data, k=k):
+                    settings = {"rival": rival, "data": data, "k": k, "parameters": parameters, **size}
+                    return store.get(settings, lambda: process.ask(files[data], k, parameters))
+
                 try:
-                    found = ask(data, k, {})
+                    found = {NAMES[rival]: ask({})}
+                    if rival == "swae":
+                        found = swae_fits(ask, found[NAMES[rival]], epochs)
+                    results[data, k] |= found
                 except NotMeasured as error:
                     missing[NAMES[rival]] = str(error)
-                    continue
-                if rival != "swae":
-                    results[data, k][NAMES[rival]] = found
-                    continue
-                results[data, k]["default"] = found
-                for n in epochs:
-                    if n != found["epochs"]:
-                        results[data, k][n] = ask(data, k, {"max_iter": n})
-    for parts in results.values():  # in the order of their epochs, under names that say them
-        fits = {key: parts.pop(key) for key in [*parts] if key == "default" or isinstance(key, int)}
-        for key, found in sorted(fits.items(), key=lambda item: item[1]["epochs"]):
-            default = " (default)" if key == "default" else ""
-            plural = "s" if found["epochs"] > 1 else ""
-            parts[f"SWAE, {found['epochs']} epoch{plural}{default}"] = found
     return results, missing
+
+
+def swae_fits(ask, default: dict, epochs) -> dict:
+    """Return the default's result among those of other epochs, in their order, under names that say them."""
+    found = {n: ask({"max_iter": n}) for n in epochs if n != default["epochs"]}
+    found[default["epochs"]] = default
+    return {
+        f"SWAE, {n} epoch{'s' if n > 1 else ''}{' (default)' if found[n] is default else ''}": found[n]
+        for n in sorted(found)
+    }
 
 
 def seconds(result: dict) -> float:
@@ -170,12 +170,31 @@ def add_tables(page, parts) -> None:
         page.paragraph("In a process that has just started, in seconds:")
         page.header(
             " | import | fit, with what it compiles | codes of the training rows | "
-            "transform of the test rows | all together"
+            "transform of the test rows | all together | all together, CPU s"
         )
         for name, first in fresh.items():
-            times = [first[f"{part}_wall"] for part in ("import", "fit", "codes", "transform")]
-            page.row(name, *(f"{s:.2f}" for s in times), f"{sum(times):.2f}")
+            wall, cpu = (
+                [first[f"{part}_{kind}"] for part in ("import", "fit", "codes", "transform")]
+                for kind in ("wall", "cpu")
+            )
+            page.row(name, *(f"{s:.2f}" for s in [*wall, sum(wall), sum(cpu)]))
         page.add()
+
+
+def in_equal_time(what: str, ours: dict, rival: str, its: dict) -> str:
+    """Say whether the best of SWAE's fits that take no longer than the rival's is ahead of it."""
+    text = f"- {what}: ahead of {rival} on accuracy in at most {rival}'s seconds: "
+    name, result = max(
+        ((name, result) for name, result in ours.items() if seconds(result) <= its["fit_wall"]),
+        key=lambda item: item[1]["accuracy"],
+        default=(None, None),
+    )
+    if result is None:
+        return f"{text}{yes(False)}, no fit of SWAE was as short as {its['fit_wall']:.1f} s."
+    return (
+        f"{text}{yes(result['accuracy'] > its['accuracy'])}, {name} has {result['accuracy']:.4f} after "
+        f"{seconds(result):.1f} s; {rival} has {its['accuracy']:.4f} after {its['fit_wall']:.1f} s."
+    )
 
 
 def verdicts(data: str, k: int, parts: dict) -> list[str]:
@@ -194,17 +213,9 @@ def verdicts(data: str, k: int, parts: dict) -> list[str]:
             f"has {default['accuracy']:.4f} after {seconds(default):.1f} s; UMAP has {umap['accuracy']:.4f} "
             f"after {umap['fit_wall']:.1f} s."
         )
-    in_time = {name: result for name, result in ours.items() if seconds(result) <= umap["fit_wall"]}
-    what = f"- {title(data, k)}: ahead of UMAP on accuracy in at most UMAP's seconds"
-    if in_time:
-        best = max(in_time, key=lambda name: in_time[name]["accuracy"])
-        found = in_time[best]
-        lines.append(
-            f"{what}: {yes(found['accuracy'] > umap['accuracy'])}, {best} has {found['accuracy']:.4f} after "
-            f"{seconds(found):.1f} s; UMAP has {umap['accuracy']:.4f} after {umap['fit_wall']:.1f} s."
-        )
-    else:
-        lines.append(f"{what}: {yes(False)}, no fit of SWAE was as short as {umap['fit_wall']:.1f} s.")
+    for rival in (NAMES["umap"], NAMES["pacmap"]):
+        if rival in parts:
+            lines.append(in_equal_time(title(data, k), ours, rival, parts[rival]))
     median = float(np.median([result["transform_wall"] for result in ours.values()]))
     ratio = umap["transform_wall"] / median
     lines.append(

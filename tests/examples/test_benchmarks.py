@@ -60,6 +60,10 @@ def test_verdicts_are_of_the_default_within_umap_s_seconds():
     assert answers(parts) == ["yes", "**no**", "yes", "yes"]
     late = {**parts, "SWAE, 4 epochs (default)": result(0.956, 19.5, 0.2)}  # 20.5 s with the codes
     assert answers(late) == ["**no**", "**no**", "yes", "**no**"]
+    parts["PaCMAP"] = result(0.957, 10, 5)  # no fit of SWAE is as short
+    assert answers(parts) == ["yes", "**no**", "yes", "**no**", "yes"]
+    parts["SWAE, 1 epoch"] = result(0.958, 9, 0.1)
+    assert answers(parts) == ["yes", "**no**", "yes", "yes", "yes"]
     half = {"UMAP": result(0.957, 20, 5), "SWAE, 4 epochs (default)": result(0.977, 9.5, 0.1)}
     assert answers(half, 32) == ["**no**", "yes", "yes"]
     assert time_to_quality.verdicts("mnist", 8, {"PCA": parts["UMAP"]}) == [
