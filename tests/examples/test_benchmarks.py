@@ -135,7 +135,6 @@ def run(script, monkeypatch, tmp_path, *arguments):
 @pytest.mark.slow
 def test_time_to_quality_on_few_rows(monkeypatch, tmp_path):
     """Each rival in a process of its own; the page, the picture, and what is kept."""
-    pytest.importorskip("matplotlib")
     drawn = {"long_table": ("long table", lambda folder, seed: _data.long_table(300, 100, 20))}
     monkeypatch.setattr(time_to_quality, "DATA", drawn)
     monkeypatch.setattr(time_to_quality, "TASKS", [("long_table", 4, (1,))])
