@@ -165,13 +165,28 @@ def test_the_readme_s_models_are_the_results():
         assert seconds == f"{float(fits[name][3]):.0f}"
 
 
+def test_the_readme_s_seconds_are_the_results():
+    page = (ROOT / "docs" / "results" / "time_to_quality.md").read_text()
+    stated = [row for row in table(ROOT / "README.md", {"MNIST, 8", "MNIST, 32"}) if len(row) == 5]
+    assert {row[0] for row in stated} == {"MNIST, 8", "MNIST, 32"}
+    for name, epochs, *cells in stated:
+        section = page.split(f"\n## {name} components\n")[1].split("\n## ")[0]
+        lines = [line for line in section.splitlines() if line.startswith("| ")]
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        measured = {row[0].removesuffix(" (default)"): row for row in rows if len(row) == 8}
+        for cell, fit in zip(cells, (f"SWAE, {epochs} epochs", "UMAP", "PCA"), strict=True):
+            _, seconds, _, codes, _, _, accuracy, _ = measured[fit]
+            both = round(float(seconds) + float(codes), 2)  # as many places as the page has
+            assert cell == f"{float(accuracy):.3f} in {float(f'{both:.2g}'):g} s"
+
+
 @pytest.mark.parametrize(
     "page",
     [
         *("README.md", "CONTRIBUTING.md", "SECURITY.md"),
         *(
             f"docs/{p}.md"
-            for p in ("user_guide", "saving_and_shipping", "mlflow", "paper", "paper_code_ours")
+            for p in ("user_guide", "saving_and_shipping", "mlflow", "how_fast", "paper", "paper_code_ours")
         ),
     ],
 )
