@@ -29,9 +29,11 @@ from skswae.modules._distributions import (
 from skswae.modules._heads import reconstruction_head
 from skswae.modules._nearest import closest
 from skswae.modules._pseudo_inputs import PseudoInputs
+from skswae.networks._layers import GatedLayers
 
 _UNIT_ROWS = 200  # whose losses tell the code's unit at the start: its fourth power is what they estimate
 _SMALLEST_UNIT = 0.1
+_TOGETHER = 2**17  # numbers of a batch up to which both decodings in one call cost less than two calls
 
 # ---------------------------------------------------------------------------
 # The mathematics
@@ -216,18 +218,30 @@ class SWAEModule(AutoencoderModule):
         h = self.front(x)  # (n, m)
         z_e = self.encoder(h)
         cell = self.assign(h)  # (n,)
-        mean, log_variance = self.conditional_prior(self.pseudo_inputs.select(cell))  # (n, k) each
+        mean, log_variance = self._prior_of(cell)  # (n, k) each
         if self._counts_in_training and self.training:
             self._count(cell, z_e, mean)
         noise = torch.randn(z_e.shape, dtype=z_e.dtype, device=z_e.device, generator=generator)
         z_d = sample_gaussian(mean, log_variance, noise)
-        if self._decoder_mixes_rows:
-            output_e, output_d = self.decoder(z_e), self.decoder(z_d)  # (n, d) each
+        if self._decoder_mixes_rows or x.numel() > _TOGETHER:
+            x_cost, reconstruction_cost = (self.head.cost(x, self.decoder(z)) for z in (z_d, z_e))
         else:
-            output_e, output_d = self.decoder(torch.cat([z_e, z_d])).chunk(2)
-        x_cost, reconstruction_cost = self.head.cost(x, output_d), self.head.cost(x, output_e)
+            outputs = self.decoder(torch.cat([z_d, z_e])).chunk(2)  # (n, d) each
+            x_cost, reconstruction_cost = (self.head.cost(x, output) for output in outputs)
         weight = self.weight().to(z_e.dtype)
         yield "autoencoder", swae_loss(x_cost, reconstruction_cost, z_e, z_d, self.beta, weight)
+
+    def _prior_of(self, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of p(z_d | u_k) for each index k: (n,) -> (n, k), (n, k).
+
+        Rows of one cell share it, so that a network of gated layers alone is asked once a cell; not on a GPU,
+        which would have to wait for their number.
+        """
+        if cell.is_cuda or not isinstance(self.prior.network, GatedLayers):
+            return self.conditional_prior(self.pseudo_inputs.select(cell))
+        used, position = torch.unique(cell, return_inverse=True)
+        mean, log_variance = self.conditional_prior(self.pseudo_inputs.select(used))
+        return mean[position], log_variance[position]
 
     def conditional_prior(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of p(z_d | u): (n, m) -> (n, k), (n, k)."""

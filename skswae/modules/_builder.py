@@ -13,6 +13,7 @@ from skswae._constraints import check_weights
 from skswae._random import named_seed
 from skswae.modules._initialization import LinearStart
 from skswae.networks import _protocol
+from skswae.networks._layers import GatedLayers
 
 
 class NetworkBuilder:
@@ -198,16 +199,17 @@ class NetworkPart(nn.Module):
                 parameter[started if len(parameter) == len(started) else slice(None)] = 0.0
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        if self.autocast_dtype is None:
-            out = self.network(*inputs)
-        else:  # no cache: a CUDA graph would keep its first weights
-            with torch.autocast(inputs[0].device.type, self.autocast_dtype, cache_enabled=False):
+        linear, given = self.linear, inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)
+        if self.autocast_dtype is not None:  # no cache: a CUDA graph would keep its first weights
+            with torch.autocast(given.device.type, self.autocast_dtype, cache_enabled=False):
                 out = self.network(*inputs).float()
+        elif isinstance(self.network, GatedLayers) and self.gate is None:
+            return self.network(given, linear, given)
+        else:
+            out = self.network(*inputs)
         if self.gate is not None:
             out = self.gate * out
-        if self.linear is None:
-            return out
-        return self.linear(inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)) + out
+        return out if linear is None else linear(given) + out
 
 
 @contextlib.contextmanager

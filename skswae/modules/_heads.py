@@ -69,7 +69,7 @@ class SquaredError(Head):
     """||x - D(z)||_2^2."""
 
     def cost(self, x: Tensor, output: Tensor) -> Tensor:
-        return (x - self.mean(output)).square().sum(dim=1)
+        return nn.functional.mse_loss(self.mean(output), x, reduction="none").sum(dim=1)
 
 
 class BinaryCrossEntropy(Head):

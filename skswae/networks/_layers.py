@@ -70,6 +70,30 @@ class GatedConv2d(nn.Module):
         return nn.functional.glu(self.conv(x), dim=1)
 
 
+class GatedLayers(nn.Sequential):
+    """Gated layers and a last linear one."""
+
+    def forward(self, x: Tensor, linear: nn.Linear | None = None, given: Tensor | None = None) -> Tensor:
+        """Return the output, (n, n_inputs) -> (n, n_outputs), plus ``linear(given)`` if there is one.
+
+        In one product with the last layer's where that is the same: products with few columns, and sums of
+        wide outputs, take a tenth of the time of a training step.
+        """
+        if linear is None or given is None:
+            return super().forward(x)
+        if not (_is_plain(self[-1], Linear) and _is_plain(linear, nn.Linear)):
+            return linear(given) + super().forward(x)
+        for layer in self[:-1]:
+            x = layer(x)
+        weight = torch.cat([self[-1].weight, linear.weight], dim=1)
+        return nn.functional.linear(torch.cat([x, given], dim=1), weight, self[-1].bias + linear.bias)
+
+
+def _is_plain(layer: nn.Module, kind: type[nn.Module]) -> bool:
+    """Tell whether a layer is of this very kind and has no hook, so that its weights are all that it does."""
+    return type(layer) is kind and not layer._forward_hooks and not layer._forward_pre_hooks
+
+
 class Joined(nn.Module):
     """rest(first(a) beside second(b)), for parts with two inputs."""
 
@@ -83,10 +107,10 @@ class Joined(nn.Module):
         return self.rest(torch.cat((self.first(a), self.second(b)), dim=1))
 
 
-def gated_layers(sizes: list[int]) -> nn.Sequential:
+def gated_layers(sizes: list[int]) -> GatedLayers:
     """Build gated layers and a last linear one: (n, sizes[0]) -> (n, sizes[-1])."""
     hidden = [GatedLinear(n_in, n_out) for n_in, n_out in itertools.pairwise(sizes[:-1])]
-    return nn.Sequential(*hidden, Linear(sizes[-2], sizes[-1]))
+    return GatedLayers(*hidden, Linear(sizes[-2], sizes[-1]))
 
 
 def joined_gated_layers(n_first: int, n_second: int, sizes: list[int], n_outputs: int) -> Joined:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from skswae._device import float32_by_default, own_settings
 from skswae._random import forked_rng, initialized_from, make_generator
 from skswae.networks._gated import GatedMLP
-from skswae.networks._layers import GatedLinear, Joined, Linear, gated_layers
+from skswae.networks._layers import GatedLayers, GatedLinear, Joined, Linear, gated_layers
 
 
 def check_network(network: Any) -> Any:
@@ -75,7 +75,7 @@ def output_layer(network: nn.Module) -> nn.Linear | nn.Conv2d | None:
     """
     if type(network) is Joined:
         return output_layer(network.rest)
-    if type(network) is nn.Sequential:
+    if type(network) in (nn.Sequential, GatedLayers):
         children = [child for child in network if not isinstance(child, nn.Flatten | nn.Identity)]
         layer = output_layer(children[-1]) if children else None
         used = [p for _, p in network.named_parameters(remove_duplicate=False)]
