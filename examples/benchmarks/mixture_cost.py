@@ -114,7 +114,7 @@ def main():
     arguments.add_argument("--mnist-rows", type=int, default=10_000, help="training rows, for the quality")
     arguments.add_argument("--mnist-epochs", type=int, default=4)
     arguments.add_argument("--mnist-seeds", type=int, default=2)
-    arguments.add_argument("--digits-epochs", type=int, default=16)
+    arguments.add_argument("--digits-epochs", type=int, default=40)
     arguments.add_argument("--digits-seeds", type=int, default=3)
     arguments = arguments.parse_args()
     torch.set_num_threads(1)
@@ -131,11 +131,11 @@ def main():
     forms = [name for name in FORMS if name not in ("SWAE", "MIM, as many draws as rows")]
     digits = [(seed, data) for seed, *data in splits("digits", arguments.digits_seeds)]
     quality(page, store, "Digits", 8, arguments.digits_epochs, forms, digits)
+    quality(page, store, "Digits", 32, arguments.digits_epochs, forms[:2], digits)
     n = arguments.mnist_rows
     rows = X_train[:n], X_test[:2000], y_train[:n], y_test[:2000]
     tasks = [(seed, rows) for seed in range(arguments.mnist_seeds)]
     quality(page, store, f"MNIST, {n:,} rows", 8, arguments.mnist_epochs, forms, tasks)
-    quality(page, store, "Digits", 32, arguments.digits_epochs, forms[:2], digits)
     page.paragraph(store.note())
 
 

@@ -161,9 +161,10 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         far count.
     n_pseudo_inputs_per_step : int or {"auto", "all"}, default="auto"
         S, the number of pseudo-inputs that a training step encodes: it takes the mixture of S of them, drawn
-        anew, in the prior's place. Since E log 1/S sum_s q(z2 | u_s) is at most log p(z2), what is minimised
-        stays a bound. "auto" is as many as the batch has rows; "all", or at least K, is the paper's exact
-        mixture. Held-out rows and every method of the fitted model meet the whole mixture.
+        anew, in the prior's place, for rows and draws alike. Its density is right on average; its logarithm
+        is a little too small at the codes of rows, and too large at draws. "auto" is as many as the batch has
+        rows; "all", or at least K, is the exact mixture. Held-out rows and every method of the fitted model
+        meet the whole one.
     warmup : int, default=0
         Epochs in which the weight b of log p(z2) and of the encoder's terms rises to 1, by equal steps; draws
          from the prior count only after it, and ``early_stopping`` waits for it. The public code has
@@ -181,7 +182,8 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         Means over each epoch of "loss" and its terms: "encoder_loss", over rows, with its parts unweighted:
         "reconstruction_loss", minus log p(x | z), and "prior_loss", minus log p(z); with symmetric
         sampling "decoder_loss", over draws from the prior (0 while the warm-up lasts); "validation_loss" with
-        ``early_stopping`` (NaN in epochs without). In the units of the networks (``scale_``).
+        ``early_stopping`` (NaN in epochs without). In the units of the networks (``scale_``); but for
+        "validation_loss", by the mixtures of the steps.
     module_ : MIMModule
         The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X. Its
         ``draw_posterior`` takes ``x = module_.scaler.standardize(rows)``.

@@ -67,9 +67,9 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         far count.
     n_pseudo_inputs_per_step : int or {"auto", "all"}, default="auto"
         S, the number of pseudo-inputs that a training step encodes: it takes the mixture of S of them, drawn
-        anew, in the prior's place. Since E log 1/S sum_s q(z2 | u_s) is at most log p(z2), what is minimised
-        stays a bound. "auto" is as many as the batch has rows; "all", or at least K, is the paper's exact
-        mixture. Held-out rows and every method of the fitted model meet the whole mixture.
+        anew, in the prior's place. Its density is p(z2) on average, and so its logarithm at most log p(z2):
+        the bound stays one, a little lower. "auto" is as many as the batch has rows; "all", or at least K, is
+        the paper's exact mixture. Held-out rows and every method of the fitted model meet the whole one.
     kl_weight : float, default=1.0
         Weight of log q(z | x) - log p(z), at least 0 and below 1e30; 1 is the bound.
     warmup : int, default=0
@@ -87,7 +87,8 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
     history_ : dict of str to ndarray of shape (n_iter_,)
         Means over each epoch of "loss" and its terms unweighted: "reconstruction_loss", minus log p(x | z),
         and "kl_divergence", log q(z | x) - log p(z); "validation_loss" with ``early_stopping`` (NaN in epochs
-        without). In the units of the networks (``scale_``).
+        without). In the units of the networks (``scale_``); but for "validation_loss", by the mixtures of the
+        steps.
     module_ : VampPriorModule
         The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X. Its
         ``draw_posterior`` takes ``x = module_.scaler.standardize(rows)``.
