@@ -25,7 +25,7 @@ VARIANTS = [
     (skswae.WAETransformer, {"divergence": "sliced"}),
     (skswae.WAETransformer, {"divergence": "sinkhorn"}),
     (skswae.MIMTransformer, {"sampling": "encoder"}),
-    (skswae.VampPriorTransformer, {"n_components": 3, "warmup": 2}),
+    (skswae.VampPriorTransformer, {"n_components": 3, "warmup": 2, "n_pseudo_inputs_per_step": 4}),
     (skswae.VampPriorTransformer, {"n_components": 1}),
     (skswae.VAETransformer, {"likelihood_scale": "per_feature"}),
 ]
@@ -51,7 +51,7 @@ def cheap(Estimator, **parameters):
 # three that between them take every path through the shared code
 swae = functools.partial(cheap, skswae.SWAETransformer)
 gan = functools.partial(cheap, skswae.WAETransformer, divergence="gan", critic_layer_sizes=(8,))  # 2 players
-two_levels = functools.partial(cheap, skswae.VampPriorTransformer, warmup=2)
+two_levels = functools.partial(cheap, skswae.VampPriorTransformer, warmup=2, n_pseudo_inputs_per_step=4)
 
 
 def states(estimator):

@@ -178,8 +178,9 @@ CHANGED = {
     "random_state": 1, "reconstruction": "binary_cross_entropy", "beta": 0.9, "alpha": 3.0,
     "n_pseudo_inputs": 7, "assignment_space": "latent", "metric": "cosine", "prior_scale_floor": 0.3,
     "kl_weight": 3.0, "warmup": 5, "likelihood": "bernoulli", "likelihood_scale": "per_feature", "n_bins": 16,
-    "posterior_scale_floor": 0.2, "sampling": "encoder", "divergence": "gan", "divergence_weight": 9.0,
-    "input_noise": 0.5, "kernel": "rbf", "kernel_scales": (0.3,), "n_projections": 7, "sinkhorn_epsilon": 0.7,
+    "posterior_scale_floor": 0.2, "n_pseudo_inputs_per_step": 3, "prior_draws_per_row": 0.5,
+    "sampling": "encoder", "divergence": "gan", "divergence_weight": 9.0, "input_noise": 0.5,
+    "kernel": "rbf", "kernel_scales": (0.3,), "n_projections": 7, "sinkhorn_epsilon": 0.7,
     "critic_layer_sizes": (9,), "critic_penalty": 7.0, "critic_learning_rate_init": 0.1,
 }  # fmt: skip
 # of early stopping alone, of the machine, of what is printed, and of sampling

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -75,22 +76,25 @@ class MIMModule(MixtureOfPosteriorsModule):
     Parameters
     ----------
     build : NetworkBuilder
-    sampling : {"symmetric", "encoder"}
-        As the parameter of :class:`MIMTransformer`.
+    sampling, prior_draws_per_row
+        As the parameters of :class:`MIMTransformer`.
     **parameters
         As :class:`MixtureOfPosteriorsModule`.
     """
 
-    def __init__(self, build: NetworkBuilder, *, sampling: str, **parameters: Any):
+    def __init__(
+        self, build: NetworkBuilder, *, sampling: str, prior_draws_per_row: float, **parameters: Any
+    ):
         super().__init__(build, **parameters)
         self.sampling = sampling
+        self.prior_draws_per_row = float(prior_draws_per_row)
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
         b = self.warmth()
         z, log_qz_x = self.draw_posterior(x, generator)
         z2, _ = self.levels(z)
         log_px_z = self.log_likelihood(x, z)
-        prior = self.upper_prior_parameters()  # once a step: it encodes all pseudo-inputs
+        prior = self.mixture_of_a_step(len(x), generator)  # once: it encodes pseudo-inputs
         log_pz1_z2, log_pz2 = self.lower_prior_log_prob(z), self.upper_prior_log_prob(z2, *prior)
         encoder_loss = encoder_half(log_px_z, log_pz1_z2, log_pz2, log_qz_x, b).mean()
         terms = {
@@ -100,10 +104,10 @@ class MIMModule(MixtureOfPosteriorsModule):
             "prior_loss": -(log_pz1_z2 + log_pz2).mean(),
         }
         if self.sampling == "symmetric":
-            # only once the prior has its full weight
-            decoder_loss = (
-                self._decoder_loss(len(x), generator, *prior) if b == 1.0 else torch.zeros_like(encoder_loss)
-            )
+            decoder_loss = torch.zeros_like(encoder_loss)
+            if b == 1.0:  # only once the prior has its full weight
+                share = self.prior_draws_per_row if self.training else 1.0
+                decoder_loss = self._decoder_loss(math.ceil(share * len(x)), generator, *prior)
             terms["loss"] = encoder_loss + decoder_loss
             terms["decoder_loss"] = decoder_loss
         yield "autoencoder", terms
@@ -112,13 +116,14 @@ class MIMModule(MixtureOfPosteriorsModule):
         # zeros and ones have no gradient; grey levels count as continuous, as in the public code
         binary = isinstance(self.head, Bernoulli)
         with evaluation_mode(self):  # the draws are no rows of the batch
-            z = self.draw_prior(n_samples, generator, *prior)
+            z, log_pz1_z2 = self.draw_prior(n_samples, generator, *prior)
+            log_pz = log_pz1_z2 + self.upper_prior_log_prob(self.levels(z)[0], *prior)
             output = self.raw_output(z)
             x = self.head.mean(output)  # the mean, not a draw
             if binary:
                 x = x.detach()
             log_px_z = self.head.log_prob(x, output)
-            loss = decoder_half(log_px_z, self.prior_log_prob(z, *prior), self.posterior_log_prob(x, z))
+            loss = decoder_half(log_px_z, log_pz, self.posterior_log_prob(x, z))
         if binary:
             loss = with_score_function(loss, log_px_z)
         return loss.mean()
@@ -146,11 +151,20 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
     sampling : {"symmetric", "encoder"}, default="symmetric"
         Samples that the expectation is taken over: rows and their posterior as well as the prior and its
         decodings; or the former alone (A-MIM), which is cheaper.
+    prior_draws_per_row : float in (0, 1], default=0.25
+        Draws from the prior in a training step, for each row of the batch, with symmetric sampling. They
+        estimate the same expectation however many they are; 1 is the public code's.
     n_pseudo_inputs : int, default=500
-        K, the number of pseudo-inputs; never more than the training rows. They start as training rows, and
-        each step encodes all of them. On small tables take fewer, such as 20: with as many as rows the
-        prior memorises them. A fitted model may hold near copies of training rows. With ``partial_fit`` or
-        ``warm_start`` all different rows seen so far count.
+        K, the number of pseudo-inputs; never more than the training rows. They start as training rows. On
+        small tables take fewer, such as 20: with as many as rows the prior memorises them. A fitted model may
+        hold near copies of training rows. With ``partial_fit`` or ``warm_start`` all different rows seen so
+        far count.
+    n_pseudo_inputs_per_step : int or {"auto", "all"}, default="auto"
+        S, the number of pseudo-inputs that a training step encodes: it takes the mixture of S of them, drawn
+        anew, in the prior's place, for rows and draws alike. Its density is right on average; its logarithm
+        is a little too small at the codes of rows, and too large at draws. "auto" is as many as the batch has
+        rows; "all", or at least K, is the exact mixture. Held-out rows and every method of the fitted model
+        meet the whole one.
     warmup : int, default=0
         Epochs in which the weight b of log p(z2) and of the encoder's terms rises to 1, by equal steps; draws
          from the prior count only after it, and ``early_stopping`` waits for it. The public code has
@@ -168,7 +182,8 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         Means over each epoch of "loss" and its terms: "encoder_loss", over rows, with its parts unweighted:
         "reconstruction_loss", minus log p(x | z), and "prior_loss", minus log p(z); with symmetric
         sampling "decoder_loss", over draws from the prior (0 while the warm-up lasts); "validation_loss" with
-        ``early_stopping`` (NaN in epochs without). In the units of the networks (``scale_``).
+        ``early_stopping`` (NaN in epochs without). In the units of the networks (``scale_``); but for
+        "validation_loss", by the mixtures of the steps.
     module_ : MIMModule
         The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X. Its
         ``draw_posterior`` takes ``x = module_.scaler.standardize(rows)``.
@@ -206,7 +221,12 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
     _parameter_constraints: dict = {
         **BaseLatentVariableModel._parameter_constraints,
         "sampling": [StrOptions({"symmetric", "encoder"})],
+        "prior_draws_per_row": [Number(Real, 0, 1, closed="right")],
         "n_pseudo_inputs": [Number(Integral, 1, None, closed="left")],
+        "n_pseudo_inputs_per_step": [
+            Number(Integral, 1, None, closed="left"),
+            StrOptions({"auto", "all"}),
+        ],
         "posterior_scale_floor": [Scale()],
     }
 
@@ -219,7 +239,9 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         n_components=8,
         *,
         sampling="symmetric",
+        prior_draws_per_row=0.25,
         n_pseudo_inputs=500,
+        n_pseudo_inputs_per_step="auto",
         warmup=0,
         likelihood="auto",
         likelihood_scale="shared",
@@ -248,7 +270,9 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
     ):
         super().__init__(**shared_parameters(locals()))
         self.sampling = sampling
+        self.prior_draws_per_row = prior_draws_per_row
         self.n_pseudo_inputs = n_pseudo_inputs
+        self.n_pseudo_inputs_per_step = n_pseudo_inputs_per_step
         self.warmup = warmup
         self.likelihood = likelihood
         self.likelihood_scale = likelihood_scale

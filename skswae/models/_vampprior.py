@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import Any
 
 import torch
+from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
 from skswae._constraints import Number
@@ -36,7 +37,7 @@ class VampPriorModule(MixtureOfPosteriorsModule):
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
         z, log_q = self.draw_posterior(x, generator)
-        kl = log_q - self.prior_log_prob(z)
+        kl = log_q - self.prior_log_prob(z, *self.mixture_of_a_step(len(x), generator))
         yield "autoencoder", negative_elbo(self.log_likelihood(x, z), kl, self.warmth() * self.kl_weight)
 
 
@@ -60,10 +61,15 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         lower level z1. With 1 there is a single level. It may be more than the features, or than the
         directions in which rows differ.
     n_pseudo_inputs : int, default=500
-        K, the number of pseudo-inputs; never more than the training rows. They start as training rows, and
-        each step encodes all of them. On small tables take fewer, such as 20: with as many as rows the
-        prior memorises them. A fitted model may hold near copies of training rows. With ``partial_fit`` or
-        ``warm_start`` all different rows seen so far count.
+        K, the number of pseudo-inputs; never more than the training rows. They start as training rows. On
+        small tables take fewer, such as 20: with as many as rows the prior memorises them. A fitted model may
+        hold near copies of training rows. With ``partial_fit`` or ``warm_start`` all different rows seen so
+        far count.
+    n_pseudo_inputs_per_step : int or {"auto", "all"}, default="auto"
+        S, the number of pseudo-inputs that a training step encodes: it takes the mixture of S of them, drawn
+        anew, in the prior's place. Its density is p(z2) on average, and so its logarithm at most log p(z2):
+        the bound stays one, a little lower. "auto" is as many as the batch has rows; "all", or at least K, is
+        the paper's exact mixture. Held-out rows and every method of the fitted model meet the whole one.
     kl_weight : float, default=1.0
         Weight of log q(z | x) - log p(z), at least 0 and below 1e30; 1 is the bound.
     warmup : int, default=0
@@ -81,7 +87,8 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
     history_ : dict of str to ndarray of shape (n_iter_,)
         Means over each epoch of "loss" and its terms unweighted: "reconstruction_loss", minus log p(x | z),
         and "kl_divergence", log q(z | x) - log p(z); "validation_loss" with ``early_stopping`` (NaN in epochs
-        without). In the units of the networks (``scale_``).
+        without). In the units of the networks (``scale_``); but for "validation_loss", by the mixtures of the
+        steps.
     module_ : VampPriorModule
         The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X. Its
         ``draw_posterior`` takes ``x = module_.scaler.standardize(rows)``.
@@ -122,6 +129,10 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
     _parameter_constraints: dict = {
         **BaseELBOModel._parameter_constraints,
         "n_pseudo_inputs": [Number(Integral, 1, None, closed="left")],
+        "n_pseudo_inputs_per_step": [
+            Number(Integral, 1, None, closed="left"),
+            StrOptions({"auto", "all"}),
+        ],
     }
 
     _structural_parameters = (*BaseELBOModel._structural_parameters, "n_pseudo_inputs")
@@ -133,6 +144,7 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         n_components=8,
         *,
         n_pseudo_inputs=500,
+        n_pseudo_inputs_per_step="auto",
         kl_weight=1.0,
         warmup=0,
         likelihood="auto",
@@ -162,6 +174,7 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
     ):
         super().__init__(**shared_parameters(locals()))
         self.n_pseudo_inputs = n_pseudo_inputs
+        self.n_pseudo_inputs_per_step = n_pseudo_inputs_per_step
         self.kl_weight = kl_weight
         self.warmup = warmup
         self.likelihood = likelihood

@@ -156,14 +156,16 @@ class LatentVariableModule(AutoencoderModule):
         shape = n_samples, self.n_upper
         return torch.randn(shape, dtype=torch.float32, device=self.device, generator=generator)
 
-    def draw_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
-        """Draw z ~ p(z), differentiable: (n_samples, k)."""
+    def draw_prior(
+        self, n_samples: int, generator: torch.Generator, *parameters: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Draw z ~ p(z), differentiable; return it and log p(z1 | z2): (n_samples, k), (n_samples,)."""
         z2 = self.draw_upper_prior(n_samples, generator, *parameters)
         if not self.two_levels:
-            return z2
+            return z2, self.lower_prior_log_prob(z2)
         mean, log_variance = self._gaussian(self.lower_prior(z2))
         z1 = _distributions.sample_gaussian(mean, log_variance, normal_like(mean, generator))
-        return torch.cat([z2, z1], dim=1)
+        return torch.cat([z2, z1], dim=1), _distributions.gaussian_log_prob(z1, mean, log_variance)
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """Return log p(x | z): (n, d), (n, k) -> (n,)."""
@@ -187,7 +189,8 @@ class LatentVariableModule(AutoencoderModule):
 
     @torch.no_grad()
     def sample_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        return self.draw_prior(n_samples, generator)
+        z, _ = self.draw_prior(n_samples, generator)
+        return z
 
     def before_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -248,6 +251,8 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
     build : NetworkBuilder
     n_pseudo_inputs : int
         K; they start as that many training rows.
+    n_pseudo_inputs_per_step : int or {"auto", "all"}
+        As the parameter of :class:`VampPriorTransformer`.
     **parameters
         As :class:`LatentVariableModule`, without ``n_upper``.
 
@@ -256,8 +261,16 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
     pseudo_inputs : PseudoInputs
     """
 
-    def __init__(self, build: NetworkBuilder, *, n_pseudo_inputs: int, **parameters: Any):
+    def __init__(
+        self,
+        build: NetworkBuilder,
+        *,
+        n_pseudo_inputs: int,
+        n_pseudo_inputs_per_step: int | str,
+        **parameters: Any,
+    ):
         super().__init__(build, n_upper=max(1, build.n_components // 2), **parameters)
+        self.n_pseudo_inputs_per_step = n_pseudo_inputs_per_step
         self.pseudo_inputs = PseudoInputs(n_pseudo_inputs, build.n_inputs)
 
     @torch.no_grad()
@@ -271,8 +284,24 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
         self.pseudo_inputs.add(self.front(rows.to(self.device)))
 
     def upper_prior_parameters(self) -> tuple[Tensor, ...]:
+        return self._mixture_of(self.pseudo_inputs.rows)
+
+    def mixture_of_a_step(self, n_rows: int, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Return the parameters that a step on that many rows gives to :meth:`upper_prior_log_prob`.
+
+        In training these are of 1/S sum_s q(z2 | u_k(s)), over S different pseudo-inputs drawn anew; with
+        S = K it is p(z2). Its expectation is p(z2), so that of its logarithm is at most log p(z2).
+        """
+        K, number = len(self.pseudo_inputs.rows), self.n_pseudo_inputs_per_step
+        n_terms = {"auto": n_rows, "all": K}[number] if isinstance(number, str) else number
+        if not self.training or n_terms >= K:
+            return self.upper_prior_parameters()
+        order = torch.rand(K, dtype=torch.float32, device=self.device, generator=generator).argsort()
+        return self._mixture_of(self.pseudo_inputs.select(order[:n_terms]))
+
+    def _mixture_of(self, u: Tensor) -> tuple[Tensor, ...]:
         with evaluation_mode(self.encoder):
-            return self.posterior_of_inputs(self.pseudo_inputs.rows)
+            return self.posterior_of_inputs(u)
 
     def upper_prior_log_prob(self, z2: Tensor, *parameters: Tensor) -> Tensor:
         return _distributions.mixture_log_prob(z2, *(parameters or self.upper_prior_parameters()))

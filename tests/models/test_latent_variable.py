@@ -16,7 +16,7 @@ from skswae import MIMTransformer, VAETransformer, VampPriorTransformer
 from skswae.networks import GatedMLP
 
 from ..estimators import ESTIMATORS, cheap
-from .tools import assert_moments, gated_mlp, gaussian_of, generator, latent_module, normal, refused
+from .tools import assert_moments, gated_mlp, gaussian_of, generator, latent_module, loss_of, normal, refused
 
 BOTH = [VAETransformer, VampPriorTransformer]
 ALL = [*BOTH, MIMTransformer]
@@ -169,6 +169,49 @@ def test_later_rows_that_contradict_the_likelihood(Estimator, digits):
             changed.partial_fit(X)
 
 
+def parts_of(module, x, seed=0):
+    """Return the loss, its terms and the gradient to every parameter."""
+    terms = loss_of(module, x, seed)
+    gradients = torch.autograd.grad(terms["loss"], list(module.parameters()), materialize_grads=True)
+    return [*terms.values(), *gradients]
+
+
+@pytest.mark.parametrize("Estimator", ALL[1:])
+def test_as_many_pseudo_inputs_a_step_as_there_are_make_the_exact_objective(Estimator):
+    """4 of them, and 20 rows; held-out rows meet all of them however few a step takes."""
+    exact, x = latent_module(Estimator, n_pseudo_inputs_per_step="all")
+    expected, few = parts_of(exact, x), latent_module(Estimator, n_pseudo_inputs_per_step=3)[0]
+    for number in (4, 5, "auto"):
+        module, _ = latent_module(Estimator, n_pseudo_inputs_per_step=number)
+        assert all(map(torch.equal, parts_of(module, x), expected))
+        assert module.mixture_of_a_step(3, generator())[0].shape == (3 if number == "auto" else 4, 1)
+    assert not torch.equal(parts_of(few, x)[0], expected[0])
+    if Estimator is MIMTransformer:  # nor does it matter for them how few draws a step has
+        few.prior_draws_per_row = 0.1
+    assert all(map(torch.equal, parts_of(few.eval(), x), parts_of(exact.eval(), x)))
+
+
+@pytest.mark.parametrize("Estimator", ALL[1:])
+def test_a_step_s_mixture_is_of_some_pseudo_inputs(Estimator):
+    """Any two of the four as often, whose densities have p(z2) as their mean; others get no gradient."""
+    module, x = latent_module(Estimator, n_components=4, n_pseudo_inputs_per_step=2)
+    g, z2 = generator(), normal(7, 2)
+    means = module.posterior(module.pseudo_inputs.rows)[0]
+    found = {}
+    for _ in range(600):
+        mixture = module.mixture_of_a_step(20, g)
+        pair = tuple(sorted(torch.cdist(mixture[0], means).argmin(dim=1).tolist()))
+        found.setdefault(pair, []).append(module.upper_prior_log_prob(z2, *mixture).detach())
+    assert sorted(found) == [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+    assert stats.chisquare([len(each) for each in found.values()]).pvalue > 1e-3
+    log_p = torch.stack([each[0] for each in found.values()])
+    expected = module.upper_prior_log_prob(z2)
+    torch.testing.assert_close(log_p.exp().mean(dim=0), expected.exp())
+    assert (log_p.mean(dim=0) < expected).all()
+    (gradient,) = torch.autograd.grad(loss_of(module, x)["loss"], [module.pseudo_inputs.rows])
+    assert sum(row.any().item() for row in gradient) == 2
+
+
 VALUES = {
     "warmup": [-1, 1.5, "long", None],
     "likelihood": ["normal", None],
@@ -179,7 +222,9 @@ VALUES = {
 OWN = [
     *((E, "kl_weight", [-0.1, "one", None]) for E in BOTH),
     *((E, "n_pseudo_inputs", [0, -3, 2.5, "auto", None]) for E in ALL[1:]),
+    *((E, "n_pseudo_inputs_per_step", [0, -3, 2.5, "some", None]) for E in ALL[1:]),
     (MIMTransformer, "sampling", ["both", None]),
+    (MIMTransformer, "prior_draws_per_row", [0, 1.5, -0.1, "all", None]),
     (MIMTransformer, "posterior_scale_floor", [0]),
 ]
 

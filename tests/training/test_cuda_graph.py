@@ -44,6 +44,7 @@ SWAE, VAE = (SWAETransformer, {"n_pseudo_inputs": 20}), (VAETransformer, {"warmu
 # whose steps go on with running statistics, and switch parts to evaluation and back
 NORM = {"n_pseudo_inputs": 20, "network": NormNet()}
 LATENT, VAMP = (SWAETransformer, {"assignment_space": "latent", **NORM}), (VampPriorTransformer, NORM)
+SOME = (VampPriorTransformer, {"n_pseudo_inputs": 20, "n_pseudo_inputs_per_step": 5})  # drawn in each step
 
 
 @pytest.mark.parametrize("solver", ["adam", "normalized_adam"])
@@ -55,6 +56,7 @@ LATENT, VAMP = (SWAETransformer, {"assignment_space": "latent", **NORM}), (VampP
         (VAE, 1797, 218),  # a graph would keep the weight that warms up in the first epoch
         (LATENT, 1797, 330),
         (VAMP, 1797, 330),
+        (SOME, 1797, 330),
     ],
 )
 def test_replays_train_as_eager_steps_do(model, n_rows, n_replays, solver, monkeypatch):
