@@ -81,12 +81,13 @@ class GatedLayers(nn.Sequential):
         """
         if linear is None or given is None:
             return super().forward(x)
-        if not (_is_plain(self[-1], Linear) and _is_plain(linear, nn.Linear)):
+        *hidden, last = self
+        if not (isinstance(last, Linear) and _is_plain(last, Linear) and _is_plain(linear, nn.Linear)):
             return linear(given) + super().forward(x)
-        for layer in self[:-1]:
+        for layer in hidden:
             x = layer(x)
-        weight = torch.cat([self[-1].weight, linear.weight], dim=1)
-        return nn.functional.linear(torch.cat([x, given], dim=1), weight, self[-1].bias + linear.bias)
+        weight = torch.cat([last.weight, linear.weight], dim=1)
+        return nn.functional.linear(torch.cat([x, given], dim=1), weight, last.bias + linear.bias)
 
 
 def _is_plain(layer: nn.Module, kind: type[nn.Module]) -> bool:

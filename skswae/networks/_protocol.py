@@ -75,7 +75,7 @@ def output_layer(network: nn.Module) -> nn.Linear | nn.Conv2d | None:
     """
     if type(network) is Joined:
         return output_layer(network.rest)
-    if type(network) in (nn.Sequential, GatedLayers):
+    if isinstance(network, nn.Sequential) and type(network) in (nn.Sequential, GatedLayers):
         children = [child for child in network if not isinstance(child, nn.Flatten | nn.Identity)]
         layer = output_layer(children[-1]) if children else None
         used = [p for _, p in network.named_parameters(remove_duplicate=False)]
