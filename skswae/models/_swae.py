@@ -200,7 +200,7 @@ class SWAEModule(AutoencoderModule):
         blur = self.beta * (0.5 * (above + below) - without)
         pull = self.weight() * (z - mean).double().square().sum(dim=1).mean()
         # no further: the rates suit codes of about PCA's unit, and few rows may all be pseudo-inputs
-        unit = float((blur / pull).nan_to_num(1.0).clamp(_SMALLEST_UNIT**4, 1.0)) ** 0.25
+        unit = float((blur / pull).clamp(_SMALLEST_UNIT**4, 1.0)) ** 0.25 if blur > 0.0 else 1.0
         for codes in (encoder.weight, encoder.bias, prior.weight[:k], prior.bias[:k]):
             codes *= unit
         decoder.weight /= unit

@@ -149,7 +149,7 @@ def test_the_unit_at_the_start_follows_the_floor(digits):
     half = spread(alpha=4.0, prior_scale_floor=0.05)
     assert half == pytest.approx(0.5 * spread(alpha=1.0, prior_scale_floor=0.1), rel=1e-4)
     assert spread(n_pseudo_inputs=100) == pytest.approx(1.0, rel=0.01)  # every code is its prior's mean
-    assert spread(beta=0.0) == pytest.approx(0.1, rel=0.01)  # no decoder sees the noise
+    assert spread(beta=0.0) == pytest.approx(1.0, rel=0.01)  # no decoder sees the noise
 
 
 @pytest.mark.filterwarnings(
