@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from numbers import Integral, Real
 
@@ -15,24 +14,19 @@ from skswae._constraints import Number, Scale
 from skswae._device import as_array
 from skswae._estimator import BaseAutoencoder
 from skswae._parameters import shared_parameters
-from skswae._random import make_generator, named_seed, normal_like
+from skswae._random import make_generator, named_seed
 from skswae.data._scaler import TrainingRows
 from skswae.models._mixins import PseudoInputMixin, ReconstructionMixin
 from skswae.modules._base import AutoencoderModule, Terms
 from skswae.modules._builder import NetworkBuilder, evaluation_mode
-from skswae.modules._distributions import (
-    bounded_log_variance,
-    free_log_variance,
-    sample_gaussian,
-    sample_mixture,
-)
+from skswae.modules._distributions import bounded_log_variance, sample_gaussian, sample_mixture
 from skswae.modules._heads import reconstruction_head
 from skswae.modules._nearest import closest
 from skswae.modules._pseudo_inputs import PseudoInputs
+from skswae.modules._units import cost_of_the_mean, start_in_balance
 from skswae.networks._layers import GatedLayers
 
 _UNIT_ROWS = 200  # whose losses tell the code's unit at the start: its fourth power is what they estimate
-_SMALLEST_UNIT = 0.1
 _TOGETHER = 2**17  # numbers of a batch up to which both decodings in one call cost less than two calls
 
 # ---------------------------------------------------------------------------
@@ -73,24 +67,6 @@ def swae_loss(
         "reconstruction_loss": reconstruction_loss,
         "z_loss": z_loss,
     }
-
-
-def cost_of_the_mean(data: TrainingRows, reconstruction: str) -> float:
-    """Return what decoding every row to the mean row costs more than perfect decoding, per feature.
-
-    1/(N d) sum_n [c(x_n, mean) - c(x_n, x_n)]: the features' mean variance for the squared error; for the
-    cross-entropy the mean divergence of Bernoulli distributions with x_n and with the mean.
-    """
-    if reconstruction == "squared_error":
-        return data.total_variance() / data.n_features
-    mean = data.mean()
-
-    def excess(p: Tensor, q: Tensor) -> Tensor:
-        return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum()
-
-    rows = map(torch.Tensor.double, data.batches(4096))
-    total = sum(excess(x, mean) + excess(1.0 - x, 1.0 - mean) for x in rows)
-    return float(total) / (len(data) * data.n_features)
 
 
 # ---------------------------------------------------------------------------
@@ -165,45 +141,9 @@ class SWAEModule(AutoencoderModule):
         self.pseudo_inputs.initialize(self.front(chosen))
         if self.scaling == "auto" and self.bounded_output:  # else it is 1 already, by the rows' own unit
             self.cost_unit.fill_(cost_of_the_mean(data, self.reconstruction) or 1.0)  # 0 for constant rows
-        encoder, prior, decoder = (part.linear for part in (self.encoder, self.prior, self.decoder))
-        if isinstance(encoder, nn.Linear) and isinstance(prior, nn.Linear) and isinstance(decoder, nn.Linear):
+        if self.prior.linear is not None:  # all start from PCA, or none
             own = named_seed(seed, "unit")
-            self._balance(encoder, prior, decoder, data.choose(_UNIT_ROWS, own), make_generator(own))
-
-    @torch.no_grad()
-    def _balance(
-        self, encoder: nn.Linear, prior: nn.Linear, decoder: nn.Linear, x: Tensor, generator: torch.Generator
-    ) -> None:
-        """Start the prior on its floor, where both losses lead it, and the code in the unit that they want.
-
-        In c times PCA's unit the z-loss is c^2 times the squared distance of codes from their prior's mean,
-        and the prior's noise costs the x-loss c^-2 times what it does in PCA's. Their weighted sum is least
-        where the two are equal. Elsewhere the code moves there by training, with a decoder that lags behind.
-
-        Parameters
-        ----------
-        encoder, prior, decoder : nn.Linear
-            The linear paths, at PCA's solution.
-        x : Tensor of shape (n, d)
-        generator : torch.Generator
-        """
-        k = self.n_components
-        lowest = torch.tensor(2.0 * math.log(self.prior_scale_floor))
-        prior.bias[k:] = free_log_variance(lowest, self.prior_scale_floor)
-        with evaluation_mode(self):
-            z = self.encode_x(x)
-            mean, _ = self.conditional_prior(self.pseudo_inputs.rows[self.assign(self.front(x))])  # (n, k)
-            noise = self.prior_scale_floor * normal_like(mean, generator)
-            # both signs: what is linear in the noise cancels
-            costs = (self.head.cost(x, self.decoder(mean + e)).double().mean() for e in (noise, -noise, 0.0))
-            above, below, without = costs
-        blur = self.beta * (0.5 * (above + below) - without)
-        pull = self.weight() * (z - mean).double().square().sum(dim=1).mean()
-        # no further: the rates suit codes of about PCA's unit, and few rows may all be pseudo-inputs
-        unit = float((blur / pull).clamp(_SMALLEST_UNIT**4, 1.0)) ** 0.25 if blur > 0.0 else 1.0
-        for codes in (encoder.weight, encoder.bias, prior.weight[:k], prior.bias[:k]):
-            codes *= unit
-        decoder.weight /= unit
+            start_in_balance(self, data.choose(_UNIT_ROWS, own), make_generator(own))
 
     def weight(self) -> Tensor:
         """Return the weight of the z-loss: alpha, in the unit of the cost."""
