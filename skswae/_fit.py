@@ -24,7 +24,7 @@ from skswae._device import (
     resolve_device,
 )
 from skswae._diagnosis import warn_if_poor
-from skswae._inference import CHUNK_ROWS
+from skswae._inference import call_rows
 from skswae._plan import Plan, checked_checkpoint, open_checkpoint, resolved
 from skswae._random import draw_seed, forked_rng
 from skswae._resume import check_resumable, go_on, make_builder, module_parameters, new_step
@@ -288,7 +288,7 @@ def _usable_precision(estimator: Any, device: torch.device) -> str:
 
 def _prepared(loader: Loader, rows: TrainingRows) -> Iterator[Tensor]:
     """Return all training rows in order, in the module's units."""
-    return (rows.prepare(raw) for raw in loader.in_order(CHUNK_ROWS))
+    return (rows.prepare(raw) for raw in loader.in_order(call_rows(rows.n_features)))
 
 
 @contextlib.contextmanager
