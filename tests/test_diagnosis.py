@@ -54,8 +54,10 @@ NOTHING = [
         if E is not VAETransformer  # it diverges, see below
     ],
     *[
-        (long(E, learning_rate_init=0.5), X, ["worse than", r"a smaller learning_rate_init \(now 0.5\)"])
-        for E, X in ((SWAETransformer, DIGITS), (VAETransformer, IRIS), (VampPriorTransformer, IRIS))
+        (long(E, learning_rate_init=rate), X, ["worse than", rf"a smaller learning_rate_init \(now {rate}\)"])
+        for E, X, rate in (
+            (SWAETransformer, DIGITS, 0.5), (VAETransformer, IRIS, 0.8), (VampPriorTransformer, IRIS, 0.5)
+        )
     ],
     (
         long(VAETransformer, kl_weight=100, learning_rate_init=5e-3), IRIS,

@@ -37,7 +37,8 @@ def main():
     page = Page("Memory of a fit", arguments.output)
     page.paragraph(" ".join(__doc__.split("\n\n")[1].split()))
     page.header(
-        f'rows | columns | type | MB of the data | MB added, `init="pca"` | MB added, `init="random"` | at most {MOST_MB} MB'
+        'rows | columns | type | MB of the data | MB added, `init="pca"` | MB added, `init="random"` | '
+        f"at most {MOST_MB} MB"
     )
     for rows, columns, dtype in SIZES:
         size = {"rows": rows, "columns": columns, "dtype": dtype}
@@ -48,9 +49,9 @@ def main():
         page.row(f"{rows:,}", f"{columns:,}", dtype, f"{found[0]['data']:.0f}", *added, answer)
     page.add()
     page.paragraph(
-        "The last column is of the default start. The memory includes the weights, their gradients and Adam's "
-        "moments, 16 bytes a weight, and the activations of a step. The PCA start looks at 10,000 rows at "
-        "most, block by block; more rows add 4 bytes each, for their order."
+        "The last column is of the default start. The memory includes the weights, their gradients and "
+        "Adam's moments, 16 bytes a weight, and the activations of a step. The PCA start looks at 10,000 "
+        "rows at most, block by block; more rows add 4 bytes each, for their order."
     )
 
 
