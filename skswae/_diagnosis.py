@@ -19,11 +19,14 @@ from skswae._device import as_array
 from skswae._random import named_seed
 from skswae.data import ArrayData, _checks
 from skswae.data._scaler import TrainingRows
+from skswae.data._source import chunk_rows
 from skswae.modules._base import AutoencoderModule
+from skswae.modules._initialization import principal_components
 from skswae.training._auto import AutoSettings
 from skswae.training._callbacks import diverged
 
 _ROWS = 2000
+_NUMBERS = 2**20  # in memory at a time
 # Shares of what principal components explain that count as nothing, as little, and as little if a
 # component of the codes is as good as constant. Sound fits explain less than they do: VampPrior, with 2
 # components of standard deviations from 0.15 on, 0.44 of it on uniform noise and 0.47 on the Swiss roll.
@@ -54,50 +57,62 @@ class Diagnosis:
     narrowest: float
 
 
-def draw(rows: TrainingRows, seed: int) -> tuple[np.ndarray, float]:
+def draw(rows: TrainingRows, seed: int) -> tuple[TrainingRows, float]:
     """Return at most 2,000 rows, drawn at random, and the size of what is no deviation from others."""
-    x = as_array(rows.choose(_ROWS, named_seed(seed, "diagnosis")))  # (n, d)
+    drawn = rows.subset(_ROWS, named_seed(seed, "diagnosis"))
+    largest = max(float(x.abs().max()) for x in drawn.batches())
     # what float32 rounds off, and what is left of constant rows once their mean is taken off
-    return x, 1e-6 * max(float(np.abs(x).max()), 1.0 if rows.scaler.location.any() else 0.0)
+    return drawn, 1e-6 * max(largest, 1.0 if rows.scaler.location.any() else 0.0)
 
 
-def one_row_is_all(rows: TrainingRows, x: np.ndarray, rounding: float) -> bool:
+def one_row_is_all(rows: TrainingRows, drawn: TrainingRows, rounding: float) -> bool:
     """Return whether one of all rows makes up the squared distances from the median of those drawn."""
-    median = torch.from_numpy(np.median(x, axis=0)).double()
-    others = np.sort(np.square(x - median.numpy()).sum(axis=1))[:-1].sum()
+    few = next(drawn.batches(chunk_rows(rows.n_features, _NUMBERS)))
+    median = torch.from_numpy(np.median(as_array(few), axis=0)).double()
+    distances = np.concatenate([as_array((x - median).square().sum(dim=1)) for x in drawn.batches()])
+    others = np.sort(distances)[:-1].sum()
     location, scale = rows.scaler.location, rows.scaler.scale
     ends = [(end - location).abs() / scale + median.abs() for end in _checks.value_range(rows.source)]
     if torch.maximum(*ends).square().sum() < others * _ALONE / (1.0 - _ALONE):
         return False  # no row can be so far, and looking at all of them costs many times as much
     total = farthest = 0.0
-    for batch in rows.batches(4096):
-        distances = (batch - median).square().sum(dim=1)  # (n,), in float64
+    for batch in rows.batches():
+        distances = as_array((batch - median).square().sum(dim=1))  # (n,), in float64
         total += float(distances.sum())
         farthest = max(farthest, float(distances.max()))
     return farthest > max(_ALONE * total, rounding**2)
 
 
-def diagnose(module: AutoencoderModule, x: np.ndarray, rounding: float, seed: int) -> Diagnosis | None:
-    """Reconstruct the rows drawn; return None if all are alike."""
-    from sklearn.decomposition import PCA  # here: importing it takes as long as the rest of the package
+def diagnose(module: AutoencoderModule, drawn: TrainingRows, rounding: float, seed: int) -> Diagnosis | None:
+    """Reconstruct the rows drawn; return None if all are alike.
 
-    deviations = x - x.mean(axis=0, dtype=np.float64)
-    variance = np.square(deviations).sum()
-    if np.abs(deviations).max() <= rounding:
+    Raises
+    ------
+    FloatingPointError
+        If a reconstruction is not finite.
+    """
+    k = module.n_components
+    linear = principal_components(drawn, k, seed)
+    if max(float((x - linear.mean).abs().max()) for x in drawn.batches()) <= rounding:
         return None
 
     def codes_and_rows(module: AutoencoderModule, x: Tensor) -> Tensor:
         z = module.encode_x(x)
         return torch.cat([z, module.decode_x(z)], dim=1)
 
-    k = module.n_components
-    found = _inference.apply(module, ArrayData(x), codes_and_rows, torch.float32).astype(np.float64)
-    pca = PCA(min(k, *x.shape), random_state=seed % 2**32).fit(deviations)
+    error, codes = 0.0, []
+    for x in map(as_array, drawn.batches(chunk_rows(drawn.n_features, _NUMBERS))):
+        try:
+            found = _inference.apply(module, ArrayData(x), codes_and_rows, torch.float32).astype(np.float64)
+        except ValueError as cause:  # the weights are finite, though hardly
+            raise FloatingPointError("A reconstruction must be finite. Got an overflow.") from cause
+        error += float(np.square(x - found[:, k:]).sum())
+        codes.append(found[:, :k])
     return Diagnosis(
-        n_rows=len(x),
-        error=float(np.square(x - found[:, k:]).sum() / variance),
-        linear_error=max(0.0, 1.0 - float(pca.explained_variance_ratio_.sum())),
-        narrowest=float(found[:, :k].std(axis=0).min()),
+        n_rows=len(drawn),
+        error=error / (linear.total_variance * (linear.n_rows - 1)),
+        linear_error=max(0.0, 1.0 - float(linear.variances.sum()) / linear.total_variance),
+        narrowest=float(np.concatenate(codes).std(axis=0).min()),
     )
 
 
@@ -134,12 +149,12 @@ def warn_if_poor(
         judged = not (trial and estimator.init == "random")
     if not judged:
         return
-    x, rounding = draw(rows, seed)
+    drawn, rounding = draw(rows, seed)
     try:
-        found = diagnose(module, x, rounding, seed)
-    except ValueError as error:  # the weights are finite, though hardly
+        found = diagnose(module, drawn, rounding, seed)
+    except FloatingPointError as error:
         raise ValueError(diverged("a reconstruction of a training row", n_epochs - 1)) from error
-    if enough and one_row_is_all(rows, x, rounding):
+    if enough and one_row_is_all(rows, drawn, rounding):
         warnings.warn(
             f"{type(estimator).__name__} was fitted to {len(rows)} rows, one of which is so far from the "
             "others that beside it they are all alike: so are their codes. What is likely to help: leave it "

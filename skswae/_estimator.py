@@ -431,7 +431,7 @@ class BaseAutoencoder(
         self,
         data: DataSource,
         function: Callable[[Any, Tensor], Tensor],
-        n_rows: int = _inference.CHUNK_ROWS,
+        n_rows: int | None = None,
         name: str = "X",
     ) -> np.ndarray:
         """Apply a function of the module and rows; in float32 for float32, in float64 for all else."""
@@ -444,7 +444,9 @@ class BaseAutoencoder(
         if self.module_.device != device:
             with own_settings():  # tensors that may be trained again
                 self.module_.to(device)
-        return self.module_.eval()
+        if any(part.training for part in self.module_.modules()):  # takes a third of the time of ``eval``
+            self.module_.eval()
+        return self.module_
 
     # ------------------------------------------------------------------
     # Attributes

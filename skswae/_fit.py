@@ -24,7 +24,7 @@ from skswae._device import (
     resolve_device,
 )
 from skswae._diagnosis import warn_if_poor
-from skswae._inference import CHUNK_ROWS
+from skswae._inference import call_rows
 from skswae._plan import Plan, checked_checkpoint, open_checkpoint, resolved
 from skswae._random import draw_seed, forked_rng
 from skswae._resume import check_resumable, go_on, make_builder, module_parameters, new_step
@@ -231,7 +231,7 @@ def _train(
         module.before_training(_prepared(loader, rows), accumulate=plan.accumulate)
     one_cycle = plan.learning_rate == "one_cycle"
     step.prepare_training(preprocess, settings.learning_rate, n_steps if one_cycle else None, n_steps)
-    precision = _usable_precision(estimator, device)
+    precision = _usable_precision(estimator, device, plan.resume)
     with (
         reduced_precision(module, precision),
         limited_threads(n_threads(module, settings.batch_size, device)),
@@ -275,10 +275,12 @@ def _train(
     return run, settings
 
 
-def _usable_precision(estimator: Any, device: torch.device) -> str:
+def _usable_precision(estimator: Any, device: torch.device, said: bool) -> str:
     """Return the precision of the training: float32 where bfloat16 would be many times slower."""
     if estimator.precision != "bf16" or has_bfloat16(device):
         return estimator.precision
+    if said:  # by an earlier training of the same model
+        return "float32"
     warnings.warn(
         f"The 'precision' parameter is 'bf16', but this processor has no instructions for bfloat16, in which "
         f"{type(estimator).__name__} would train several times more slowly: it trains in float32.",
@@ -290,7 +292,7 @@ def _usable_precision(estimator: Any, device: torch.device) -> str:
 
 def _prepared(loader: Loader, rows: TrainingRows) -> Iterator[Tensor]:
     """Return all training rows in order, in the module's units."""
-    return (rows.prepare(raw) for raw in loader.in_order(CHUNK_ROWS))
+    return (rows.prepare(raw) for raw in loader.in_order(call_rows(rows.n_features)))
 
 
 @contextlib.contextmanager

@@ -13,10 +13,16 @@ from torch import Tensor, nn
 
 from skswae._device import arithmetic, as_array, as_tensor, own_settings
 from skswae.data import DataSource
+from skswae.data._source import chunk_rows
 from skswae.modules._base import AutoencoderModule, detached_copy, detached_tensors
 
-CHUNK_ROWS = 512
-"""Rows a call to a module outside training: near the peak of a matrix product, at little memory."""
+
+def call_rows(n_features: int) -> int:
+    """Return the rows of a call to a module outside training: near the peak of products, at little memory.
+
+    512, or as many as hold 2**20 numbers, in multiples of 16: see ``AutoencoderModule.row_block``.
+    """
+    return max(16, min(512, chunk_rows(n_features, 2**20) // 16 * 16))
 
 
 def apply(
@@ -24,14 +30,14 @@ def apply(
     data: DataSource,
     function: Callable[[AutoencoderModule, Tensor], Tensor],
     dtype: torch.dtype,
-    n_rows: int = CHUNK_ROWS,
+    n_rows: int | None = None,
     name: str = "X",
 ) -> np.ndarray:
     """Apply a function of the module and rows to all rows, chunk by chunk: an array of len(data) rows.
 
     The module is in float32 and evaluation mode; the function gets it in ``dtype``. The function's result has
-    one row for each row, and does not depend on the other rows of a chunk of ``n_rows``. A device that lacks
-    the memory for a chunk gets smaller ones.
+    one row for each row, and does not depend on the other rows of a chunk of ``n_rows``; None is
+    :func:`call_rows`. A device that lacks the memory for a chunk gets smaller ones.
 
     Raises
     ------
@@ -39,6 +45,7 @@ def apply(
         If a result is not finite; ``name`` is that of the rows in the message.
     """
     device, multiple = module.device, module.row_block
+    n_rows = n_rows or call_rows(data.n_features)
     out: np.ndarray | None = None
     start = 0
     with own_settings(), torch.no_grad():

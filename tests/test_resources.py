@@ -4,6 +4,7 @@ import contextlib
 import copy
 import gc
 import pickle
+import warnings
 import weakref
 
 import numpy as np
@@ -234,6 +235,9 @@ def test_without_instructions_for_bfloat16_a_fit_warns_and_uses_float32(digits, 
     with pytest.warns(RuntimeWarning, match="'precision' parameter is 'bf16', but .* trains in float32"):
         model.fit(digits[0])
     assert_equal_fits(model, swae().fit(digits[0]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it has been said
+        model.partial_fit(digits[0])
 
 
 class Threads(Callback):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from skswae._device import as_tensor
 from skswae.data._checks import spacing
-from skswae.data._source import CHUNK_NUMBERS, DataSource, chunk_rows
+from skswae.data._source import CHUNK_NUMBERS, DataSource, Subset, chunk_rows
 
 
 class Scaler(nn.Module):
@@ -88,10 +88,15 @@ class Scaler(nn.Module):
 
     def standardize(self, rows: Tensor) -> Tensor:
         """Map rows to the module's units, in float64 arithmetic and the dtype of the rows: (n, d)."""
-        deviations = rows.double() - self.location
-        is_rounding = (deviations.abs() <= self.rounding) & (self.rounding > 0.0)  # which has no gradient
-        deviations = deviations.masked_fill(is_rounding, 0.0)
-        return (deviations / self.scale).to(rows.dtype)
+        return self.to_units(rows, True).to(rows.dtype)
+
+    def to_units(self, rows: Tensor, may_round: bool) -> Tensor:
+        """Map rows of any dtype to the units in float64; ``may_round`` says whether there is rounding."""
+        deviations = rows - self.location
+        if may_round:
+            is_rounding = (deviations.abs() <= self.rounding) & (self.rounding > 0.0)  # which has no gradient
+            deviations = deviations.masked_fill(is_rounding, 0.0)
+        return deviations / self.scale
 
     def unstandardize(self, x: Tensor) -> Tensor:
         """Map rows in the module's units back, in float64 arithmetic and the dtype of x: (n, d)."""
@@ -115,6 +120,7 @@ class TrainingRows:
         self.scaler = scaler
         self.clamp = clamp
         self._has_units = bool(scaler.location.any()) or float(scaler.scale) != 1.0
+        self._may_round = bool(scaler.rounding.any())
         self._scalers: dict[torch.device, Scaler] = {}  # the module's own may be on another device than rows
         self.kept: dict[str, Any] = {}  # what was found in a pass over the rows, and is asked for again
 
@@ -132,7 +138,7 @@ class TrainingRows:
         if self._has_units:
             if raw.device not in self._scalers:
                 self._scalers[raw.device] = copy.deepcopy(self.scaler).to(raw.device)
-            x = self._scalers[raw.device].standardize(raw.double())
+            x = self._scalers[raw.device].to_units(raw, self._may_round)
         x = x.to(torch.float32)
         return x.clamp(0.0, 1.0) if self.clamp else x
 
@@ -159,11 +165,21 @@ class TrainingRows:
         """Return at most ``n_rows`` different rows, chosen at random: (m, d)."""
         return self._read(self._chosen(n_rows, seed))
 
-    def chosen_batches(self, n_rows: int, seed: int, n_numbers: int = CHUNK_NUMBERS) -> Iterator[Tensor]:
-        """Return the rows of :meth:`choose`, but in order, and as many at a time as hold ``n_numbers``."""
+    def chosen_batches(
+        self, n_rows: int, seed: int, n_numbers: int = CHUNK_NUMBERS, every: int = 1
+    ) -> Iterator[Tensor]:
+        """Return the rows of :meth:`choose`, but in order, and as many at a time as hold ``n_numbers``.
+
+        With ``every`` above 1 it is one batch of so many, and the others are not read.
+        """
         chosen = np.sort(self._chosen(n_rows, seed))
-        for index in gen_batches(len(chosen), chunk_rows(self.n_features, n_numbers)):
+        for index in list(gen_batches(len(chosen), chunk_rows(self.n_features, n_numbers)))[::every]:
             yield self._read(chosen[index])
+
+    def subset(self, n_rows: int, seed: int) -> TrainingRows:
+        """Return the rows of :meth:`choose`, in order, without reading them."""
+        chosen = np.sort(self._chosen(n_rows, seed))
+        return TrainingRows(Subset(self.source, chosen), self.scaler, self.clamp)
 
     def _chosen(self, n_rows: int, seed: int) -> np.ndarray:
         return np.random.default_rng(seed).choice(len(self), size=min(n_rows, len(self)), replace=False)

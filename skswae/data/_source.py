@@ -11,8 +11,8 @@ from sklearn.utils import gen_batches
 
 from skswae._random import derive_seed, make_generator
 
-CHUNK_NUMBERS = 2**18
-"""Numbers to look at at a time: 2 MB in float64, so that a few copies of them are little memory."""
+CHUNK_NUMBERS = 2**17
+"""Numbers to look at at a time: 1 MB in float64, so that several copies of them are little memory."""
 
 
 def chunk_rows(n_features: int, n_numbers: int = CHUNK_NUMBERS) -> int:
@@ -92,7 +92,7 @@ class DataSource(abc.ABC):
         return len(self) * self.n_features * self.dtype.itemsize
 
     def chunks(self, n_rows: int | None = None) -> Iterator[np.ndarray]:
-        """Read all rows in order, ``n_rows`` at a time; None is at most 4,096, and 2**18 numbers."""
+        """Read all rows in order, ``n_rows`` at a time; None is at most 4,096, and 2**17 numbers."""
         for index in gen_batches(len(self), n_rows or chunk_rows(self.n_features)):
             yield self.read(index)
 

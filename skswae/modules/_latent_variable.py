@@ -19,6 +19,7 @@ from torch import Tensor
 
 from skswae._random import make_generator, named_seed, normal_like
 from skswae.data._scaler import TrainingRows
+from skswae.data._source import chunk_rows
 from skswae.modules import _distributions
 from skswae.modules._base import AutoencoderModule, Terms
 from skswae.modules._builder import NetworkBuilder, evaluation_mode
@@ -85,13 +86,17 @@ class LatentVariableModule(AutoencoderModule):
     def initialize(self, data: TrainingRows, seed: int) -> None:
         super().initialize(data, seed)
         own = named_seed(seed, "likelihood")
-        x = data.choose(1000, own)
+        drawn, generator = data.subset(1000, own), make_generator(own)
+        n_rows, mean = chunk_rows(data.n_features, 2**20), drawn.mean()
+        errors, squares = torch.zeros_like(mean), torch.zeros_like(mean)
         self.eval()
-        # the best scale for drawn codes, not for the means alone, which may leave no error at all
-        z, _ = self.draw_posterior(x, make_generator(own))
-        errors = (x - self.decode_x(z)).square().mean(dim=0)
+        for x in drawn.batches(n_rows):
+            # the best scale for drawn codes, not for the means alone, which may leave no error at all
+            z, _ = self.draw_posterior(x, generator)
+            errors += (x - self.decode_x(z)).square().sum(dim=0)
+            squares += (x - mean).square().sum(dim=0)
         self.train()
-        self.head.initialize(errors, x.var(dim=0, correction=0))
+        self.head.initialize(errors / len(drawn), squares / len(drawn))
 
     # -- distributions -----------------------------------------------------
 

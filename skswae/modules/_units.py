@@ -29,7 +29,7 @@ def cost_of_the_mean(data: TrainingRows, reconstruction: str) -> float:
     def excess(p: Tensor, q: Tensor) -> Tensor:
         return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum()
 
-    rows = map(torch.Tensor.double, data.batches(4096))
+    rows = map(torch.Tensor.double, data.batches())
     total = sum(excess(x, mean) + excess(1.0 - x, 1.0 - mean) for x in rows)
     return float(total) / (len(data) * data.n_features)
 

@@ -115,11 +115,7 @@ def test_auto(rng):
             ("wide", AUTO_FEATURES + 1, {}),
             ("not wide enough", AUTO_FEATURES, {}),
             ("random", AUTO_FEATURES + 1, {"init": "random"}),
-            (
-                "images",
-                128,
-                {"network": GatedConvNet((2, 8, 8), encoder_filters=(2,) * 5, decoder_filters=(2,))},
-            ),
+            ("images", AUTO_FEATURES, {"network": images}),
         ]
     }
     wide = AUTO_FEATURES + 1

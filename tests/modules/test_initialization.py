@@ -139,7 +139,7 @@ def spectrum(rng, n, d, rank=30):
     return X + 1e-3 * rng.normal(size=(n, d)) + rng.normal(size=d)
 
 
-@pytest.mark.parametrize("shape", [(300, 20), (30, 200), (20, 1200), (450, 1200), (3, 2)])
+@pytest.mark.parametrize("shape", [(300, 20), (30, 200), (20, 1200), (450, 1200), (3, 2), (4, 1)])
 @pytest.mark.parametrize("unit", [1.0, 1e-15, 1e15])
 def test_principal_components_are_those_of_scikit_learn(shape, unit, rng):
     """By the covariance, by inner products, and by power iteration; in blocks and in one piece."""
