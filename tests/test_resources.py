@@ -21,15 +21,15 @@ from .estimators import assert_equal_fits, cheap, gan, swae, two_levels
 
 @pytest.mark.parametrize(
     ("n_rows", "n_epochs", "batch_size", "rate"),
-    [(50, 40, 64, 1.25e-3), (12_000, 40, 64, 1.25e-3), (24_000, 20, 120, 1.25e-3 * 120 / 64),
-     (60_000, 8, 256, 5e-3), (10_000_000, 4, 256, 5e-3)],
+    [(50, 40, 64, 1.25e-3), (12_000, 40, 120, 1.25e-3 * 120 / 64), (24_000, 20, 240, 1.25e-3 * 240 / 64),
+     (60_000, 8, 512, 1e-2), (10_000_000, 4, 512, 1e-2)],
 )  # fmt: skip
 def test_automatic_settings_follow_the_rows(n_rows, n_epochs, batch_size, rate):
     auto = {"max_iter": "auto", "batch_size": "auto", "learning_rate_init": "auto"}
     assert AutoSettings.resolve(n_rows, **auto) == AutoSettings(n_epochs, batch_size, pytest.approx(rate))
     given = {"max_iter": 3, "batch_size": 512, "learning_rate_init": 0.1}
     assert AutoSettings.resolve(n_rows, **given) == AutoSettings(3, 512, 0.1)
-    for size, peak in [(512, 5e-3), (8, 1.25e-3)]:
+    for size, peak in [(1024, 1e-2), (8, 1.25e-3)]:
         assert AutoSettings.resolve(n_rows, **{**auto, "batch_size": size}).learning_rate == peak
 
 
