@@ -22,7 +22,7 @@ from skswae import SWAETransformer
 N_FEATURES = 784
 N_COMPONENTS = 8
 CHUNK_ROWS = 10_000
-ADDED_MB, BEYOND_MS = 300, 0.3  # the bounds
+ADDED_MB, BEYOND_MS = 300, 0.2  # the bounds
 
 
 def write_rows(path, n_rows, n_columns, draw):
