@@ -12,6 +12,8 @@ from skswae._device import available_threads
 _ROWS_PER_FEATURE = 15  # with fewer, the default epochs may learn the noise of the rows
 _MIN_ROWS = 20  # fewer are too few to hold some out
 
+_FULL_RATE_ROWS = 600
+
 _FLOPS_A_THREAD = 4e8  # work of a step that is worth one more thread: some 5 ms of one core
 
 
@@ -29,15 +31,26 @@ class AutoSettings:
 
     @classmethod
     def resolve(
-        cls, n_rows: int, *, max_iter: int | str, batch_size: int | str, learning_rate_init: float | str
+        cls,
+        n_rows: int,
+        *,
+        max_iter: int | str,
+        batch_size: int | str,
+        learning_rate_init: float | str,
+        in_parts: bool = False,
     ) -> AutoSettings:
-        """Give each "auto" its value for this number of training rows."""
+        """Give each "auto" its value for this number of training rows.
+
+        ``in_parts`` is whether more rows come in later calls, so that few of them do not mean few in all.
+        """
         if max_iter == "auto":
             max_iter = min(40, max(4, round(480_000 / n_rows)))
         if batch_size == "auto":
             batch_size = min(512, max(64, n_rows // 100))
         if learning_rate_init == "auto":
             learning_rate_init = 1.25e-3 * min(8.0, max(1.0, int(batch_size) / 64))
+            if not in_parts:  # what few rows say is learned in few and small steps, and then their noise
+                learning_rate_init *= min(1.0, n_rows / _FULL_RATE_ROWS)
         return cls(int(max_iter), int(batch_size), float(learning_rate_init))
 
 
