@@ -61,7 +61,7 @@ def test_output_activation_auto(digits, iris):
 def test_early_stopping_keeps_the_best_epoch(make, own, digits):
     X = digits[0][:120]
     rows = {"X": X[:80], "X_val": X[80:]} if own else {"X": X}
-    options = {"early_stopping": True, "learning_rate": "constant", "learning_rate_init": 0.05}
+    options = {"early_stopping": True, "learning_rate": "constant", "learning_rate_init": 0.01}
     estimator = make(max_iter=200, n_iter_no_change=3, **options).fit(**rows)
     losses = estimator.history_["validation_loss"]
     assert estimator.n_iter_ == len(losses) < 200

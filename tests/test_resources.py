@@ -21,7 +21,7 @@ from .estimators import assert_equal_fits, cheap, gan, swae, two_levels
 
 @pytest.mark.parametrize(
     ("n_rows", "n_epochs", "batch_size", "rate"),
-    [(50, 40, 64, 1.25e-3), (12_000, 40, 120, 1.25e-3 * 120 / 64), (24_000, 20, 240, 1.25e-3 * 240 / 64),
+    [(60, 40, 64, 1.25e-4), (600, 40, 64, 1.25e-3), (12_000, 40, 120, 1.25e-3 * 120 / 64), (24_000, 20, 240, 1.25e-3 * 240 / 64),
      (60_000, 8, 512, 1e-2), (10_000_000, 4, 512, 1e-2)],
 )  # fmt: skip
 def test_automatic_settings_follow_the_rows(n_rows, n_epochs, batch_size, rate):
@@ -30,7 +30,8 @@ def test_automatic_settings_follow_the_rows(n_rows, n_epochs, batch_size, rate):
     given = {"max_iter": 3, "batch_size": 512, "learning_rate_init": 0.1}
     assert AutoSettings.resolve(n_rows, **given) == AutoSettings(3, 512, 0.1)
     for size, peak in [(1024, 1e-2), (8, 1.25e-3)]:
-        assert AutoSettings.resolve(n_rows, **{**auto, "batch_size": size}).learning_rate == peak
+        found = AutoSettings.resolve(n_rows, **{**auto, "batch_size": size}, in_parts=True)
+        assert found.learning_rate == peak
 
 
 @pytest.mark.parametrize(
@@ -43,8 +44,8 @@ def test_rows_are_held_out_where_they_are_few_for_their_columns(n_rows, n_featur
 
 def test_automatic_settings_are_what_is_trained(iris):
     auto = swae(max_iter="auto").fit(iris[:60])
-    assert (auto.n_iter_, auto.batch_size_, auto.learning_rate_init_) == (40, 64, 1.25e-3)
-    assert_equal_fits(auto, swae(max_iter=40, batch_size=64, learning_rate_init=1.25e-3).fit(iris[:60]))
+    assert (auto.n_iter_, auto.batch_size_, auto.learning_rate_init_) == (40, 64, 1.25e-4)
+    assert_equal_fits(auto, swae(max_iter=40, batch_size=64, learning_rate_init=1.25e-4).fit(iris[:60]))
 
 
 @pytest.mark.parametrize("make", [swae, two_levels])

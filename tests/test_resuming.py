@@ -172,8 +172,8 @@ def test_a_seed_cannot_change_while_training_goes_on(first, then, stays, iris):
 
 # another value of each parameter, and of the data
 CHANGED = {
-    "n_components": 3, "network": GatedMLP((17,)), "init": "random", "output_activation": "identity",
-    "scaling": None, "augment": Flip(), "max_iter": 2, "batch_size": 20, "solver": "normalized_adam",
+    "n_components": 3, "network": GatedMLP((17,)), "init": "random", "input_components": 9,
+    "output_activation": "identity", "scaling": None, "augment": Flip(), "max_iter": 2, "batch_size": 20, "solver": "normalized_adam",
     "learning_rate": "constant", "learning_rate_init": 0.01, "early_stopping": True, "precision": "bf16",
     "random_state": 1, "reconstruction": "binary_cross_entropy", "beta": 0.9, "alpha": 3.0,
     "n_pseudo_inputs": 7, "assignment_space": "latent", "metric": "cosine", "prior_scale_floor": 0.3,

@@ -186,7 +186,7 @@ class TrainingRows:
 
     def _read(self, index: np.ndarray) -> Tensor:
         """Return these rows; what it takes to prepare them is little memory, however many they are."""
-        x = torch.empty((len(index), self.n_features), dtype=torch.float32)
+        x = torch.empty((len(index), self.n_features), dtype=torch.float32, device="cpu")
         for part in gen_batches(len(index), chunk_rows(self.n_features)):
             x[part] = self.prepare(as_tensor(self.source.read(index[part])))
         return x
@@ -209,7 +209,8 @@ class TrainingRows:
 def mean_row(batches: Iterable[Tensor]) -> Tensor:
     """Return the mean of all rows of the batches, in float64: (d,). Equal rows have it to the bit."""
     first: Tensor | None = None
-    total, n_rows = torch.zeros(()), 0
+    total: Tensor | float = 0.0
+    n_rows = 0
     for x in batches:
         first = x[0].double() if first is None else first
         total, n_rows = total + (x.double() - first).sum(dim=0), n_rows + len(x)

@@ -91,8 +91,9 @@ class GatedLayers(nn.Sequential):
 
 
 def _is_plain(layer: nn.Module, kind: type[nn.Module]) -> bool:
-    """Tell whether a layer is of this very kind and has no hook, so that its weights are all that it does."""
-    return type(layer) is kind and not layer._forward_hooks and not layer._forward_pre_hooks
+    """Tell whether a layer's weights are all that it does: it is of this very kind, as torch made it."""
+    changed = "forward" in vars(layer) or layer._forward_hooks or layer._forward_pre_hooks
+    return type(layer) is kind and not changed and not layer._backward_hooks
 
 
 class Joined(nn.Module):
