@@ -18,7 +18,8 @@ from .outside_objective import DenoisingTransformer
 each = pytest.mark.parametrize("Estimator", ESTIMATORS)
 
 SHARED = {
-    "network": None, "init": "pca", "input_components": "auto", "output_activation": "auto", "scaling": "auto", "augment": None,
+    "network": None, "init": "pca", "input_components": "auto", "output_activation": "auto",
+    "scaling": "auto", "augment": None,
     "max_iter": "auto", "batch_size": "auto", "solver": "adam", "learning_rate": "auto",
     "learning_rate_init": "auto", "early_stopping": "auto", "validation_fraction": 0.1,
     "n_iter_no_change": 10, "tol": 1e-4, "warm_start": False, "device": "auto", "precision": "float32",

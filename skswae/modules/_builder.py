@@ -203,9 +203,11 @@ class NetworkPart(nn.Module):
         if self.autocast_dtype is not None:  # no cache: a CUDA graph would keep its first weights
             with torch.autocast(given.device.type, self.autocast_dtype, cache_enabled=False):
                 out = self.network(*inputs).float()
-        elif isinstance(self.network, GatedLayers) and self.gate is None:
-            return self.network(given, linear, given)
         else:
+            if self.training and linear is not None and type(self.network) is GatedLayers:
+                together = self.network.plus(linear, given) if self.gate is None else None
+                if together is not None:
+                    return together
             out = self.network(*inputs)
         if self.gate is not None:
             out = self.gate * out
