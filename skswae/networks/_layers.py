@@ -76,7 +76,7 @@ class GatedLayers(nn.Sequential):
     def plus(self, linear: nn.Linear, x: Tensor) -> Tensor | None:
         """Return ``self(x) + linear(x)``, in one product with the last layer's: (n, d) -> (n, n_outputs).
 
-        By themselves a product with few columns and a sum of wide outputs take a tenth of a training step. None
+        A product with few columns and a sum of wide outputs by themselves take a tenth of a step. None
         where weights are not all that the three do, and for few rows, which do not pay for a copy of weights.
         """
         *hidden, last = self
