@@ -26,6 +26,7 @@ from skswae.modules._pseudo_inputs import PseudoInputs
 from skswae.modules._units import cost_of_the_mean, start_in_balance
 from skswae.networks._layers import GatedLayers
 
+_FEW_ROWS = 1000
 _UNIT_ROWS = 200  # whose losses tell the code's unit at the start: its fourth power is what they estimate
 _TOGETHER = 2**17  # numbers of a batch up to which both decodings in one call cost less than two calls
 
@@ -141,7 +142,8 @@ class SWAEModule(AutoencoderModule):
         self.pseudo_inputs.initialize(self.front(chosen))
         if self.scaling == "auto" and self.bounded_output:  # else it is 1 already, by the rows' own unit
             self.cost_unit.fill_(cost_of_the_mean(data, self.reconstruction) or 1.0)  # 0 for constant rows
-        if self.prior.linear is not None:  # all start from PCA, or none
+        # all start from PCA, or none; more rows have steps enough to get there, and better codes on the way
+        if self.prior.linear is not None and len(data) < _FEW_ROWS:
             own = named_seed(seed, "unit")
             start_in_balance(self, data.choose(_UNIT_ROWS, own), make_generator(own))
 
