@@ -31,8 +31,9 @@ input_components : int, "auto" or None, default="auto"
     decoder's rows have all features. They are found from at most 10,000 training rows and then fixed.
     "auto" is 64 for rows of more than 128 features, and None for others, for
     ``init="random"``, for networks that have to see all features, such as those of images, and for a first
-    ``partial_fit`` of fewer than ten rows for each component. None: the rows themselves. Numbers below
-    ``n_components`` count as that many, numbers above the directions in which the rows differ as these.
+    ``partial_fit`` of fewer than ten rows for each component, or of rows that differ in fewer directions.
+    None: the rows themselves. Numbers below ``n_components`` count as that many, numbers above the
+    directions in which the rows differ as these; a first ``partial_fit`` refuses the latter.
 output_activation : {"auto", "identity", "sigmoid"}, default="auto"
     Activation of the decoder's output. "auto" is a sigmoid for a cost or likelihood of data in [0, 1], and
     for data whose minimum is 0 and maximum 1 (to 1 %), else the identity.

@@ -9,7 +9,7 @@ from sklearn.metrics import pairwise_distances_argmin
 from torch import nn
 
 from skswae import MIMTransformer, SWAETransformer, VampPriorTransformer
-from skswae.networks import DCGANNet
+from skswae.networks import DCGANNet, GatedMLP
 
 from .estimators import ESTIMATORS, VARIANTS, cheap
 from .models.tools import check_gradients, latent_module, make_module
@@ -37,6 +37,15 @@ class SpectralNet(NormNet):
     def build_encoder(self, n_features, n_outputs):
         layers = super().build_encoder(n_features, n_outputs)
         layers[0] = nn.utils.parametrizations.spectral_norm(layers[0])
+        return layers
+
+
+class NormedGatedMLP(GatedMLP):
+    """This package's gated layers, with batch norm put between them."""
+
+    def build_encoder(self, n_features, n_outputs):
+        layers = super().build_encoder(n_features, n_outputs)
+        layers.insert(1, nn.BatchNorm1d(self.hidden_layer_sizes[0]))
         return layers
 
 
@@ -145,3 +154,13 @@ def test_modes_are_put_back(digits):
         module.assign(x[:, :2])
     module.assign(x)
     assert [part for part in module.modules() if not part.training] == [frozen]
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_the_prior_of_gated_layers_with_batch_norm_is_asked_once_a_row(K):
+    """The statistics are those of the batch, in which a pseudo-input counts as often as it is the closest."""
+    module, x = make_module(SWAETransformer, network=NormedGatedMLP((6,)), n_pseudo_inputs=K)
+    cell = module.assign(x)
+    expected = copy.deepcopy(module).conditional_prior(module.pseudo_inputs.rows[cell])
+    for found, value in zip(module._prior_of(cell), expected, strict=True):
+        np.testing.assert_allclose(found.detach(), value.detach())

@@ -24,7 +24,7 @@ from skswae.modules._heads import reconstruction_head
 from skswae.modules._nearest import closest
 from skswae.modules._pseudo_inputs import PseudoInputs
 from skswae.modules._units import cost_of_the_mean, start_in_balance
-from skswae.networks._layers import GatedLayers
+from skswae.networks._layers import GatedLayers, GatedLinear, Linear
 
 _FEW_ROWS = 1000
 _UNIT_ROWS = 200  # whose losses tell the code's unit at the start: its fourth power is what they estimate
@@ -176,14 +176,17 @@ class SWAEModule(AutoencoderModule):
     def _prior_of(self, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of p(z_d | u_k) for each index k: (n,) -> (n, k), (n, k).
 
-        Rows of one cell share it, so that a network of gated layers alone is asked once a cell; not on a GPU,
-        which would have to wait for their number.
+        Rows of one cell share it, so that a network of gated layers alone is asked once a cell: with other
+        layers, such as batch norm, it may matter how often. Not on a GPU, which would have to wait for their
+        number.
         """
-        if cell.is_cuda or not isinstance(self.prior.network, GatedLayers):
+        kinds = {type(part) for part in self.prior.network.modules()}
+        if cell.is_cuda or not kinds <= {GatedLayers, GatedLinear, Linear}:
             return self.conditional_prior(self.pseudo_inputs.select(cell))
         used, position = torch.unique(cell, return_inverse=True)
         mean, log_variance = self.conditional_prior(self.pseudo_inputs.select(used))
-        return mean[position], log_variance[position]
+        # of an index in brackets several threads sum the gradients in any order
+        return nn.functional.embedding(position, mean), nn.functional.embedding(position, log_variance)
 
     def conditional_prior(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of p(z_d | u): (n, m) -> (n, k), (n, k)."""

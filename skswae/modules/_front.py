@@ -44,6 +44,8 @@ def n_inputs(estimator: Any, rows: TrainingRows, seed: int, *, in_parts: bool) -
         return d
     found = len(principal_components(rows, m, seed).variances[:m])
     if in_parts and found < m:
+        if estimator.input_components == "auto":  # these rows cannot show those of the later ones
+            return d
         raise ValueError(
             f"The first partial_fit must see rows of at least {m} directions with input_components="
             f"{estimator.input_components!r}, for they are fixed by it. Got {len(rows)} rows of {found}."

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from skswae._random import make_generator, named_seed, normal_like
 from skswae.data._scaler import TrainingRows
@@ -314,7 +314,8 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
     def draw_upper_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
         mean, log_variance = parameters or self.upper_prior_parameters()
         chosen = torch.randint(len(mean), (n_samples,), device=mean.device, generator=generator)
-        mean, log_variance = mean[chosen], log_variance[chosen]
+        # of an index in brackets several threads sum the gradients in any order
+        mean, log_variance = (nn.functional.embedding(chosen, a) for a in (mean, log_variance))
         return _distributions.sample_gaussian(mean, log_variance, normal_like(mean, generator))
 
     def before_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:

@@ -269,3 +269,24 @@ def test_samples_have_the_mixture_s_moments(digits):
         with pytest.raises(ValueError, match=f"'{name}' parameter"):
             swae.set_params(**{name: last.title()}).sample()
         swae.set_params(**{name: last})
+
+
+def test_gradients_of_the_prior_are_the_same_again_in_several_threads():
+    """Sums over the rows of a cell, in one order, where they are long enough for several threads."""
+    module, _ = small(n_components=64, K=2)
+    module = module.float()
+    cell = torch.randint(2, (2048,), generator=generator())
+    weights = torch.randn(2048, 64, generator=generator())
+
+    def gradient():
+        mean, log_variance = module._prior_of(cell)
+        loss = (weights * (mean + log_variance)).sum()
+        return torch.autograd.grad(loss, module.pseudo_inputs.rows)[0]
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        first = gradient()
+        assert all(torch.equal(gradient(), first) for _ in range(20))
+    finally:
+        torch.set_num_threads(n_threads)

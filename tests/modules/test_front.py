@@ -121,8 +121,9 @@ def test_auto(rng):
     wide = AUTO_FEATURES + 1
     assert found == {"wide": AUTO_COMPONENTS, "not wide enough": AUTO_FEATURES, "random": wide, "images": 128}
     assert AETransformer(**SMALL).fit(X[:20]).input_components_ == 19  # all directions that there are
-    # the first rows of many are not asked for the components of all, unless they are enough
+    # the first rows of many are not asked for the components of all, unless they are enough and differ enough
     assert AETransformer(**SMALL).partial_fit(X).input_components_ == wide
+    assert AETransformer(**SMALL).partial_fit(np.tile(X[:20], (40, 1))).input_components_ == wide
     more = np.tile(X, (7, 1)) + rng.normal(size=(700, wide)).astype(np.float32)
     assert AETransformer(**SMALL).partial_fit(more).input_components_ == AUTO_COMPONENTS
 
