@@ -9,7 +9,8 @@ from skswae.networks import GatedMLP
 X = load_digits().data[:500].astype(np.float32) / 16
 ae = AETransformer(n_components=2, network=GatedMLP((16,)), max_iter=2, device="cpu").fit(X)
 
-build = NetworkBuilder(ae.network, n_features=64, n_components=2, out_activation=ae.out_activation_)
+sizes = {"n_features": 64, "n_inputs": ae.input_components_, "n_components": 2}
+build = NetworkBuilder(ae.network, **sizes, out_activation=ae.out_activation_)
 module = type(ae.module_)(build, reconstruction=ae.reconstruction).eval()
 module.load_state_dict(ae.module_.state_dict())
 

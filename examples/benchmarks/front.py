@@ -21,7 +21,6 @@ from skswae import SWAETransformer
 from skswae.metrics import knn_accuracy, reconstruction_error
 
 NAME = "input_components"
-HAS_FRONT = NAME in SWAETransformer().get_params()
 
 
 def front(text: str) -> int | str | None:
@@ -58,12 +57,9 @@ def makers(k: int, values, seed: int) -> dict:
     """Return what makes each model, by its name: PCA and a front a value."""
     found = {"PCA": lambda: PCA(k, random_state=seed)}
     for value in values:
-        # until the parameter is there, None is what the package does
-        parameters = {NAME: value} if HAS_FRONT else {}
-        if HAS_FRONT or value is None:
-            found[f"{NAME}={value!r}"] = lambda parameters=parameters: SWAETransformer(
-                k, device="cpu", random_state=seed, **parameters
-            )
+        found[f"{NAME}={value!r}"] = lambda value=value: SWAETransformer(
+            k, input_components=value, device="cpu", random_state=seed
+        )
     return found
 
 
@@ -95,8 +91,6 @@ def main():
     page = Page("The front", arguments.output)
     page.paragraph(" ".join(__doc__.split("\n\n", 1)[1].split()))
     page.paragraph(f"Means and standard deviations over the seeds {', '.join(map(str, arguments.seeds))}.")
-    if not HAS_FRONT:
-        page.paragraph(f"This version of the package has no parameter `{NAME}`: None alone is measured.")
     for data in arguments.data_sets:
         splits = {}
 

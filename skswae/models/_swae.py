@@ -292,8 +292,9 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         a fitted model may hold copies of training rows. With ``partial_fit`` or ``warm_start`` all different
         rows seen so far count.
     assignment_space : {"data", "latent"}, default="data"
-        Space in which the closest pseudo-input is looked for: among the u_k, or among their codes E(u_k),
-        which costs an encoding of all of them in each step.
+        Space in which the closest pseudo-input is looked for: among the u_k (as the encoder sees rows: by
+        their principal components, see ``input_components``), or among their codes E(u_k), which costs an
+        encoding of all of them in each step.
     metric : {"euclidean", "cosine"}, default="euclidean"
         Distance by which the closest pseudo-input is found.
     reconstruction : {"squared_error", "binary_cross_entropy"}, default="squared_error"
