@@ -198,7 +198,7 @@ def _train(
         max_iter=estimator.max_iter,
         batch_size=estimator.batch_size,
         learning_rate_init=estimator.learning_rate_init,
-        in_parts=plan.n_epochs is not None,
+        full_rate=plan.n_epochs is not None or estimator.init == "random",
     )
     loader = Loader(rows.source, device)
     preprocess = Preparation(rows, estimator.augment, module)

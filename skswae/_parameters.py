@@ -64,7 +64,7 @@ learning_rate : {"auto", "one_cycle", "constant"}, default="auto"
 learning_rate_init : float or "auto", default="auto"
     Constant rate, or the highest of the cycle; above 0. "auto" is 1.25e-3 for batches of 64, and grows with
     them: 1e-2 for 512 or more, 1.25e-3 at the least. :meth:`fit` on fewer than 600 rows takes less, in
-    proportion to them.
+    proportion to them, but with ``init="random"``.
 early_stopping : "auto" or bool, default="auto"
     Whether to hold out rows, stop when their loss stops falling, and keep the best epoch. "auto" does so
     with ``max_iter="auto"`` where so few rows may have their noise learned, fewer than 15 for each feature

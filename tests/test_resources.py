@@ -31,7 +31,7 @@ def test_automatic_settings_follow_the_rows(n_rows, n_epochs, batch_size, rate):
     given = {"max_iter": 3, "batch_size": 512, "learning_rate_init": 0.1}
     assert AutoSettings.resolve(n_rows, **given) == AutoSettings(3, 512, 0.1)
     for size, peak in [(1024, 1e-2), (8, 1.25e-3)]:
-        found = AutoSettings.resolve(n_rows, **{**auto, "batch_size": size}, in_parts=True)
+        found = AutoSettings.resolve(n_rows, **{**auto, "batch_size": size}, full_rate=True)
         assert found.learning_rate == peak
 
 

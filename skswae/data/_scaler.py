@@ -193,7 +193,7 @@ class TrainingRows:
 
     def batches(self, n_rows: int | None = None) -> Iterator[Tensor]:
         """Return all rows in order, ``n_rows`` at a time, or as :meth:`DataSource.chunks` has them."""
-        for chunk in self.source.chunks(n_rows):
+        for chunk in self.source.chunks() if n_rows is None else self.source.chunks(n_rows):
             yield self.prepare(as_tensor(chunk))
 
     def mean(self) -> Tensor:

@@ -150,10 +150,9 @@ class WAEModule(AutoencoderModule):
     def initialize(self, data: TrainingRows, seed: int) -> None:
         super().initialize(data, seed)
         self.total_variance.fill_(data.total_variance())
-        whitening = self._start(data, seed).encoder_weight  # (rank, d)
-        # a row has the norm 1 / sqrt(variance along its direction), or 0
-        inverse_variances = [value for value in whitening.square().sum(dim=1).tolist() if value > 0.0]
-        rank, smallest = len(inverse_variances), 1.0 / max(inverse_variances, default=math.inf)
+        found = _initialization.principal_components(data, self.n_components, seed)
+        variances = found.variances[: self.n_components].tolist()  # of directions with spread
+        rank, smallest = len(variances), min(variances, default=0.0)
         most = _NOISE**2 * float(self.total_variance) / self.n_features
         self.auto_noise_scale.fill_(math.sqrt(min(most, _initialization.NOISE_SHARE * smallest)))
         if rank < len(data) - 1:  # the rank of the data, not of a few rows

@@ -106,7 +106,7 @@ class Front(nn.Module):
 
     def inverse(self, h: Tensor) -> Tensor:
         """Return the row of the spanned space whose image is h: (n, m) -> (n, d)."""
-        return self.origin + self.unit.square() * h @ self.weight if self.reduces else h
+        return self.origin + (self.unit * h) @ (self.unit * self.weight) if self.reduces else h
 
     def behind(self, start: LinearStart) -> LinearStart:
         """Return the start whose encoder takes ``front(x)`` in place of x."""
@@ -115,6 +115,6 @@ class Front(nn.Module):
         # a row of the spanned space is x = origin + unit^2 h weight
         return dataclasses.replace(
             start,
-            encoder_weight=self.unit.square() * start.encoder_weight @ self.weight.T,
+            encoder_weight=(self.unit * start.encoder_weight) @ (self.unit * self.weight).T,
             encoder_bias=start.encoder_bias + start.encoder_weight @ self.origin,
         )

@@ -61,7 +61,8 @@ def start_in_balance(module: Any, x: Tensor, generator: torch.Generator) -> None
         costs = (module.head.cost(x, module.decoder(mean + e)).double().mean() for e in (noise, -noise, 0.0))
         above, below, without = costs
     blur = module.beta * (0.5 * (above + below) - without)
-    pull = module.weight() * (z - mean).double().square().sum(dim=1).mean()
+    started = encoder.weight.any(dim=1)  # other components keep a network's output, which has no unit
+    pull = module.weight() * (z - mean)[:, started].double().square().sum(dim=1).mean()
     # no further: the rates suit codes of about PCA's unit, and few rows may all be pseudo-inputs
     unit = float((blur / pull).clamp(_SMALLEST_UNIT**4, 1.0)) ** 0.25 if blur > 0.0 else 1.0
     for codes in (encoder.weight, encoder.bias, prior.weight[:k], prior.bias[:k]):

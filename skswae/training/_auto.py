@@ -37,11 +37,12 @@ class AutoSettings:
         max_iter: int | str,
         batch_size: int | str,
         learning_rate_init: float | str,
-        in_parts: bool = False,
+        full_rate: bool = False,
     ) -> AutoSettings:
         """Give each "auto" its value for this number of training rows.
 
-        ``in_parts`` is whether more rows come in later calls, so that few of them do not mean few in all.
+        ``full_rate`` is whether few rows are learned at the rate of many: those of one call of several, which
+        do not mean few in all, and from random weights, which have a longer way to go than PCA's.
         """
         if max_iter == "auto":
             max_iter = min(40, max(4, round(480_000 / n_rows)))
@@ -49,7 +50,7 @@ class AutoSettings:
             batch_size = min(512, max(64, n_rows // 100))
         if learning_rate_init == "auto":
             learning_rate_init = 1.25e-3 * min(8.0, max(1.0, int(batch_size) / 64))
-            if not in_parts:  # what few rows say is learned in few and small steps, and then their noise
+            if not full_rate:  # what few rows say is learned in few and small steps, and then their noise
                 learning_rate_init *= min(1.0, n_rows / _FULL_RATE_ROWS)
         return cls(int(max_iter), int(batch_size), float(learning_rate_init))
 
