@@ -114,14 +114,14 @@ TRIALS = {
     "averaging": Trial(
         "weights averaged (0.99) over the second half",
         "no",
-        "the falling rate averages already",
+        "no gain; the falling rate averages already",
         {"averaging": 0.99},
     ),
     # Muon
     "muon": Trial(
         "Muon on the hidden matrices",
         "no",
-        "better a step, dearer a step: about equal at equal time; the most promising",
+        "better a step than Adam with large batches, but dearer; to be tried again on more rows",
         {"muon": True},
     ),
     "muon-512": Trial(
@@ -135,7 +135,7 @@ TRIALS = {
         "one decoding a row", "no", "cheaper, but the gradient is noisier", {"n_decodings": 1}
     ),
     "one-decoding-6": Trial(
-        "one decoding a row, 6 epochs", "no", "equal at equal time", {"n_decodings": 1, "n_epochs": 6}
+        "one decoding a row, 6 epochs", "no", "no better at equal time", {"n_decodings": 1, "n_epochs": 6}
     ),
     "half-features": Trial(
         "a random half of the features", "no", "cheaper, but a larger error", {"share_of_features": 0.5}
