@@ -32,7 +32,7 @@ from skswae._random import initialized_from, make_generator
 from skswae.metrics import knn_accuracy, reconstruction_error
 from skswae.modules._distributions import bounded_log_variance, free_log_variance, sample_gaussian
 from skswae.modules._nearest import closest
-from skswae.networks._layers import gated_layers
+from skswae.networks._layers import GatedLayers, gated_layers
 
 K_CODE, N_PSEUDO_INPUTS, BETA, FLOOR = 8, 500, 0.5, 0.1
 START_ROWS = 10_000  # from which the start is computed
@@ -185,6 +185,12 @@ TRIALS = {
 # ---------------------------------------------------------------------------
 
 
+def beside(network: GatedLayers, path: nn.Linear, x: Tensor) -> Tensor:
+    """Return the network's output plus its linear path's, as the package computes them."""
+    together = network.plus(path, x) if network.training else None
+    return path(x) + network(x) if together is None else together
+
+
 class Model(nn.Module):
     """The three networks with their linear paths at PCA's solution, and the pseudo-inputs.
 
@@ -271,7 +277,7 @@ class Model(nn.Module):
 
     def encode(self, h: Tensor) -> Tensor:
         """(n, m) -> (n, k)."""
-        return self.encoder(h, self.encoder_path, h)
+        return beside(self.encoder, self.encoder_path, h)
 
     def conditional_prior(self, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of p(z | u) for indices of pseudo-inputs: (n,) -> (n, k) each."""
@@ -279,7 +285,7 @@ class Model(nn.Module):
         if self.settings.prior_per_cell:
             cell, position = torch.unique(cell, return_inverse=True)
         u = nn.functional.embedding(cell, self.pseudo_inputs)
-        output = self.prior(u, self.prior_path, u)
+        output = beside(self.prior, self.prior_path, u)
         if position is not None:
             output = output.index_select(0, position)
         mean, h = output.chunk(2, dim=1)
@@ -290,7 +296,7 @@ class Model(nn.Module):
         if self.basis is not None:
             return torch.sigmoid(torch.addmm(self.decoder_path(z), self.decoder(z), self.basis))
         if columns is None:
-            return torch.sigmoid(self.decoder(z, self.decoder_path, z))
+            return torch.sigmoid(beside(self.decoder, self.decoder_path, z))
         last, path = self.decoder[-1], self.decoder_path
         weight = torch.cat([a.weight.index_select(0, columns) for a in (last, path)], dim=1)
         bias = (last.bias + path.bias).index_select(0, columns)
