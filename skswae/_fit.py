@@ -127,7 +127,8 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     with _clear_about_memory(estimator, device), side_stream(device):
         memory = None
         fitted = copy.deepcopy(estimator.module_.scaler).cpu() if plan.resume else None
-        rows = TrainingRows(train_data, fitted or _fitted_scaler(estimator, data), clamp)
+        scaler = fitted or _fitted_scaler(estimator, data)
+        rows = TrainingRows(train_data, scaler, clamp, more_to_come=plan.n_epochs is not None)
         if plan.resume or estimator.scaling is None:  # else the scale is these rows' own
             rows.check_reach("X")
         if plan.resume:

@@ -113,12 +113,15 @@ class TrainingRows:
         Fitted before.
     clamp : bool
         Whether numbers below 0 or above 1 are rounding, to be taken back.
+    more_to_come : bool, default=False
+        Whether they are those of one ``partial_fit``, which others may follow.
     """
 
-    def __init__(self, source: DataSource, scaler: Scaler, clamp: bool):
+    def __init__(self, source: DataSource, scaler: Scaler, clamp: bool, *, more_to_come: bool = False):
         self.source = source
         self.scaler = scaler
         self.clamp = clamp
+        self.more_to_come = more_to_come
         self._has_units = bool(scaler.location.any()) or float(scaler.scale) != 1.0
         self._may_round = bool(scaler.rounding.any())
         self._scalers: dict[torch.device, Scaler] = {}  # the module's own may be on another device than rows

@@ -143,7 +143,7 @@ class SWAEModule(AutoencoderModule):
         if self.scaling == "auto" and self.bounded_output:  # else it is 1 already, by the rows' own unit
             self.cost_unit.fill_(cost_of_the_mean(data, self.reconstruction) or 1.0)  # 0 for constant rows
         # all start from PCA, or none; more rows have steps enough to get there, and better codes on the way
-        if self.prior.linear is not None and len(data) < _FEW_ROWS:
+        if self.prior.linear is not None and len(data) < _FEW_ROWS and not data.more_to_come:
             own = named_seed(seed, "unit")
             start_in_balance(self, data.choose(_UNIT_ROWS, own), make_generator(own))
 
