@@ -134,7 +134,7 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
         if plan.resume:
             module, step, memory = go_on(estimator, rows, device)
         else:
-            estimator.input_components_ = n_inputs(estimator, rows, seed, in_parts=plan.n_epochs is not None)
+            estimator.input_components_ = n_inputs(estimator, rows, seed)
             with one_module(trained_here=device.type == "cpu"):
                 module = _built_and_initialized(estimator, rows, seed).to(device)
             estimator._see_rows(module, rows, seed, resume=False)

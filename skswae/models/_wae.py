@@ -150,8 +150,7 @@ class WAEModule(AutoencoderModule):
     def initialize(self, data: TrainingRows, seed: int) -> None:
         super().initialize(data, seed)
         self.total_variance.fill_(data.total_variance())
-        found = _initialization.principal_components(data, self.n_components, seed)
-        variances = found.variances[: self.n_components].tolist()  # of directions with spread
+        variances = self._variances(data, seed)
         rank, smallest = len(variances), min(variances, default=0.0)
         most = _NOISE**2 * float(self.total_variance) / self.n_features
         self.auto_noise_scale.fill_(math.sqrt(min(most, _initialization.NOISE_SHARE * smallest)))
@@ -166,10 +165,12 @@ class WAEModule(AutoencoderModule):
     def fill(self, data: TrainingRows, seed: int) -> None:
         """Use as many components as these rows, of a later training, have directions."""
         if self.is_empty.any():
-            self.is_empty[: self._start(data, seed).rank] = False
+            self.is_empty[: len(self._variances(data, seed))] = False
 
-    def _start(self, data: TrainingRows, seed: int) -> _initialization.LinearStart:
-        return self.linear_start(data, _initialization.principal_components(data, self.n_components, seed))
+    def _variances(self, data: TrainingRows, seed: int) -> list[float]:
+        """Return the variances along the directions of the code that have spread."""
+        found = _initialization.principal_components(data, self.n_components, seed)
+        return found.variances[: self.n_components].tolist()
 
     def encode_x(self, x: Tensor) -> Tensor:
         """Return the code of each row, with 0 in empty components: (n, d) -> (n, k)."""

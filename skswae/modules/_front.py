@@ -20,16 +20,17 @@ AUTO_FEATURES = 2 * AUTO_COMPONENTS
 _ROWS_A_COMPONENT = 10
 
 
-def n_inputs(estimator: Any, rows: TrainingRows, seed: int, *, in_parts: bool) -> int:
-    """Return the number of columns that the encoders see: m of ``input_components``, or d.
-
-    ``in_parts`` is whether the rows are those of a first ``partial_fit``, which others follow.
-    """
+def n_inputs(estimator: Any, rows: TrainingRows, seed: int) -> int:
+    """Return the number of columns that the encoders see: m of ``input_components``, or d."""
     m, d = estimator.input_components, rows.n_features
     takes_components = getattr(check_network(estimator.network), "takes_components", False)
     if isinstance(m, str):  # "auto"
         m = AUTO_COMPONENTS if takes_components and estimator.init == "pca" and d > AUTO_FEATURES else None
-        if m is not None and in_parts and len(rows) < _ROWS_A_COMPONENT * max(m, estimator.n_components):
+        if (
+            m is not None
+            and rows.more_to_come
+            and len(rows) < _ROWS_A_COMPONENT * max(m, estimator.n_components)
+        ):
             m = None
     if m is None:
         return d
@@ -43,7 +44,7 @@ def n_inputs(estimator: Any, rows: TrainingRows, seed: int, *, in_parts: bool) -
     if m >= d:
         return d
     found = len(principal_components(rows, m, seed).variances[:m])
-    if in_parts and found < m:
+    if rows.more_to_come and found < m:
         if estimator.input_components == "auto":  # these rows cannot show those of the later ones
             return d
         raise ValueError(

@@ -44,7 +44,7 @@ def make_module(Estimator, rows=None, activation="identity", **parameters):
     estimator._resolve(source, len(source))
     estimator.out_activation_ = activation
     data = TrainingRows(source, Scaler(source.n_features), clamp=False)
-    estimator.input_components_ = n_inputs(estimator, data, 0, in_parts=False)
+    estimator.input_components_ = n_inputs(estimator, data, 0)
     module = estimator._build_module(make_builder(estimator, source.n_features, 0))
     module.initialize(data, 0)
     return module.double(), rows.double()
