@@ -80,10 +80,11 @@ class BaseAutoencoder(
         """Return whether the objective is defined for data in [0, 1] alone."""
         return False
 
-    def _resolve(self, data: DataSource, n_rows: int) -> None:
+    def _resolve(self, data: DataSource, n_rows: int, known_epochs: int | None) -> None:
         """Set a fitted attribute for each "auto" of the class, in the first fit.
 
-        ``n_rows`` of the rows are trained on; the others are held out.
+        ``n_rows`` of the rows are trained on; the others are held out. ``known_epochs`` is the number of
+        epochs where the training has them all, in one cycle of rates, and else None.
         """
 
     def _see_rows(self, module: Any, rows: TrainingRows, seed: int, resume: bool) -> None:

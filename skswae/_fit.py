@@ -123,7 +123,8 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     train_data = data
     if plan.early_stopping and held_out is None:
         train_data, held_out = data.split(estimator.validation_fraction, seed)
-    clamp = check_and_resolve(estimator, data, len(train_data), plan.resume)
+    known_epochs = plan.known_epochs(estimator, len(train_data))
+    clamp = check_and_resolve(estimator, data, len(train_data), known_epochs, plan.resume)
     with _clear_about_memory(estimator, device), side_stream(device):
         memory = None
         fitted = copy.deepcopy(estimator.module_.scaler).cpu() if plan.resume else None

@@ -14,7 +14,7 @@ import torch
 from skswae._random import draw_seed
 from skswae._resume import content_hash, frozen
 from skswae.data import ArrayData, DataSource
-from skswae.training._auto import holds_rows_out
+from skswae.training._auto import epochs_for, holds_rows_out
 from skswae.training._callbacks import Callback
 from skswae.training._checkpoint import Checkpoint, Facts, differences, read
 
@@ -33,6 +33,12 @@ class Plan:
     checkpoint_seconds: float = 0.0
     keep_checkpoint: bool = False
     callbacks: Sequence[Callback] = ()
+
+    def known_epochs(self, estimator: Any, n_rows: int) -> int | None:
+        """Return the number of epochs if the training has them all, in one cycle of rates; else None."""
+        if self.n_epochs is not None or self.learning_rate != "one_cycle" or self.early_stopping:
+            return None
+        return epochs_for(n_rows, estimator.max_iter)
 
 
 def resolved(plan: Plan, estimator: Any, data: DataSource) -> Plan:

@@ -131,12 +131,14 @@ def _resolve_activation(estimator: Any, data: DataSource, limits: tuple[float, f
     return "identity"
 
 
-def check_and_resolve(estimator: Any, data: DataSource, n_rows: int, resume: bool) -> bool:
+def check_and_resolve(
+    estimator: Any, data: DataSource, n_rows: int, known_epochs: int | None, resume: bool
+) -> bool:
     """Check rows to learn from; in a first fit, resolve each "auto". Return whether to clamp them."""
     limits = None
     if not resume:
         limits = _checks.value_range(data)
-        estimator._resolve(data, n_rows)
+        estimator._resolve(data, n_rows, known_epochs)
         estimator.out_activation_ = _resolve_activation(estimator, data, limits)
     estimator._check_rows(data)
     if estimator.out_activation_ != "sigmoid":

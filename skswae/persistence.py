@@ -380,7 +380,7 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "feature_names_in_": np.ndarray,
     "likelihood_": str,
     "_sklearn_output_config": dict,
-    "n_pseudo_inputs_": int,
+    **dict.fromkeys(["n_pseudo_inputs_", "warmup_"], int),
     "_rows_seen": np.ndarray,
 }
 

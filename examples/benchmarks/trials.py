@@ -58,6 +58,7 @@ class Settings:
         0.0  # decay of the moving average of weights over the second half of the steps; 0: none
     )
     muon: bool = False
+    warmup: float = 0.0  # share of the steps, the first ones, without the x-loss
     n_decodings: int = 2  # of a row in a step
     share_of_features: float = 1.0  # in both reconstruction terms of a step
     prior_per_cell: bool = False
@@ -131,6 +132,21 @@ TRIALS = {
         {"muon": True, "batch_size": 512, "rate": 1.5e-2},
     ),
     # less work in a step
+    "warmup-half": Trial(
+        "no x-loss in the first half of the steps", "", "a smaller error for less work", {"warmup": 0.5}
+    ),
+    "warmup": Trial(
+        "no x-loss in the first three quarters",
+        "yes",
+        "a smaller error still; the end sees all of the objective",
+        {"warmup": 0.75},
+    ),
+    "warmup-all": Trial(
+        "no x-loss at all",
+        "no",
+        "another objective (beta = 0): the decoder never meets draws from the prior",
+        {"warmup": 1.0},
+    ),
     "one-decoding": Trial(
         "one decoding a row", "no", "cheaper, but the gradient is noisier", {"n_decodings": 1}
     ),
@@ -319,13 +335,15 @@ class Model(nn.Module):
             cost = BETA * (x - y_d).square().sum() + (1.0 - BETA) * (x - y_e).square().sum()
         return factor * cost / len(x)
 
-    def loss(self, x: Tensor) -> Tensor:
-        """Return equation (10) on a batch of rows, (n, d)."""
+    def loss(self, x: Tensor, warming: bool) -> Tensor:
+        """Return equation (10) on a batch of rows, (n, d); with beta = 0 while it is warming up."""
         h = self.front(x)
         z_e = self.encode(h)
         mean, log_variance = self.conditional_prior(closest(h, self.pseudo_inputs, "euclidean"))
         z_d = sample_gaussian(mean, log_variance, torch.randn(mean.shape, generator=self.generator))
         z_loss = (z_e - z_d).square().sum() / len(x)
+        if warming:
+            return (x - self.decode(z_e)).square().sum() / len(x) + self.cost_unit * z_loss
         return self.reconstruction(x, z_d, z_e) + self.cost_unit * z_loss
 
 
@@ -398,7 +416,7 @@ def fitted(X: Tensor, settings: Settings, seed: int) -> Model:
             for solver, peak in zip(solvers, peaks):
                 solver.param_groups[0]["lr"] = peak * share_of_peak(step, n_steps, settings)
                 solver.zero_grad()
-            model.loss(X[index]).backward()
+            model.loss(X[index], step < settings.warmup * n_steps).backward()
             for solver in solvers:
                 solver.step()
             with torch.no_grad():

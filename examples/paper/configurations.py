@@ -125,6 +125,7 @@ LIKELIHOODS: list[tuple[str, str, dict[str, Any]]] = [
 EXACT: list[tuple[str, str, dict[str, Any]]] = [
     *[("*", model, {"n_pseudo_inputs_per_step": "all"}) for model in ("vampprior", "mim")],
     ("*", "mim", {"prior_draws_per_row": 1.0}),
+    ("*", "swae-*", {"warmup": 0}),
 ]
 
 # the paper's alpha is a weight of squared errors of pixels in [0, 1]

@@ -67,7 +67,7 @@ class BaseLatentVariableModel(BaseAutoencoder):
 
         return self._apply(data, draw)
 
-    def _resolve(self, data: DataSource, n_rows: int) -> None:
+    def _resolve(self, data: DataSource, n_rows: int, known_epochs: int | None) -> None:
         self.likelihood_ = self.likelihood
         if self.likelihood == "auto":
             binary = self.output_activation != "identity" and _checks.is_binary(data)

@@ -47,8 +47,8 @@ class PseudoInputMixin(BaseAutoencoder):
     n_pseudo_inputs_: int
     _rows_seen: np.ndarray  # a checksum of each different row, until there are rows for all pseudo-inputs
 
-    def _resolve(self, data: DataSource, n_rows: int) -> None:
-        super()._resolve(data, n_rows)
+    def _resolve(self, data: DataSource, n_rows: int, known_epochs: int | None) -> None:
+        super()._resolve(data, n_rows, known_epochs)
         self.n_pseudo_inputs_ = self._affordable(n_rows)
 
     def _affordable(self, n_rows: int) -> int:

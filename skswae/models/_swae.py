@@ -15,6 +15,7 @@ from skswae._device import as_array
 from skswae._estimator import BaseAutoencoder
 from skswae._parameters import shared_parameters
 from skswae._random import make_generator, named_seed
+from skswae.data import DataSource
 from skswae.data._scaler import TrainingRows
 from skswae.models._mixins import PseudoInputMixin, ReconstructionMixin
 from skswae.modules._base import AutoencoderModule, Terms
@@ -24,7 +25,6 @@ from skswae.modules._heads import reconstruction_head
 from skswae.modules._nearest import closest
 from skswae.modules._pseudo_inputs import PseudoInputs
 from skswae.modules._units import cost_of_the_mean, start_in_balance
-from skswae.networks._layers import GatedLayers, GatedLinear, Linear
 
 _FEW_ROWS = 1000
 _UNIT_ROWS = 200  # whose losses tell the code's unit at the start: its fourth power is what they estimate
@@ -36,7 +36,12 @@ _TOGETHER = 2**17  # numbers of a batch up to which both decodings in one call c
 
 
 def swae_loss(
-    x_cost: Tensor, reconstruction_cost: Tensor, z_e: Tensor, z_d: Tensor, beta: float, alpha: float | Tensor
+    x_cost: Tensor | None,
+    reconstruction_cost: Tensor,
+    z_e: Tensor,
+    z_d: Tensor,
+    beta: float,
+    alpha: float | Tensor,
 ) -> Terms:
     """Return equation (10) on a batch, with p = 2: the cost function of Algorithm 1, step 4.
 
@@ -48,7 +53,7 @@ def swae_loss(
     Parameters
     ----------
     x_cost, reconstruction_cost : Tensor of shape (n,)
-        c(x_n, D(z_d,n)) and c(x_n, D(z_e,n)) of each row.
+        c(x_n, D(z_d,n)) and c(x_n, D(z_e,n)) of each row. Where beta is 0, the first may be None.
     z_e, z_d : Tensor of shape (n, k)
         Codes of the rows, and draws from the conditional priors of their closest pseudo-inputs.
     beta : float in [0, 1]
@@ -57,17 +62,13 @@ def swae_loss(
     Returns
     -------
     terms : dict of 0-d tensors
-        "loss", and its terms unweighted: "x_loss", "reconstruction_loss", "z_loss".
+        "loss", and its terms unweighted: "x_loss" if there is one, "reconstruction_loss", "z_loss".
     """
-    x_loss = x_cost.mean()
-    reconstruction_loss = reconstruction_cost.mean()
-    z_loss = (z_e - z_d).square().sum(dim=1).mean()
-    return {
-        "loss": beta * x_loss + (1.0 - beta) * reconstruction_loss + alpha * z_loss,
-        "x_loss": x_loss,
-        "reconstruction_loss": reconstruction_loss,
-        "z_loss": z_loss,
-    }
+    terms = {} if x_cost is None else {"x_loss": x_cost.mean()}
+    terms["reconstruction_loss"] = reconstruction_cost.mean()
+    terms["z_loss"] = (z_e - z_d).square().sum(dim=1).mean()
+    loss = (1.0 - beta) * terms["reconstruction_loss"] + alpha * terms["z_loss"]
+    return {"loss": loss if x_cost is None else beta * terms["x_loss"] + loss, **terms}
 
 
 # ---------------------------------------------------------------------------
@@ -83,7 +84,7 @@ class SWAEModule(AutoencoderModule):
     build : NetworkBuilder
     n_pseudo_inputs : int
         K; the pseudo-inputs start as that many training rows.
-    beta, alpha, assignment_space, metric, reconstruction, prior_scale_floor, scaling
+    beta, alpha, warmup, assignment_space, metric, reconstruction, prior_scale_floor, scaling
         As the parameters of :class:`SWAETransformer`.
 
     Attributes
@@ -100,6 +101,8 @@ class SWAEModule(AutoencoderModule):
         Sum over those rows of (E(x) - m(u))^2, u the closest pseudo-input.
     """
 
+    capturable = True
+    objective_is_steady = True
     cost_unit: Tensor
     usage: Tensor
     residual: Tensor
@@ -111,6 +114,7 @@ class SWAEModule(AutoencoderModule):
         n_pseudo_inputs: int,
         beta: float,
         alpha: float,
+        warmup: int,
         assignment_space: str,
         metric: str,
         reconstruction: str,
@@ -120,6 +124,7 @@ class SWAEModule(AutoencoderModule):
         super().__init__(build, head=reconstruction_head(reconstruction, build.out_activation))
         self.beta = float(beta)
         self.alpha = float(alpha)
+        self.warmup = warmup
         self.assignment_space = assignment_space
         self.metric = metric
         self.reconstruction = reconstruction
@@ -160,33 +165,20 @@ class SWAEModule(AutoencoderModule):
         h = self.front(x)  # (n, m)
         z_e = self.encoder(h)
         cell = self.assign(h)  # (n,)
-        mean, log_variance = self._prior_of(cell)  # (n, k) each
+        mean, log_variance = self.pseudo_inputs.mapped(cell, self.conditional_prior, self.prior.network)
         if self._counts_in_training and self.training:
             self._count(cell, z_e, mean)
         noise = torch.randn(z_e.shape, dtype=z_e.dtype, device=z_e.device, generator=generator)
         z_d = sample_gaussian(mean, log_variance, noise)
-        if self._decoder_mixes_rows or x.numel() > _TOGETHER:
+        beta, weight = self.beta, self.weight().to(z_e.dtype)
+        if self.warms_up:
+            beta, x_cost, reconstruction_cost = 0.0, None, self.head.cost(x, self.decoder(z_e))
+        elif self._decoder_mixes_rows or x.numel() > _TOGETHER:
             x_cost, reconstruction_cost = (self.head.cost(x, self.decoder(z)) for z in (z_d, z_e))
         else:
             outputs = self.decoder(torch.cat([z_d, z_e])).chunk(2)  # (n, d) each
             x_cost, reconstruction_cost = (self.head.cost(x, output) for output in outputs)
-        weight = self.weight().to(z_e.dtype)
-        yield "autoencoder", swae_loss(x_cost, reconstruction_cost, z_e, z_d, self.beta, weight)
-
-    def _prior_of(self, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of p(z_d | u_k) for each index k: (n,) -> (n, k), (n, k).
-
-        Rows of one cell share it, so that a network of gated layers alone is asked once a cell: with other
-        layers, such as batch norm, it may matter how often. Not on a GPU, which would have to wait for their
-        number.
-        """
-        kinds = {type(part) for part in self.prior.network.modules()}
-        if cell.is_cuda or not kinds <= {GatedLayers, GatedLinear, Linear}:
-            return self.conditional_prior(self.pseudo_inputs.select(cell))
-        used, position = torch.unique(cell, return_inverse=True)
-        mean, log_variance = self.conditional_prior(self.pseudo_inputs.select(used))
-        # of an index in brackets several threads sum the gradients in any order
-        return nn.functional.embedding(position, mean), nn.functional.embedding(position, log_variance)
+        yield "autoencoder", swae_loss(x_cost, reconstruction_cost, z_e, z_d, beta, weight)
 
     def conditional_prior(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of p(z_d | u): (n, m) -> (n, k), (n, k)."""
@@ -214,10 +206,6 @@ class SWAEModule(AutoencoderModule):
         for total in (self.usage, self.residual):
             # rows of earlier calls fade: they were assigned by a model that has moved on
             total *= 0.9 if accumulate else 0.0
-
-    @property
-    def capturable(self) -> bool:
-        return True
 
     def after_step(self) -> None:
         self.pseudo_inputs.project()
@@ -286,6 +274,10 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         mean row, per feature: of the features' mean variance, for the squared error. So it means the same for
         rows in any unit, with either output activation. With ``scaling=None`` it is the paper's, the weight
         itself. Only ``alpha * prior_scale_floor ** 2`` matters for what is learned: tune one of the two.
+    warmup : int or "auto", default="auto"
+        Epochs at the start in which the x-loss is left out, as with ``beta=0``: they cost a decoding less,
+        and the codes get further. "auto" is all but the last quarter where the rate makes one cycle; 0 with
+        fewer than 1,000 rows, a constant rate, early stopping or ``beta=1``. 0 is the paper's Algorithm 1.
     n_pseudo_inputs : int or "auto", default="auto"
         K, the number of pseudo-inputs; never more than the training rows. "auto" is a sixth of the rows, at
         least 1 and at most 500. They start as training rows, and those that no row is closest to stay so:
@@ -300,11 +292,10 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
     reconstruction : {"squared_error", "binary_cross_entropy"}, default="squared_error"
         The cost in the data space, in both its terms. The cross-entropy is for data in [0, 1].
     prior_scale_floor : float, default=0.1
-        Smallest standard deviation of p(z | u_k), from 1e-15 to 1e15, in units of the code. Both losses fall
-        as the prior narrows, so that its scale ends on this floor: it is the width of the noise against which
-        the decoder learns to be smooth, and with alpha it sets the scale of the code. A larger floor
-        makes a smoother decoder and a larger error; the authors' code has exp(-3), about 0.05.
-        The largest standard deviation is exp(4), about 55, times the floor.
+        Smallest standard deviation of p(z | u_k), from 1e-15 to 1e15, in units of the code; the largest is
+        exp(4), about 55, times that. Both losses fall as the prior narrows, so that its scale ends on the
+        floor, the width of the noise against which the decoder learns to be smooth; with alpha it sets the
+        scale of the code. A larger one makes a larger error; the authors' code has exp(-3), about 0.05.
     pseudo_input_weights : {"usage", "uniform"}, default="usage"
         How :meth:`sample` draws k of the marginal prior: by the share of training rows whose closest
         pseudo-input is u_k, so that an unused one is never drawn, or uniformly as in the paper. It can be
@@ -319,15 +310,17 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
     Attributes
     ----------
     history_ : dict of str to ndarray of shape (n_iter_,)
-        Means over each epoch of "loss" and its terms unweighted: "x_loss", "reconstruction_loss" and
-        "z_loss"; "validation_loss" with ``early_stopping`` (NaN in epochs without). In the units of the
-        networks (``scale_``).
+        Means over each epoch of "loss" and its terms unweighted: "x_loss" (NaN in epochs of the warm-up),
+        "reconstruction_loss" and "z_loss"; "validation_loss" with ``early_stopping`` (NaN in epochs without).
+        In the units of the networks (``scale_``).
     module_ : SWAEModule
         The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X.
     pseudo_inputs_ : ndarray of shape (n_pseudo_inputs_, n_features)
         In the units of X.
     pseudo_input_weights_ : ndarray of shape (n_pseudo_inputs_,)
         Their weights in the prior, as ``pseudo_input_weights`` says.
+    warmup_ : int
+        Resolved ``warmup``.
     n_pseudo_inputs_ : int
         K.
     alpha_ : float
@@ -370,6 +363,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         **ReconstructionMixin._parameter_constraints,
         "beta": [Number(Real, 0, 1, closed="both")],
         "alpha": [Number(Real, 0, 1e30, closed="neither")],
+        "warmup": [Number(Integral, 0, None, closed="left"), StrOptions({"auto"})],
         "n_pseudo_inputs": [Number(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "assignment_space": [StrOptions({"data", "latent"})],
         "metric": [StrOptions({"euclidean", "cosine"})],
@@ -380,6 +374,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
 
     _structural_parameters = (
         *BaseAutoencoder._structural_parameters,
+        "warmup",
         "n_pseudo_inputs",
         "prior_scale_floor",
     )
@@ -393,6 +388,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         *,
         beta=0.5,
         alpha=1.0,
+        warmup="auto",
         n_pseudo_inputs="auto",
         assignment_space="data",
         metric="euclidean",
@@ -424,6 +420,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         super().__init__(**shared_parameters(locals()))
         self.beta = beta
         self.alpha = alpha
+        self.warmup = warmup
         self.n_pseudo_inputs = n_pseudo_inputs
         self.assignment_space = assignment_space
         self.metric = metric
@@ -431,6 +428,11 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         self.prior_scale_floor = prior_scale_floor
         self.pseudo_input_weights = pseudo_input_weights
         self.prior_scale = prior_scale
+
+    def _resolve(self, data: DataSource, n_rows: int, known_epochs: int | None) -> None:
+        super()._resolve(data, n_rows, known_epochs)
+        n = known_epochs if known_epochs and n_rows >= _FEW_ROWS and self.beta < 1 else 1
+        self.warmup_ = n - max(1, n // 4) if self.warmup == "auto" else self.warmup
 
     def _build_module(self, build: NetworkBuilder) -> SWAEModule:
         return SWAEModule(build, scaling=self.scaling, **self._own_parameters())

@@ -82,6 +82,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
         self.n_features = build.n_features
         self.n_components = build.n_components
         self.out_activation = build.out_activation
+        self.warmup, self.epoch = 0, 0
         self.learning_rates: dict[str, float] = {}
         self.front = Front(build.n_features, build.n_inputs)
         self.encoder = build.encoder() if encoder is None else encoder
@@ -170,8 +171,18 @@ class AutoencoderModule(nn.Module, abc.ABC):
 
     @property
     def objective_is_final(self) -> bool:
-        """Whether the objective stays as it is from now on: no weight of it is warming up."""
-        return True
+        """Whether the objective stays as it is from now on: the epochs of ``warmup`` are over."""
+        return self.epoch >= self.warmup
+
+    @property
+    def objective_is_steady(self) -> bool:
+        """Whether the objective is the same in all epochs of the warm-up, or that is over."""
+        return self.objective_is_final
+
+    @property
+    def warms_up(self) -> bool:
+        """Whether a loss is that of the warm-up: in training alone, for held-out rows meet the final one."""
+        return self.training and not self.objective_is_final
 
     @property
     def capturable(self) -> bool:
@@ -190,6 +201,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
 
     def before_epoch(self, epoch: int) -> None:
         """Take the number of the epoch that begins, from 0; later trainings count on."""
+        self.epoch = epoch
 
     @torch.no_grad()
     def after_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:

@@ -77,7 +77,6 @@ class LatentVariableModule(AutoencoderModule):
         self.two_levels = two_levels
         self.posterior_scale_floor = float(posterior_scale_floor)
         self.warmup = warmup
-        self.epoch = 0
         if two_levels:
             self.lower_encoder = build.joint_encoder("lower_encoder", n_upper)
             self.lower_prior = build.conditional_prior("lower_prior", n_upper)
@@ -197,24 +196,15 @@ class LatentVariableModule(AutoencoderModule):
         z, _ = self.draw_prior(n_samples, generator)
         return z
 
-    def before_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
     @property
     def capturable(self) -> bool:
         return True
-
-    @property
-    def objective_is_final(self) -> bool:
-        return self.epoch >= self.warmup
 
     # -- helpers -------------------------------------------------------------
 
     def warmth(self) -> float:
         """Return the share of its weight that the prior has: rising to 1 in training, 1 otherwise."""
-        if not self.training or self.objective_is_final:
-            return 1.0
-        return (self.epoch + 1) / (self.warmup + 1)
+        return (self.epoch + 1) / (self.warmup + 1) if self.warms_up else 1.0
 
     def levels(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Divide a code into (z2, z1); z1 has no columns with one level."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
+
+from skswae.networks._layers import GatedLayers, GatedLinear, Linear
 
 
 class PseudoInputs(nn.Module):
@@ -47,6 +49,22 @@ class PseudoInputs(nn.Module):
     def select(self, index: Tensor) -> Tensor:
         """Return u_k of each index, differentiable: (n,) -> (n, d)."""
         return nn.functional.embedding(index, self.rows)
+
+    def mapped(
+        self, index: Tensor, function: Callable[[Tensor], tuple[Tensor, Tensor]], network: nn.Module
+    ) -> tuple[Tensor, Tensor]:
+        """Return what ``function``, which asks ``network``, gives for u_k of each index k: (n, ...) each.
+
+        A network of gated layers alone is asked once for each k in use; with other layers, such as batch
+        norm, it may matter how often. Not on a GPU, which would have to wait for their number.
+        """
+        kinds = {type(part) for part in network.modules()}
+        if index.is_cuda or not kinds <= {GatedLayers, GatedLinear, Linear}:
+            return function(self.select(index))
+        used, position = torch.unique(index, return_inverse=True)
+        first, second = function(self.select(used))
+        # of an index in brackets several threads sum the gradients in any order
+        return nn.functional.embedding(position, first), nn.functional.embedding(position, second)
 
     @torch.no_grad()
     def project(self) -> None:

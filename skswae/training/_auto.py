@@ -44,15 +44,18 @@ class AutoSettings:
         ``full_rate`` is whether few rows are learned at the rate of many: those of one call of several, which
         do not mean few in all, and from random weights, which have a longer way to go than PCA's.
         """
-        if max_iter == "auto":
-            max_iter = min(40, max(4, round(480_000 / n_rows)))
         if batch_size == "auto":
             batch_size = min(512, max(64, n_rows // 100))
         if learning_rate_init == "auto":
             learning_rate_init = 1.25e-3 * min(8.0, max(1.0, int(batch_size) / 64))
             if not full_rate:  # what few rows say is learned in few and small steps, and then their noise
                 learning_rate_init *= min(1.0, n_rows / _FULL_RATE_ROWS)
-        return cls(int(max_iter), int(batch_size), float(learning_rate_init))
+        return cls(epochs_for(n_rows, max_iter), int(batch_size), float(learning_rate_init))
+
+
+def epochs_for(n_rows: int, max_iter: int | str) -> int:
+    """Return the epochs that ``max_iter`` is for this number of training rows."""
+    return min(40, max(4, round(360_000 / n_rows))) if max_iter == "auto" else int(max_iter)
 
 
 def holds_rows_out(n_rows: int, n_features: int) -> bool:

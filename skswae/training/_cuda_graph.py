@@ -27,6 +27,8 @@ _EAGER_STEPS = 3  # of each batch size before its graph is captured: what alloca
 class GraphedStep(TrainingStep):
     """A :class:`TrainingStep` on a CUDA device, most of whose updates are replays of one graph a batch size.
 
+    A warm-up whose objective is steady has graphs of its own.
+
     What looks at the batch or draws from other streams, as ``augment`` does, runs before the graph. A step
     that cannot be captured stays eager, with a warning.
 
@@ -50,8 +52,8 @@ class GraphedStep(TrainingStep):
     ):
         super().__init__(module, solver, precision)
         self._capturable = capturable
-        self._seen: dict[int, int] = {}  # eager steps of the final objective, by rows
-        self._graphs: dict[int, tuple[Tensor, torch.cuda.CUDAGraph]] = {}
+        self._seen: dict[tuple, int] = {}  # eager steps of one objective, by rows and whether it is final
+        self._graphs: dict[tuple, tuple[Tensor, torch.cuda.CUDAGraph]] = {}
         self._pool: Any = None
         self._steps_to_come = 0
 
@@ -72,28 +74,26 @@ class GraphedStep(TrainingStep):
 
     def update(self, x: Tensor, generator: torch.Generator) -> None:
         """Replay the graph of the batch's size, or move every player eagerly."""
-        n_rows = len(x)
-        if n_rows not in self._graphs and self._is_worth_a_graph(n_rows):
-            self._capture(x, generator)
-        if n_rows in self._graphs:
-            static, graph = self._graphs[n_rows]
+        kind = len(x), self.module.objective_is_final
+        if kind not in self._graphs and self._is_worth_a_graph(kind):
+            self._capture(kind, x, generator)
+        if kind in self._graphs:
+            static, graph = self._graphs[kind]
             static.copy_(x)
             graph.replay()
         else:
             super().update(x, generator)
-            # a weight that is warming up is a number that a graph would keep
-            if self.module.objective_is_final:
-                self._seen[n_rows] = self._seen.get(n_rows, 0) + 1
+            # a weight that rises is a number that a graph would keep
+            if self.module.objective_is_steady:
+                self._seen[kind] = self._seen.get(kind, 0) + 1
         self._steps_to_come -= 1
 
-    def _is_worth_a_graph(self, n_rows: int) -> bool:
+    def _is_worth_a_graph(self, kind: tuple) -> bool:
         return (
-            self._capturable
-            and self._seen.get(n_rows, 0) >= _EAGER_STEPS
-            and self._steps_to_come >= MIN_STEPS
+            self._capturable and self._seen.get(kind, 0) >= _EAGER_STEPS and self._steps_to_come >= MIN_STEPS
         )
 
-    def _capture(self, x: Tensor, generator: torch.Generator) -> None:
+    def _capture(self, kind: tuple, x: Tensor, generator: torch.Generator) -> None:
         """Record an update without doing it."""
         static, graph = x.clone(), torch.cuda.CUDAGraph()
         self._pool = self._pool or torch.cuda.graph_pool_handle()
@@ -118,7 +118,7 @@ class GraphedStep(TrainingStep):
                 stacklevel=2,
             )
         else:
-            self._graphs[len(x)] = static, graph
+            self._graphs[kind] = static, graph
 
 
 @contextlib.contextmanager

@@ -25,6 +25,9 @@ class TrainableModule(Protocol):
     def objective_is_final(self) -> bool: ...
 
     @property
+    def objective_is_steady(self) -> bool: ...
+
+    @property
     def device(self) -> torch.device: ...
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, dict[str, Tensor]]]: ...
@@ -147,10 +150,12 @@ class TrainingStep:
                 self.module.after_step()
             values.append((player, {name: value.detach() for name, value in terms.items()}))
         total = torch.stack([v for _, terms in values for v in terms.values()]).double() * len(x)
-        if self._total is None:
-            first = values[0][0]
-            self._terms = [("" if p == first else f"{p}_") + n for p, terms in values for n in terms]
-            self._total = total
+        first = values[0][0]
+        names = [("" if p == first else f"{p}_") + n for p, terms in values for n in terms]
+        if (
+            self._total is None or names != self._terms
+        ):  # the first batch, or the first after a warm-up without some of them
+            self._terms, self._total = names, total
         else:
             self._total.add_(total)
 

@@ -78,6 +78,71 @@ def gradient(module, x, parameters):
 
 
 @pytest.mark.parametrize("network", [GatedMLP((6,)), NormNet()])
+def test_the_warm_up_is_beta_0_for_a_decoding_less(network):
+    """In training alone, and only in the first epochs."""
+    module, x = small(beta=0.7, warmup=2, network=network)
+    plain, _ = small(beta=0.0, network=network)
+    rows, free = [], {}
+    module.decoder.register_forward_pre_hook(lambda part, args: rows.append(len(args[0])))
+    for epoch in (0, 1):
+        module.before_epoch(epoch)
+        assert not module.objective_is_final
+        terms, free = loss_of(module, x), loss_of(plain, x)
+        assert rows == [len(x)]
+        rows.clear()
+        assert {*free} - {*terms} == {"x_loss"}
+        assert_terms(terms, {name: free[name].item() for name in terms})
+    parameters = [*module.encoder.parameters(), *module.decoder.parameters(), *module.prior.parameters()]
+    same = [*plain.encoder.parameters(), *plain.decoder.parameters(), *plain.prior.parameters()]
+    torch.testing.assert_close(gradient(module, x, parameters), gradient(plain, x, same))
+    held_out = loss_of(module.eval(), x)
+    module.train().before_epoch(2)
+    assert module.objective_is_final
+    assert "x_loss" in held_out
+    if isinstance(network, GatedMLP):  # others may have statistics of the batch
+        assert_terms(loss_of(module, x), {name: value.item() for name, value in held_out.items()})
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "parameters", "expected"),
+    [
+        (1000, {"max_iter": 8}, 6),
+        (1000, {"max_iter": 3}, 2),
+        (1000, {"max_iter": 1}, 0),
+        (1000, {"max_iter": 3, "beta": 0.0}, 2),
+        (1000, {"max_iter": 3, "beta": 1.0}, 0),
+        (1000, {"max_iter": 3, "warmup": 0}, 0),
+        (1000, {"max_iter": 3, "learning_rate": "constant"}, 0),
+        (1000, {"max_iter": 3, "early_stopping": True}, 0),
+        (1200, {"max_iter": 3, "early_stopping": True, "learning_rate": "one_cycle"}, 0),
+        (999, {"max_iter": 3}, 0),
+        (99, {"max_iter": 3, "warmup": 1}, 1),
+        (99, {"max_iter": 3, "warmup": 5}, 5),
+        (99, {"max_iter": 3, "early_stopping": True, "warmup": 2}, 2),
+    ],
+)
+def test_the_warm_up_by_default(n_rows, parameters, expected, rng):
+    swae = cheap(SWAETransformer, **parameters).fit(rng.random((n_rows, 5)))
+    assert swae.warmup_ == swae.module_.warmup == expected
+    nothing = np.full(swae.n_iter_, np.nan)
+    warming = np.isnan(swae.history_.get("x_loss", nothing))
+    np.testing.assert_array_equal(warming, np.arange(swae.n_iter_) < expected)
+    assert np.isfinite(swae.loss_curve_).all()
+    assert ("validation_loss" in swae.history_) == bool(parameters.get("early_stopping"))
+
+
+def test_no_warm_up_in_parts(rng):
+    """In partial_fit there is none, and in further trainings none again."""
+    X = rng.random((1000, 5))
+    assert cheap(SWAETransformer, max_iter=6).partial_fit(X).partial_fit(X).warmup_ == 0
+    swae = cheap(SWAETransformer, max_iter=3, warm_start=True).fit(X)
+    again = swae.fit(X).history_["x_loss"]
+    np.testing.assert_array_equal(np.isnan(again), [True, True, False, False, False, False])
+    with pytest.raises(ValueError, match="'warmup' parameter must stay"):
+        swae.set_params(warmup=5).fit(X)
+
+
+@pytest.mark.parametrize("network", [GatedMLP((6,)), NormNet()])
 def test_beta_0_leaves_the_decoder_free_of_the_prior(network):
     """Also where a layer of the decoder mixes the rows of a batch."""
     module, x = small(beta=0.0, network=network)
@@ -279,7 +344,7 @@ def test_gradients_of_the_prior_are_the_same_again_in_several_threads():
     weights = torch.randn(2048, 64, generator=generator())
 
     def gradient():
-        mean, log_variance = module._prior_of(cell)
+        mean, log_variance = module.pseudo_inputs.mapped(cell, module.conditional_prior, module.prior.network)
         loss = (weights * (mean + log_variance)).sum()
         return torch.autograd.grad(loss, module.pseudo_inputs.rows)[0]
 

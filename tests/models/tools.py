@@ -41,7 +41,7 @@ def make_module(Estimator, rows=None, activation="identity", **parameters):
     small = {"n_components": 3, "network": GatedMLP((6,)), "init": "random"}
     estimator = cheap(Estimator, **{**small, **parameters})
     source = ArrayData(rows.numpy())
-    estimator._resolve(source, len(source))
+    estimator._resolve(source, len(source), None)
     estimator.out_activation_ = activation
     data = TrainingRows(source, Scaler(source.n_features), clamp=False)
     estimator.input_components_ = n_inputs(estimator, data, 0)

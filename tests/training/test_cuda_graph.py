@@ -40,7 +40,8 @@ def run(step, X=X):
     return changed
 
 
-SWAE, VAE = (SWAETransformer, {"n_pseudo_inputs": 20}), (VAETransformer, {"warmup": 1})
+SWAE = (SWAETransformer, {"n_pseudo_inputs": 20, "warmup": 0})
+WARM, VAE = (SWAETransformer, {"n_pseudo_inputs": 20, "warmup": 1}), (VAETransformer, {"warmup": 1})
 # whose steps go on with running statistics, and switch parts to evaluation and back
 NORM = {"n_pseudo_inputs": 20, "network": NormNet()}
 LATENT, VAMP = (SWAETransformer, {"assignment_space": "latent", **NORM}), (VampPriorTransformer, NORM)
@@ -53,6 +54,7 @@ SOME = (VampPriorTransformer, {"n_pseudo_inputs": 20, "n_pseudo_inputs_per_step"
     [
         (SWAE, 1797, 330),  # the first three steps of each size of batch are eager
         (SWAE, 1793, 330),  # one odd batch an epoch, which stays eager
+        (WARM, 1797, 324),  # as many graphs again, for the first epoch
         (VAE, 1797, 218),  # a graph would keep the weight that warms up in the first epoch
         (LATENT, 1797, 330),
         (VAMP, 1797, 330),

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import types
 from unittest.mock import Mock
 
 import numpy as np
@@ -15,6 +16,7 @@ from skswae.data._loader import Loader
 from skswae.modules._base import detached_copy
 from skswae.modules._builder import NetworkPart, reduced_precision
 from skswae.networks import GatedMLP
+from skswae.training._cuda_graph import GraphedStep
 from skswae.training._loop import train
 from skswae.training._step import TrainingStep
 
@@ -206,3 +208,30 @@ def test_bf16_computes_networks_alone(name, network, monkeypatch):
     assert_same([outputs(module), module.state_dict()], [before, weights])
     with reduced_precision(module, "tf32"):  # which a CPU does not have
         assert_same(outputs(module), before)
+
+
+class Rehearsed(GraphedStep):
+    """Counts, without a card: what would be captured is a step that is replayed eagerly."""
+
+    def _capture(self, kind, x, generator):
+        replay = types.SimpleNamespace(replay=lambda: TrainingStep.update(self, static, generator))
+        static = x.clone()
+        self._graphs[kind] = static, replay
+
+
+@pytest.mark.parametrize(
+    ("Estimator", "parameters", "objectives"),
+    [
+        (skswae.SWAETransformer, {"warmup": 0}, {True}),
+        (skswae.SWAETransformer, {"warmup": 1}, {False, True}),
+        (skswae.VAETransformer, {"warmup": 1}, {True}),  # whose weight rises
+    ],
+)
+def test_an_objective_has_graphs_of_its_own(Estimator, parameters, objectives):
+    module = cheap(Estimator, max_iter=1, **parameters).fit(X).module_
+    step, plain = Rehearsed(detached_copy(module), capturable=True), TrainingStep(detached_copy(module))
+    for each in (step, plain):
+        each.prepare_training(None, 0.01, None, 1000)
+    assert run(step) == run(plain)
+    assert {is_final for n_rows, is_final in step._graphs} == objectives
+    assert_same(step.module.state_dict(), plain.module.state_dict())
