@@ -21,9 +21,9 @@ from .estimators import assert_equal_fits, cheap, gan, swae, two_levels
 
 @pytest.mark.parametrize(
     ("n_rows", "n_epochs", "batch_size", "rate"),
-    [(60, 40, 64, 1.25e-4), (600, 40, 64, 1.25e-3), (12_000, 40, 120, 1.25e-3 * 120 / 64),
-     (24_000, 20, 240, 1.25e-3 * 240 / 64),
-     (60_000, 8, 512, 1e-2), (10_000_000, 4, 512, 1e-2)],
+    [(60, 40, 64, 1.25e-4), (600, 40, 64, 1.25e-3), (12_000, 30, 120, 1.25e-3 * 120 / 64),
+     (24_000, 15, 240, 1.25e-3 * 240 / 64),
+     (60_000, 6, 512, 1e-2), (10_000_000, 4, 512, 1e-2)],
 )  # fmt: skip
 def test_automatic_settings_follow_the_rows(n_rows, n_epochs, batch_size, rate):
     auto = {"max_iter": "auto", "batch_size": "auto", "learning_rate_init": "auto"}
