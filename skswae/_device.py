@@ -91,16 +91,32 @@ def own_settings() -> Iterator[None]:
     ``np.seterr(all="raise")`` would make an error of every number that underflows to 0; and torch's tensors
     read as arrays, since scikit-learn's ``array_api_dispatch`` would leave them to functions of arrays.
     """
-    errors: Any = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+    if _settings_are_own():  # to set them again would cost a tenth of the coding of a row
+        yield
+        return
     with contextlib.ExitStack() as stack:
-        stack.enter_context(np.errstate(**errors))
+        stack.enter_context(np.errstate(**_ERRORS))
         stack.enter_context(sklearn.config_context(array_api_dispatch=False))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        for kind in ("cpu", "cuda", "mps", "xpu"):
+        for kind in _AUTOCAST:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         yield
+
+
+_ERRORS: dict[str, Any] = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+_AUTOCAST = ("cpu", "cuda", "mps", "xpu")
+
+
+def _settings_are_own() -> bool:
+    return (
+        torch.is_grad_enabled()
+        and not torch.is_inference_mode_enabled()
+        and not any(map(torch.is_autocast_enabled, _AUTOCAST))
+        and np.geterr() == _ERRORS
+        and not sklearn.get_config()["array_api_dispatch"]
+    )
 
 
 _flags_lock = threading.RLock()
