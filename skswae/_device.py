@@ -170,8 +170,8 @@ def _parts_with_flags(*names: str) -> list[tuple[Any, list[Any]]]:
         "mkldnn": ("matmul", "conv", "rnn"),
     }.items():
         backend = getattr(backends, name)
-        for part in (getattr(backend, part, None) for part in parts):
-            if name in names and hasattr(part, "fp32_precision"):
+        for part in (getattr(backend, part, None) for part in parts if name in names):
+            if hasattr(part, "fp32_precision"):
                 # cuDNN's flag is that of all of CUDA
                 above = (backends.cudnn if name == "cuda" else backend, backends)
                 found.append((part, [b for b in above if hasattr(b, "fp32_precision")]))
