@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -258,6 +259,8 @@ def _train(
                 f"{error}"
             ) from error
     step.end_training()
+    warming = not module.objective_is_final
+    module.epoch = math.inf
     with torch.no_grad(), step.arithmetic():
         module.after_training(_prepared(loader, rows), accumulate=plan.accumulate)
     warn_if_poor(
@@ -271,7 +274,9 @@ def _train(
     if run.interrupted:
         warnings.warn(
             f"The fit was interrupted: {type(estimator).__name__} keeps the "
-            f"{len(run.history)} complete epochs of {n_epochs}.",
+            f"{len(run.history)} complete epochs of {n_epochs}."
+            + " In all of them a part of the objective was left out (see warmup_)."
+            * warming,
             ConvergenceWarning,
             stacklevel=5,
         )

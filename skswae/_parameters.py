@@ -47,8 +47,8 @@ augment : callable or None, default=None
     with fixed noise, never in :meth:`transform`. Its results are checked in every call, their numbers once
     an epoch. It must be picklable if the estimator is to be.
 max_iter : int or "auto", default="auto"
-    Number of epochs, passes over the training rows. "auto" is 40 up to 12,000 rows, and fewer from there on,
-    so that 480,000 rows are seen in all: 8 passes over 60,000 rows; at least 4. Early stopping may end
+    Number of epochs, passes over the training rows. "auto" is 40 up to 9,000 rows, and fewer from there on,
+    so that 360,000 rows are seen in all: 6 passes over 60,000 rows; at least 4. Early stopping may end
     sooner.
 batch_size : int or "auto", default="auto"
     Number of rows in a step, or somewhat more: an epoch is cut into as many batches of at least this size as

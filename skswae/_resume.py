@@ -63,6 +63,8 @@ def go_on(
     with one_module(trained_here=device.type == "cpu"):
         module = _rebuilt(estimator, changed) if changed else detached_copy(estimator.module_)
     module = module.to(device)
+    if getattr(estimator, "warmup", None) == "auto":  # it was the first training's, and is not made up for
+        estimator.warmup_ = module.warmup = min(estimator.warmup_, estimator.n_iter_)
     estimator._see_rows(module, rows, estimator._seed, resume=True)
     step = new_step(estimator, module)
     kept, spare = getattr(estimator, "_moments", (None, None))

@@ -364,9 +364,7 @@ def _no_number(text: str) -> None:
 
 # what every fitted estimator has, and what some have
 _ATTRIBUTES: dict[str, type | tuple[type, ...]] = {
-    "n_features_in_": int,
-    "n_iter_": int,
-    "batch_size_": int,
+    **dict.fromkeys(["n_features_in_", "n_iter_", "batch_size_"], int),
     "learning_rate_init_": (int, float),
     "early_stopping_": bool,
     "learning_rate_": str,
@@ -395,6 +393,8 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], known: dict[str, A
         )
     decoder = Decoder(tensors, known)
     state = decoder.mapping(header["state"])
+    if "warmup" in kind._get_param_names() and "warmup" not in state:  # a file from before SWAE had one
+        state |= {"warmup": 0, "warmup_": 0}
     parameters = {name: state.pop(name) for name in kind._get_param_names() if name in state}
     estimator = kind(**parameters)
     parameters = estimator.get_params(deep=False)

@@ -25,6 +25,7 @@ VARIANTS = [
     (skswae.WAETransformer, {"divergence": "sliced"}),
     (skswae.WAETransformer, {"divergence": "sinkhorn"}),
     (skswae.MIMTransformer, {"sampling": "encoder"}),
+    (skswae.SWAETransformer, {"warmup": 2}),
     (skswae.VampPriorTransformer, {"n_components": 3, "warmup": 2, "n_pseudo_inputs_per_step": 4}),
     (skswae.VampPriorTransformer, {"n_components": 1}),
     (skswae.VAETransformer, {"likelihood_scale": "per_feature"}),

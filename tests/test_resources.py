@@ -28,6 +28,9 @@ from .estimators import assert_equal_fits, cheap, gan, swae, two_levels
 def test_automatic_settings_follow_the_rows(n_rows, n_epochs, batch_size, rate):
     auto = {"max_iter": "auto", "batch_size": "auto", "learning_rate_init": "auto"}
     assert AutoSettings.resolve(n_rows, **auto) == AutoSettings(n_epochs, batch_size, pytest.approx(rate))
+    text = " ".join(AETransformer.__doc__.split())
+    assert '"auto" is 40 up to 9,000 rows' in text
+    assert "360,000 rows are seen in all: 6 passes over 60,000 rows; at least 4." in text
     given = {"max_iter": 3, "batch_size": 512, "learning_rate_init": 0.1}
     assert AutoSettings.resolve(n_rows, **given) == AutoSettings(3, 512, 0.1)
     for size, peak in [(1024, 1e-2), (8, 1.25e-3)]:

@@ -276,8 +276,9 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         itself. Only ``alpha * prior_scale_floor ** 2`` matters for what is learned: tune one of the two.
     warmup : int or "auto", default="auto"
         Epochs at the start in which the x-loss is left out, as with ``beta=0``: they cost a decoding less,
-        and the codes get further. "auto" is all but the last quarter where the rate makes one cycle; 0 with
-        fewer than 1,000 rows, a constant rate, early stopping or ``beta=1``. 0 is the paper's Algorithm 1.
+        and the codes get further. "auto" is all but a quarter (rounded down, at least one) where the rate
+        makes one cycle, and 0 with fewer than 1,000 rows, a constant rate, early stopping or ``beta=1``.
+        0 is Algorithm 1 of the paper.
     n_pseudo_inputs : int or "auto", default="auto"
         K, the number of pseudo-inputs; never more than the training rows. "auto" is a sixth of the rows, at
         least 1 and at most 500. They start as training rows, and those that no row is closest to stay so:
@@ -310,9 +311,9 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
     Attributes
     ----------
     history_ : dict of str to ndarray of shape (n_iter_,)
-        Means over each epoch of "loss" and its terms unweighted: "x_loss" (NaN in epochs of the warm-up),
-        "reconstruction_loss" and "z_loss"; "validation_loss" with ``early_stopping`` (NaN in epochs without).
-        In the units of the networks (``scale_``).
+        Means over each epoch of "loss" and its terms unweighted: "x_loss" (after the warm-up, which "loss"
+        has no such term in), "reconstruction_loss", "z_loss"; "validation_loss" with ``early_stopping``. NaN
+        in epochs without. In the units of the networks (``scale_``).
     module_ : SWAEModule
         The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X.
     pseudo_inputs_ : ndarray of shape (n_pseudo_inputs_, n_features)
@@ -432,7 +433,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
     def _resolve(self, data: DataSource, n_rows: int, known_epochs: int | None) -> None:
         super()._resolve(data, n_rows, known_epochs)
         n = known_epochs if known_epochs and n_rows >= _FEW_ROWS and self.beta < 1 else 1
-        self.warmup_ = n - max(1, n // 4) if self.warmup == "auto" else self.warmup
+        self.warmup_ = n - max(1, n // 4) if self.warmup == "auto" else int(self.warmup)
 
     def _build_module(self, build: NetworkBuilder) -> SWAEModule:
         return SWAEModule(build, scaling=self.scaling, **self._own_parameters())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import copy
 import functools
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -68,6 +69,10 @@ class AutoencoderModule(nn.Module, abc.ABC):
         for a density fitted to them afterwards.
     learning_rates : dict of str to float
         Rates of players that do not take the estimator's.
+    warmup : int
+        Epochs until the objective is final, 0 unless a subclass sets it.
+    epoch : int or inf
+        The epoch under way, infinity outside of a training: set by :meth:`before_epoch`.
     """
 
     def __init__(
@@ -82,7 +87,8 @@ class AutoencoderModule(nn.Module, abc.ABC):
         self.n_features = build.n_features
         self.n_components = build.n_components
         self.out_activation = build.out_activation
-        self.warmup, self.epoch = 0, 0
+        self.warmup: int = 0
+        self.epoch: float = math.inf
         self.learning_rates: dict[str, float] = {}
         self.front = Front(build.n_features, build.n_inputs)
         self.encoder = build.encoder() if encoder is None else encoder
@@ -189,7 +195,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
         """Whether a CUDA graph can hold a step; False unless a subclass promises it.
 
         The promise: :meth:`losses` waits for no number from the device, draws from its generator alone, and
-        is the same work in each step once the objective is final.
+        is the same work in each step once the objective is final, and before if it is steady.
         """
         return False
 

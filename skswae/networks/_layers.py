@@ -93,7 +93,7 @@ class GatedLayers(nn.Sequential):
 def _is_plain(layer: nn.Module, kind: type[nn.Module]) -> bool:
     """Tell whether a layer is of this very kind, and nothing was added to it."""
     changed = "forward" in vars(layer) or layer._forward_hooks or layer._forward_pre_hooks
-    return type(layer) is kind and not changed and not layer._backward_hooks
+    return type(layer) is kind and not (changed or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 class Joined(nn.Module):

@@ -18,16 +18,16 @@ from torch import Tensor
 
 from skswae.training._step import Preprocess, TrainableModule, TrainingStep
 
-MIN_STEPS = 200
+MIN_STEPS = 100
 """Least number of steps to come for which a graph is captured: it costs what some tens of them save."""
 
-_EAGER_STEPS = 3  # of each batch size before its graph is captured: what allocates once has done so
+_EAGER_STEPS = 3  # of each graph's kind before it is captured: what allocates once has done so
 
 
 class GraphedStep(TrainingStep):
-    """A :class:`TrainingStep` on a CUDA device, most of whose updates are replays of one graph a batch size.
+    """A :class:`TrainingStep` on a CUDA device, most of whose updates are replays of a graph.
 
-    A warm-up whose objective is steady has graphs of its own.
+    There is one for each size of batch; a warm-up whose objective is steady has graphs of its own.
 
     What looks at the batch or draws from other streams, as ``augment`` does, runs before the graph. A step
     that cannot be captured stays eager, with a warning.
@@ -52,8 +52,10 @@ class GraphedStep(TrainingStep):
     ):
         super().__init__(module, solver, precision)
         self._capturable = capturable
-        self._seen: dict[tuple, int] = {}  # eager steps of one objective, by rows and whether it is final
-        self._graphs: dict[tuple, tuple[Tensor, torch.cuda.CUDAGraph]] = {}
+        self._seen: dict[
+            tuple[int, bool], int
+        ] = {}  # eager steps of one objective, by rows and whether it is final
+        self._graphs: dict[tuple[int, bool], tuple[Tensor, torch.cuda.CUDAGraph]] = {}
         self._pool: Any = None
         self._steps_to_come = 0
 
@@ -88,12 +90,12 @@ class GraphedStep(TrainingStep):
                 self._seen[kind] = self._seen.get(kind, 0) + 1
         self._steps_to_come -= 1
 
-    def _is_worth_a_graph(self, kind: tuple) -> bool:
+    def _is_worth_a_graph(self, kind: tuple[int, bool]) -> bool:
         return (
             self._capturable and self._seen.get(kind, 0) >= _EAGER_STEPS and self._steps_to_come >= MIN_STEPS
         )
 
-    def _capture(self, kind: tuple, x: Tensor, generator: torch.Generator) -> None:
+    def _capture(self, kind: tuple[int, bool], x: Tensor, generator: torch.Generator) -> None:
         """Record an update without doing it."""
         static, graph = x.clone(), torch.cuda.CUDAGraph()
         self._pool = self._pool or torch.cuda.graph_pool_handle()

@@ -80,7 +80,7 @@ class TrainingStep:
         self._names_of = {parameter: name for name, parameter in module.named_parameters()}
         self.schedulers: dict[str, torch.optim.lr_scheduler.OneCycleLR] = {}
         self.preprocess: Preprocess | None = None
-        self._terms: list[str] = []
+        self._terms: list[str] = []  # they may change from epoch to epoch
         self._total: Tensor | None = None  # of each term, over rows
         self._n_rows = 0
 
@@ -152,12 +152,15 @@ class TrainingStep:
         total = torch.stack([v for _, terms in values for v in terms.values()]).double() * len(x)
         first = values[0][0]
         names = [("" if p == first else f"{p}_") + n for p, terms in values for n in terms]
-        if (
-            self._total is None or names != self._terms
-        ):  # the first batch, or the first after a warm-up without some of them
-            self._terms, self._total = names, total
-        else:
+        if self._total is not None and names == self._terms:
             self._total.add_(total)
+            return
+        if self._n_rows:
+            raise ValueError(
+                f"The losses of {type(self.module).__name__} must have the same terms in all batches of an "
+                f"epoch. Got {', '.join(self._terms)}, then {', '.join(names)}."
+            )
+        self._terms, self._total = names, total
 
     def reduce(self, parameters: list[nn.Parameter]) -> None:
         """Average the gradients over processes: the place for it. On one process there is nothing to do."""

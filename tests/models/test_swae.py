@@ -1,15 +1,18 @@
 """The mathematics of SWAE: equations (8) and (10), Algorithm 1, against something independent."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
 
-from skswae import SWAETransformer
+from skswae import SWAETransformer, _fit, load_model, save_model
 from skswae.modules._heads import reconstruction_head
 from skswae.networks import GatedMLP
+from skswae.training._callbacks import Callback
 
 from ..estimators import cheap
 from ..own_networks import NormNet
@@ -129,6 +132,38 @@ def test_the_warm_up_by_default(n_rows, parameters, expected, rng):
     np.testing.assert_array_equal(warming, np.arange(swae.n_iter_) < expected)
     assert np.isfinite(swae.loss_curve_).all()
     assert ("validation_loss" in swae.history_) == bool(parameters.get("early_stopping"))
+
+
+def test_a_fitted_module_has_the_final_objective(rng):
+    """In training mode too, whether it was fitted, interrupted in its warm-up, or pickled."""
+
+    class Interrupts(Callback):
+        def on_epoch_begin(self, run):
+            if run.epoch == 2:
+                raise KeyboardInterrupt
+
+    X = rng.random((1000, 5))
+    swae = cheap(SWAETransformer, max_iter=8).fit(X)
+    interrupted = cheap(SWAETransformer, max_iter=8)
+    with pytest.warns(ConvergenceWarning, match="2 complete epochs of 8. In all of them a part of the obj"):
+        _fit.fit(interrupted, X, callbacks=[Interrupts()])
+    rows = torch.from_numpy(X[:20]).float()
+    for model in (swae, interrupted):
+        losses = [
+            module.train(mode).loss(rows, generator()).item()
+            for module in (model.module_, pickle.loads(pickle.dumps(model)).module_)
+            for mode in (False, True)
+        ]
+        assert losses == [losses[0]] * 4
+    interrupted.partial_fit(X).partial_fit(X)  # the warm-up is not made up for
+    assert interrupted.warmup_ == interrupted.module_.warmup == 2
+    np.testing.assert_array_equal(np.isnan(interrupted.history_["x_loss"]), [True, True, False, False])
+
+
+def test_a_warm_up_of_a_numpy_integer_is_saved(iris, tmp_path):
+    swae = cheap(SWAETransformer, warmup=np.int64(1)).fit(iris)
+    save_model(swae, tmp_path / "model")
+    assert load_model(tmp_path / "model").warmup_ == 1
 
 
 def test_no_warm_up_in_parts(rng):

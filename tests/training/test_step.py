@@ -39,6 +39,7 @@ class Toy(nn.Module):
     """What training asks of every module, and no objective."""
 
     objective_is_final = True
+    objective_is_steady = True
     device = CPU
 
     def __init__(self):
@@ -235,3 +236,25 @@ def test_an_objective_has_graphs_of_its_own(Estimator, parameters, objectives):
     assert run(step) == run(plain)
     assert {is_final for n_rows, is_final in step._graphs} == objectives
     assert_same(step.module.state_dict(), plain.module.state_dict())
+
+
+def test_terms_may_change_from_epoch_to_epoch_but_not_within_one():
+    class Fickle(Toy):
+        def __init__(self, names):
+            super().__init__()
+            self.weight, self.names = nn.Parameter(torch.zeros(())), iter(names)
+
+        def losses(self, x, generator):
+            loss = 1.0 + 0.0 * self.weight
+            yield "all", dict.fromkeys(["loss", *next(self.names)], loss)
+
+    x, step = torch.zeros(2, 1), new_step(Fickle(["", "", "a", "a"]))
+    for expected in ({"loss": 1.0}, {"loss": 1.0, "a": 1.0}):
+        step.begin_epoch()
+        for _ in range(2):
+            step(x, torch.Generator())
+        assert step.end_epoch() == expected
+    step = new_step(Fickle(["a", ""]))
+    step(x, torch.Generator())
+    with pytest.raises(ValueError, match="the same terms in all batches of an epoch"):
+        step(x, torch.Generator())
