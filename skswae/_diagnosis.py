@@ -33,7 +33,7 @@ _NUMBERS = 2**20  # in memory at a time
 _NOTHING, _LITTLE, _LITTLE_IF_COLLAPSED = 0.1, 1 / 3, 0.5
 _COLLAPSED = 0.1
 _ALONE = 1 - 1e-8  # the other rows, together, are within 1e-4 of that one's distance
-_TRIAL_EPOCHS = 3  # nobody expects a model of them; "auto" means 4 at the least
+TRIAL_EPOCHS = 3  # nobody expects a model of them; "auto" means 4 at the least
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def diagnose(module: AutoencoderModule, drawn: TrainingRows, rounding: float, se
         return torch.cat([z, module.decode_x(z)], dim=1)
 
     error, codes = 0.0, []
-    for x in map(as_array, drawn.batches(chunk_rows(drawn.n_features, _NUMBERS))):
+    for x in map(as_array, drawn.batches(chunk_rows(drawn.n_features, _NUMBERS // 4))):
         try:
             found = _inference.apply(module, ArrayData(x), codes_and_rows, torch.float32).astype(np.float64)
         except ValueError as cause:  # the weights are finite, though hardly
@@ -141,7 +141,7 @@ def warn_if_poor(
     seed : int
         Seed of the rows drawn.
     """
-    enough, trial = len(rows) > 5 * module.n_components, n_epochs <= _TRIAL_EPOCHS
+    enough, trial = len(rows) > 5 * module.n_components, n_epochs <= TRIAL_EPOCHS
     if in_parts:
         first = 100 if estimator.init == "random" else 10  # a call may be one step
         judged = enough and n_epochs >= first and 10 ** round(math.log10(n_epochs)) == n_epochs

@@ -44,6 +44,9 @@ class BaseAutoencoder(
     # parameters of the module's sample_prior, which may change after a fit
     _sampling_parameters: tuple[str, ...] = ()
 
+    # keys of history_ that are there even if no epoch had them
+    _terms: tuple[str, ...] = ()
+
     module_: AutoencoderModule
     history_: dict[str, np.ndarray]
     n_iter_: int

@@ -24,7 +24,7 @@ from skswae._device import (
     own_settings,
     resolve_device,
 )
-from skswae._diagnosis import warn_if_poor
+from skswae._diagnosis import TRIAL_EPOCHS, warn_if_poor
 from skswae._inference import call_rows
 from skswae._plan import Plan, checked_checkpoint, open_checkpoint, resolved
 from skswae._random import draw_seed, forked_rng
@@ -159,7 +159,8 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     estimator.n_iter_ = first + len(run.history)
     estimator.batch_size_, estimator.learning_rate_init_ = settings.batch_size, settings.learning_rate
     estimator.early_stopping_, estimator.learning_rate_ = plan.early_stopping, plan.learning_rate
-    estimator.history_ = _joined(estimator.history_ if plan.resume else {}, run.history, first)
+    before = estimator.history_ if plan.resume else {name: np.empty(0) for name in estimator._terms}
+    estimator.history_ = _joined(before, run.history, first)
     # the optimisers are ahead of a module that was put back
     ahead = run.restored or run.interrupted
     estimator._moments = (None, None) if ahead else (on_host(step.moments()), memory)
@@ -271,6 +272,14 @@ def _train(
         in_parts=plan.n_epochs is not None,
         seed=seed,
     )
+    to_be_judged = plan.n_epochs is None and n_epochs > TRIAL_EPOCHS
+    if warming and to_be_judged and not (run.interrupted or estimator.warm_start):
+        warnings.warn(
+            f"The warm-up of {type(estimator).__name__} did not end: warmup={module.warmup} of {n_epochs} "
+            "epochs. Its whole objective was never in force. Lower warmup or raise max_iter.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
     if run.interrupted:
         warnings.warn(
             f"The fit was interrupted: {type(estimator).__name__} keeps the "

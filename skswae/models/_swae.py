@@ -275,10 +275,9 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         rows in any unit, with either output activation. With ``scaling=None`` it is the paper's, the weight
         itself. Only ``alpha * prior_scale_floor ** 2`` matters for what is learned: tune one of the two.
     warmup : int or "auto", default="auto"
-        Epochs at the start in which the x-loss is left out, as with ``beta=0``: they cost a decoding less,
-        and the codes get further. "auto" is all but a quarter (rounded down, at least one) where the rate
-        makes one cycle, and 0 with fewer than 1,000 rows, a constant rate, early stopping or ``beta=1``.
-        0 is Algorithm 1 of the paper.
+        Epochs at the start in which the x-loss is left out, as with ``beta=0``, for a decoding less a step.
+        "auto" is all but a quarter (rounded down, at least one) where the rate makes one cycle, and 0 with
+        early stopping, a constant rate, under 1,000 rows or ``beta=1``. 0 is the paper's Algorithm 1.
     n_pseudo_inputs : int or "auto", default="auto"
         K, the number of pseudo-inputs; never more than the training rows. "auto" is a sixth of the rows, at
         least 1 and at most 500. They start as training rows, and those that no row is closest to stay so:
@@ -311,9 +310,9 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
     Attributes
     ----------
     history_ : dict of str to ndarray of shape (n_iter_,)
-        Means over each epoch of "loss" and its terms unweighted: "x_loss" (after the warm-up, which "loss"
-        has no such term in), "reconstruction_loss", "z_loss"; "validation_loss" with ``early_stopping``. NaN
-        in epochs without. In the units of the networks (``scale_``).
+        Means over each epoch of "loss" and its terms unweighted: "x_loss" (NaN in the warm-up, whose "loss"
+        is without it), "reconstruction_loss", "z_loss"; "validation_loss" with ``early_stopping`` (NaN in
+        epochs without). In the units of the networks (``scale_``).
     module_ : SWAEModule
         The torch module: ``encode``, ``decode``, ``sample_prior`` and ``loss``, in the units of X.
     pseudo_inputs_ : ndarray of shape (n_pseudo_inputs_, n_features)
@@ -380,6 +379,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         "prior_scale_floor",
     )
     _sampling_parameters = ("pseudo_input_weights", "prior_scale")
+    _terms = ("loss", "x_loss", "reconstruction_loss", "z_loss")
 
     module_: SWAEModule
 

@@ -9,7 +9,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import pairwise_distances, pairwise_distances_argmin
 
-from skswae import SWAETransformer, _fit, load_model, save_model
+from skswae import SWAETransformer, VAETransformer, _fit, load_model, save_model
 from skswae.modules._heads import reconstruction_head
 from skswae.networks import GatedMLP
 from skswae.training._callbacks import Callback
@@ -127,9 +127,7 @@ def test_the_warm_up_is_beta_0_for_a_decoding_less(network):
 def test_the_warm_up_by_default(n_rows, parameters, expected, rng):
     swae = cheap(SWAETransformer, **parameters).fit(rng.random((n_rows, 5)))
     assert swae.warmup_ == swae.module_.warmup == expected
-    nothing = np.full(swae.n_iter_, np.nan)
-    warming = np.isnan(swae.history_.get("x_loss", nothing))
-    np.testing.assert_array_equal(warming, np.arange(swae.n_iter_) < expected)
+    np.testing.assert_array_equal(np.isnan(swae.history_["x_loss"]), np.arange(swae.n_iter_) < expected)
     assert np.isfinite(swae.loss_curve_).all()
     assert ("validation_loss" in swae.history_) == bool(parameters.get("early_stopping"))
 
@@ -158,6 +156,19 @@ def test_a_fitted_module_has_the_final_objective(rng):
     interrupted.partial_fit(X).partial_fit(X)  # the warm-up is not made up for
     assert interrupted.warmup_ == interrupted.module_.warmup == 2
     np.testing.assert_array_equal(np.isnan(interrupted.history_["x_loss"]), [True, True, False, False])
+
+
+@pytest.mark.parametrize("Estimator", [SWAETransformer, VAETransformer])
+def test_a_warm_up_that_did_not_end_is_said(Estimator, iris):
+    for parameters in ({"warmup": 3}, {"warm_start": True}, {"max_iter": 3}):
+        cheap(Estimator, **{"max_iter": 4, "warmup": 4, **parameters}).fit(iris)
+    with pytest.warns(
+        ConvergenceWarning, match=f"warm-up of {Estimator.__name__} did not end: warmup=4 of 4"
+    ):
+        fitted = cheap(Estimator, max_iter=4, warmup=4).fit(iris)
+    if Estimator is SWAETransformer:
+        assert list(fitted.history_) == ["loss", "x_loss", "reconstruction_loss", "z_loss"]
+        assert np.isnan(fitted.history_["x_loss"]).all()
 
 
 def test_a_warm_up_of_a_numpy_integer_is_saved(iris, tmp_path):
