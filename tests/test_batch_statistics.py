@@ -57,7 +57,7 @@ def batch_norms(module):
     ("Estimator", "parameters"), [*((E, {}) for E in ESTIMATORS), *VARIANTS, *ENCODING_OTHERS]
 )
 def test_every_step_counts_one_batch(Estimator, parameters, digits):
-    """In every part of every model; SWAE's decoder decodes two, after a warm-up: codes, and draws of priors."""
+    """In every part of every model; SWAE's decoder decodes two after a warm-up: codes and draws."""
     few = {"batch_size": 50, "max_iter": 2, **parameters}
     module = cheap(Estimator, network=NormNet(), **few).fit(digits[0]).module_
     counts = {name: int(norm.num_batches_tracked) for name, norm in batch_norms(module).items()}
