@@ -107,7 +107,7 @@ def diagnose(module: AutoencoderModule, drawn: TrainingRows, rounding: float, se
         except ValueError as cause:  # the weights are finite, though hardly
             raise FloatingPointError("A reconstruction must be finite. Got an overflow.") from cause
         error += float(np.square(x - found[:, k:]).sum())
-        codes.append(found[:, :k])
+        codes.append(found[:, :k].copy())  # a view would keep all of it
     return Diagnosis(
         n_rows=len(drawn),
         error=error / (linear.total_variance * (linear.n_rows - 1)),
