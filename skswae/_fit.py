@@ -260,7 +260,7 @@ def _train(
                 f"{error}"
             ) from error
     step.end_training()
-    warming = not module.objective_is_final
+    warming = first + len(run.history) <= module.warmup  # complete epochs, all of them before its end
     module.epoch = math.inf
     with torch.no_grad(), step.arithmetic():
         module.after_training(_prepared(loader, rows), accumulate=plan.accumulate)
@@ -281,11 +281,10 @@ def _train(
             stacklevel=5,
         )
     if run.interrupted:
+        in_part = " They are all of its warm-up, without a part of its objective." if warming else ""
         warnings.warn(
             f"The fit was interrupted: {type(estimator).__name__} keeps the "
-            f"{len(run.history)} complete epochs of {n_epochs}."
-            + " In all of them a part of the objective was left out (see warmup_)."
-            * warming,
+            f"{len(run.history)} complete epochs of {n_epochs}.{in_part}",
             ConvergenceWarning,
             stacklevel=5,
         )

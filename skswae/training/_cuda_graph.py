@@ -52,9 +52,8 @@ class GraphedStep(TrainingStep):
     ):
         super().__init__(module, solver, precision)
         self._capturable = capturable
-        self._seen: dict[
-            tuple[int, bool], int
-        ] = {}  # eager steps of one objective, by rows and whether it is final
+        # both by rows and whether the objective is final; the first counts eager steps
+        self._seen: dict[tuple[int, bool], int] = {}
         self._graphs: dict[tuple[int, bool], tuple[Tensor, torch.cuda.CUDAGraph]] = {}
         self._pool: Any = None
         self._steps_to_come = 0

@@ -136,15 +136,20 @@ def test_a_fitted_module_has_the_final_objective(rng):
     """In training mode too, whether it was fitted, interrupted in its warm-up, or pickled."""
 
     class Interrupts(Callback):
+        def __init__(self, epoch):
+            self.epoch = epoch
+
         def on_epoch_begin(self, run):
-            if run.epoch == 2:
+            if run.epoch == self.epoch:
                 raise KeyboardInterrupt
 
     X = rng.random((1000, 5))
     swae = cheap(SWAETransformer, max_iter=8).fit(X)
     interrupted = cheap(SWAETransformer, max_iter=8)
-    with pytest.warns(ConvergenceWarning, match="2 complete epochs of 8. In all of them a part of the obj"):
-        _fit.fit(interrupted, X, callbacks=[Interrupts()])
+    for n_complete, is_said in ((7, False), (6, True), (2, True)):  # of 8, 6 of them in the warm-up
+        with pytest.warns(ConvergenceWarning, match=f"{n_complete} complete epochs of 8") as caught:
+            _fit.fit(interrupted, X, callbacks=[Interrupts(n_complete)])
+        assert any("all of its warm-up" in str(w.message) for w in caught) == is_said
     rows = torch.from_numpy(X[:20]).float()
     for model in (swae, interrupted):
         losses = [
