@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Iterator
@@ -144,12 +145,13 @@ def arithmetic(device: torch.device, precision: str = "float32") -> Iterator[Non
     torch keeps this in flags of the process, which other threads see: a block should be short, one step or
     one chunk of rows. The lock keeps others that need the flags out, so that none computes under another's.
     """
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_flags_lock)
-        if device.type != "cuda" and _cpu_is_exact():
-            stack.close()  # nothing to change, so nobody has to wait
-        else:
-            stack.enter_context(_rounding_to_tf32(device.type == "cuda" and precision == "tf32"))
+    if device.type != "cuda":
+        with _flags_lock:
+            nothing_to_change = _cpu_is_exact()
+        if nothing_to_change:  # so nobody has to wait
+            yield
+            return
+    with _flags_lock, _rounding_to_tf32(device.type == "cuda" and precision == "tf32"):
         yield
 
 
@@ -160,6 +162,7 @@ def _cpu_is_exact() -> bool:
     return all(part.fp32_precision in ("none", "ieee") for part in parts)
 
 
+@functools.cache
 def _parts_with_flags(*names: str) -> list[tuple[Any, list[Any]]]:
     """List what has a flag of the newer family, which came with torch 2.9, and what each takes it from."""
     backends: Any = torch.backends

@@ -531,9 +531,9 @@ class BaseAutoencoder(
 def _trains(module: nn.Module) -> bool:
     """Tell whether a part is in training mode, in a tenth of the time of ``eval``."""
     parts = [module]
-    while parts:
-        part = parts.pop()
+    for part in parts:  # which grows in the loop
         if part.training:
             return True
-        parts += [inner for inner in part._modules.values() if inner is not None]
+        if part._modules:
+            parts += filter(None, part._modules.values())
     return False

@@ -54,10 +54,10 @@ def apply(
         while start < len(data):
             stop = min(start + n_rows, len(data))
             try:
-                block = as_tensor(data.read(slice(start, stop)), device).to(dtype)
-                if len(block) % multiple:
-                    padding = block[-1:].expand(-len(block) % multiple, -1)
-                    block = torch.cat([block, padding])
+                rows = data.read(slice(start, stop))
+                if len(rows) % multiple:
+                    rows = np.concatenate([rows, rows[-1:].repeat(-len(rows) % multiple, axis=0)])
+                block = as_tensor(rows, device).to(dtype)
                 with arithmetic(device):
                     chunk = as_array(function(module, block))[: stop - start]
                 _check_finite(chunk, start, name)

@@ -87,6 +87,8 @@ def _refuse_what_is_no_number(X: Any) -> None:
 
     Both would be converted without a word: times to nanoseconds, days or whatever their unit is.
     """
+    if type(X) is np.ndarray and X.dtype.kind in "fiub":
+        return
     rows = X if isinstance(X, list | tuple) else ()
     kinds = _kinds(X)
     if np.ma.core.MaskedConstant in kinds or any(map(_checks.is_masked, (X, *rows))):

@@ -88,7 +88,12 @@ class Scaler(nn.Module):
 
     def standardize(self, rows: Tensor) -> Tensor:
         """Map rows to the module's units, in float64 arithmetic and the dtype of the rows: (n, d)."""
-        return self.to_units(rows, True).to(rows.dtype)
+        return self.to_units(rows, self._may_round()).to(rows.dtype)
+
+    def _may_round(self) -> bool:
+        # a recorded graph has to hold for all features, and a GPU would have to wait for the answer
+        recorded = self.rounding.is_cuda or torch.compiler.is_compiling() or torch.jit.is_tracing()
+        return recorded or bool(self.rounding.any())
 
     def to_units(self, rows: Tensor, may_round: bool) -> Tensor:
         """Map rows of any dtype to the units in float64; ``may_round`` says whether there is rounding."""
@@ -96,7 +101,7 @@ class Scaler(nn.Module):
         if may_round:
             is_rounding = (deviations.abs() <= self.rounding) & (self.rounding > 0.0)  # which has no gradient
             deviations = deviations.masked_fill(is_rounding, 0.0)
-        return deviations / self.scale
+        return deviations.div_(self.scale)
 
     def unstandardize(self, x: Tensor) -> Tensor:
         """Map rows in the module's units back, in float64 arithmetic and the dtype of x: (n, d)."""

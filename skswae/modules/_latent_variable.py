@@ -107,22 +107,23 @@ class LatentVariableModule(AutoencoderModule):
         """Return :meth:`posterior` of what the encoder sees of rows: (n, m) -> (n, n_upper) each."""
         return self._gaussian(self.encoder(h))
 
-    def lower_posterior(self, x: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of q(z1 | x, z2): (n, n_lower) each."""
-        return self._gaussian(self.lower_encoder(self.front(x), z2))
+    def lower_posterior_of_inputs(self, h: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of q(z1 | x, z2), given ``front(x)``: (n, n_lower) each."""
+        return self._gaussian(self.lower_encoder(h, z2))
 
-    def draw_posterior(
-        self, x: Tensor, generator: torch.Generator, upper: tuple[Tensor, Tensor] | None = None
+    def draw_posterior(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw z ~ q(z | x), differentiable; return it and log q(z | x): (n, k), (n,)."""
+        h = self.front(x)
+        return self._draw_posterior(h, self.posterior_of_inputs(h), generator)
+
+    def _draw_posterior(
+        self, h: Tensor, upper: tuple[Tensor, Tensor], generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Draw z ~ q(z | x), differentiable; return it and log q(z | x): (n, k), (n,).
-
-        ``upper`` is :meth:`posterior` of x where it is known.
-        """
-        mean, log_variance = self.posterior(x) if upper is None else upper
+        mean, log_variance = upper
         z = _distributions.sample_gaussian(mean, log_variance, normal_like(mean, generator))
         log_q = _distributions.gaussian_log_prob(z, mean, log_variance)
         if self.two_levels:
-            mean, log_variance = self.lower_posterior(x, z)
+            mean, log_variance = self.lower_posterior_of_inputs(h, z)
             z1 = _distributions.sample_gaussian(mean, log_variance, normal_like(mean, generator))
             log_q = log_q + _distributions.gaussian_log_prob(z1, mean, log_variance)
             z = torch.cat([z, z1], dim=1)
@@ -130,10 +131,11 @@ class LatentVariableModule(AutoencoderModule):
 
     def posterior_log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """Return log q(z | x) at given codes: (n, d), (n, k) -> (n,)."""
+        h = self.front(x)
         z2, z1 = self.levels(z)
-        log_q = _distributions.gaussian_log_prob(z2, *self.posterior(x))
+        log_q = _distributions.gaussian_log_prob(z2, *self.posterior_of_inputs(h))
         if self.two_levels:
-            log_q = log_q + _distributions.gaussian_log_prob(z1, *self.lower_posterior(x, z2))
+            log_q = log_q + _distributions.gaussian_log_prob(z1, *self.lower_posterior_of_inputs(h, z2))
         return log_q
 
     def upper_prior_parameters(self) -> tuple[Tensor, ...]:
@@ -179,9 +181,10 @@ class LatentVariableModule(AutoencoderModule):
 
     def encode_x(self, x: Tensor) -> Tensor:
         """Return the posterior's means, of the lower level at the mean of the upper: (n, d) -> (n, k)."""
-        z, _ = self.posterior(x)
+        h = self.front(x)
+        z, _ = self.posterior_of_inputs(h)
         if self.two_levels:
-            z1, _ = self.lower_posterior(x, z)
+            z1, _ = self.lower_posterior_of_inputs(h, z)
             z = torch.cat([z, z1], dim=1)
         return z
 
@@ -224,15 +227,17 @@ class LatentVariableModule(AutoencoderModule):
         Y. Burda, R. Grosse, R. Salakhutdinov. Importance Weighted Autoencoders. ICLR 2016.
         """
         found = x.new_full((len(x),), -torch.inf)
-        upper, prior = self.posterior(x), self.upper_prior_parameters()
+        h, prior = self.front(x), self.upper_prior_parameters()
+        upper = self.posterior_of_inputs(h)
         # numbers a draw: of the decoded row, and of the differences from a mixture's means
         width = max([x.shape[1], *(parameter.numel() for parameter in prior)])
         at_once = max(1, _NUMBERS // (width * len(x)))
         for start in range(0, n_samples, at_once):
             size = min(at_once, n_samples - start)
-            repeated = x.repeat_interleave(size, dim=0)  # (n size, d)
-            mean, log_variance = (part.repeat_interleave(size, dim=0) for part in upper)
-            z, log_q = self.draw_posterior(repeated, generator, (mean, log_variance))
+            repeated, inputs, mean, log_variance = (
+                part.repeat_interleave(size, dim=0) for part in (x, h, *upper)
+            )  # (n size, ...) each
+            z, log_q = self._draw_posterior(inputs, (mean, log_variance), generator)
             log_weight = self.log_likelihood(repeated, z) + self.prior_log_prob(z, *prior) - log_q
             found = torch.logaddexp(found, log_weight.reshape(len(x), size).logsumexp(dim=1))
         return found - math.log(n_samples)
