@@ -158,6 +158,7 @@ def test_every_encoder(Estimator, parameters, digits, tmp_path):
         ("decoder", swae, {}, 16),
         ("reconstruction", swae, {}, 16),
         ("reconstruction", two_levels, {"network": CONVOLUTIONS, **GREY}, 1),
+        ("reconstruction", two_levels, {"input_components": 10}, 16),
     ],
 )
 def test_every_part(part, make, parameters, unit, digits, tmp_path):

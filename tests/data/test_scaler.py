@@ -67,6 +67,22 @@ def test_differences_that_are_rounding_beside_small_ones():
     assert torch.equal(rows.grad, torch.ones(2, 3, dtype=torch.float64))
 
 
+def test_a_recorded_graph_takes_differences_that_are_rounding_back_too():
+    class Standardize(torch.nn.Module):
+        def __init__(self, scaler):
+            super().__init__()
+            self.scaler = scaler
+
+        def forward(self, rows):
+            return self.scaler.standardize(rows)
+
+    X = np.array([[1e6 + 1.1e-10 * (i % 4), 1e-30 * i] for i in range(8)])
+    for scaler in (fitted(X), fitted(X[:, 1:])):  # with such a column and without
+        rows = torch.from_numpy(X[:, -len(scaler.location) :].copy())
+        recorded = torch.export.export(Standardize(scaler), (rows,)).module()
+        assert torch.equal(recorded(rows), scaler.standardize(rows))
+
+
 def test_rounding_is_taken_back():
     X = np.array([[0.0, 1.0 + 2e-16], [-2e-16, 0.5]])
     (x,) = TrainingRows(ArrayData(X), Scaler(2), clamp=True).batches(4)

@@ -78,6 +78,16 @@ def test_every_model_works_behind_a_front(Estimator, wide, tmp_path):
     assert_allclose(model.transform(wide[:7].astype(np.float64)), Z[:7], atol=1e-4 * Z.std())
 
 
+def test_densities_are_behind_the_front(wide):
+    """log p(x) by one draw is the difference of the densities at that draw, on both levels."""
+    module, x = make_module(VampPriorTransformer, torch.from_numpy(wide), input_components=4)
+    assert module.front.reduces
+    z, log_q = module.draw_posterior(x, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(module.posterior_log_prob(x, z), log_q)
+    found = module.importance_log_likelihood(x, 1, torch.Generator().manual_seed(1))
+    torch.testing.assert_close(found, module.log_likelihood(x, z) + module.prior_log_prob(z) - log_q)
+
+
 @pytest.mark.parametrize("Estimator", [SWAETransformer, VampPriorTransformer])
 def test_pseudo_inputs_are_rows_of_the_components(Estimator, wide):
     """They are learned among the components, and shown in the units of the rows."""

@@ -36,7 +36,9 @@ def vae(**parameters):
 MODELS = {
     "swae": lambda **p: SWAETransformer(**SMALL, **p),
     "vae, normalized_adam": lambda **p: vae(solver="normalized_adam", **p),
-    "gan": lambda **p: WAETransformer(**SMALL, divergence="gan", critic_layer_sizes=(8,), **p),
+    "gan": lambda **p: WAETransformer(
+        **SMALL, divergence="gan", critic_layer_sizes=(8,), input_components=9, **p
+    ),
     "mim": lambda **p: MIMTransformer(**SMALL, n_pseudo_inputs=10, n_pseudo_inputs_per_step=4, warmup=1, **p),
 }
 
