@@ -24,7 +24,7 @@ VARIANTS = [
     (skswae.WAETransformer, {"divergence": "gan"}),
     (skswae.WAETransformer, {"divergence": "sliced"}),
     (skswae.WAETransformer, {"divergence": "sinkhorn"}),
-    (skswae.MIMTransformer, {"sampling": "encoder"}),
+    (skswae.MIMTransformer, {"sampling": "symmetric"}),
     (skswae.SWAETransformer, {"warmup": 2}),
     (skswae.VampPriorTransformer, {"n_components": 3, "warmup": 2, "n_pseudo_inputs_per_step": 4}),
     (skswae.VampPriorTransformer, {"n_components": 1}),

@@ -17,7 +17,7 @@ from .own_networks import DropoutMLP, NormNet
 
 LATENT = (SWAETransformer, {"assignment_space": "latent"})
 ENCODING_OTHERS = [
-    LATENT, (VampPriorTransformer, {}), (MIMTransformer, {}), (MIMTransformer, {"sampling": "encoder"})
+    LATENT, (VampPriorTransformer, {}), (MIMTransformer, {}), (MIMTransformer, {"sampling": "symmetric"})
 ]  # fmt: skip
 
 

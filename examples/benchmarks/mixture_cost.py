@@ -1,8 +1,9 @@
 """VampPrior and MIM by a part of the pseudo-inputs in each step: what it saves, and what it costs.
 
 The prior of both is a mixture of the posteriors of K = 500 pseudo-inputs. The exact objective encodes all of
-them in each step; by default a step encodes as many as it has rows, drawn anew. The exact MIM draws as many
-codes from the prior as there are rows; by default there are a quarter as many.
+them in each step; by default a step encodes as many as it has rows, drawn anew. Symmetric MIM
+(sampling="symmetric") draws codes from the prior too: its exact form as many as there are rows, by default a
+quarter as many.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ FORMS = {
     "SWAE, warm-up": partial(SWAETransformer, warmup=3),
     "VampPrior, exact": partial(VampPriorTransformer, **ALL),
     "VampPrior": VampPriorTransformer,
-    "MIM, exact": partial(MIMTransformer, **ALL, prior_draws_per_row=1.0),
-    "MIM, as many draws as rows": partial(MIMTransformer, prior_draws_per_row=1.0),
+    "MIM, exact": partial(MIMTransformer, **ALL),
     "MIM": MIMTransformer,
+    "symmetric MIM, exact": partial(MIMTransformer, **ALL, sampling="symmetric", prior_draws_per_row=1.0),
+    "symmetric MIM": partial(MIMTransformer, sampling="symmetric"),
 }
 BOUND = 1.5  # of an epoch of SWAE's full objective
 BATCH_SIZES = 64, 512  # of the smallest and the largest fits

@@ -26,7 +26,7 @@ MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "wae-gan": ("WAE-GAN", "WAETransformer", {"divergence": "gan"}),
     "wae-mmd": ("WAE-MMD", "WAETransformer", {"divergence": "mmd"}),
     "vampprior": ("VampPrior", "VampPriorTransformer", {}),
-    "mim": ("MIM", "MIMTransformer", {}),
+    "mim": ("MIM", "MIMTransformer", {"sampling": "symmetric"}),
     # not in the paper
     "ae": ("AE", "AETransformer", {}),
     "pca": ("PCA", "sklearn.decomposition:PCA", {}),

@@ -60,7 +60,7 @@ def test_the_module_s_loss_is_the_formula_on_its_densities(sampling, likelihood,
 
 def test_while_the_prior_warms_up_nothing_is_drawn_from_it():
     """And the weight b of log p(z2) and of the encoder's terms rises: -(1 + b)/2 [log p(x|z) + log p(z)]."""
-    module, x = latent_module(MIMTransformer, warmup=4)
+    module, x = latent_module(MIMTransformer, sampling="symmetric", warmup=4)
     z, _ = module.draw_posterior(x, generator())
     log_px, lower = module.log_likelihood(x, z), module.lower_prior_log_prob(z)
     upper = module.upper_prior_log_prob(module.levels(z)[0])
@@ -81,7 +81,7 @@ def test_gradients_of_discrete_draws(likelihood):
     Grey levels count as continuous: x is the decoder's output, with its gradient and without a score.
     """
     binary = likelihood == "bernoulli"
-    module, x = latent_module(MIMTransformer, likelihood, prior_draws_per_row=1)
+    module, x = latent_module(MIMTransformer, likelihood, sampling="symmetric", prior_draws_per_row=1)
     parameters = list(module.decoder.parameters())
     found = torch.autograd.grad(loss_of(module, x)["decoder_loss"], parameters)
     g = generator()
@@ -116,8 +116,9 @@ def test_a_collapse_is_warned_about_with_the_cure(parameters, collapses):
     """Few binary pixels, in the paper's sampling and start; each cure that the warning names is one."""
     X = load_digits().data[:600] / 16
     mim = MIMTransformer(
-        4, likelihood="bernoulli", init="random", n_pseudo_inputs=20, network=GatedMLP((64,)), max_iter=20,
-        batch_size=100, learning_rate_init=2e-2, random_state=0, device="cpu",
+        4, sampling="symmetric", likelihood="bernoulli", init="random", n_pseudo_inputs=20,
+        network=GatedMLP((64,)), max_iter=20, batch_size=100, learning_rate_init=2e-2,
+        random_state=0, device="cpu",
     )  # fmt: skip
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

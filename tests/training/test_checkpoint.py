@@ -39,7 +39,9 @@ MODELS = {
     "gan": lambda **p: WAETransformer(
         **SMALL, divergence="gan", critic_layer_sizes=(8,), input_components=9, **p
     ),
-    "mim": lambda **p: MIMTransformer(**SMALL, n_pseudo_inputs=10, n_pseudo_inputs_per_step=4, warmup=1, **p),
+    "mim": lambda **p: MIMTransformer(
+        **SMALL, sampling="symmetric", n_pseudo_inputs=10, n_pseudo_inputs_per_step=4, warmup=1, **p
+    ),
 }
 
 
