@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -214,3 +214,21 @@ class BareProducts:
                     torch.mm(gradient.t(), x, out=out[1])
                 if passes > 2:
                     torch.mm(gradient, weight, out=out[2])
+
+
+class ProductsAndAdam:
+    """The products, and Adam in one kernel on tensors of the parameters' sizes."""
+
+    def __init__(self, products: BareProducts, parameters: Iterable[nn.Parameter]):
+        self.products = products
+        own = [nn.Parameter(torch.randn_like(parameter)) for parameter in parameters]
+        for parameter in own:
+            parameter.grad = torch.randn_like(parameter)
+        self.optimizer = torch.optim.Adam(own, lr=LEARNING_RATE, fused=True)
+        self.steps(3)
+
+    def steps(self, n_steps: int) -> None:
+        """Compute the products and the updates of so many steps."""
+        for _ in range(n_steps):
+            self.products.steps(1)
+            self.optimizer.step()

@@ -30,6 +30,7 @@ from _literal import (
     N_COMPONENTS,
     BareProducts,
     Literal,
+    ProductsAndAdam,
     epoch_flop,
     literal_mlp,
     shared_parameters,
@@ -147,7 +148,8 @@ def swae(page, X, runs: Runs, bounds: Bounds) -> None:
         "two linear maps, two calls of the decoder, torch.cdist(x, u).argmin(1) for Step 2, "
         "torch.optim.Adam as it comes), with a DataLoader over a TensorDataset, or resident: a permutation "
         "and indexing. Bare products: torch.mm(out=...) on tensors of their own, in float32, and nothing "
-        "else: no activations, no optimiser.",
+        "else: no activations, no optimiser. Products and Adam: the same, and torch.optim.Adam(fused=True) "
+        "on tensors of the weights' sizes, which reads and writes seven numbers a weight in each step.",
     )
     products_table(page, X.shape[1])
     page.header(
@@ -185,11 +187,13 @@ def swae_seconds(X, batch_size: int, K: int, repeats: int) -> Seconds:
     loader = Literal(literal_mlp(x, K), x, batch_size, resident=False)
     resident = Literal(literal_mlp(x, K), x, batch_size, resident=True)
     bare = BareProducts(swae_products(X.shape[1], K), batch_size)
+    with_adam = ProductsAndAdam(bare, literal_mlp(x, K).parameters())
     runs = {
         "skswae": lambda: epoch_seconds(SWAETransformer(**parameters), X, CLOCK),
         "literal, DataLoader": lambda: timed(CLOCK, loader.epoch),
         "literal, resident": lambda: timed(CLOCK, resident.epoch),
         "bare products": lambda: timed(CLOCK, bare.steps, len(X) // batch_size),
+        "products and Adam": lambda: timed(CLOCK, with_adam.steps, len(X) // batch_size),
     }
     return interleaved(runs, repeats)
 
