@@ -89,6 +89,7 @@ def test_a_fit_that_diverges_fails_with_the_cure():
         cheap(VAETransformer, learning_rate_init=1.25e-3, **wide).fit(1000 * IRIS + 1e4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("estimator", "X", "words"), NOTHING)
 def test_a_fit_that_came_to_nothing_says_so_and_what_may_help(estimator, X, words):
     with warnings.catch_warnings(record=True) as caught:
@@ -135,6 +136,7 @@ FAST = (SWAETransformer, VAETransformer)
 FAST_OR_SLOW = [pytest.param(E, marks=[pytest.mark.slow] * (E not in FAST)) for E in ESTIMATORS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("Estimator", FAST_OR_SLOW)
 def test_no_false_alarm(Estimator, name):

@@ -103,6 +103,7 @@ def test_the_default_does_not_learn_the_noise_of_few_wide_rows(Estimator, wide):
         assert errors["auto"] < 0.9 * errors[False]
 
 
+@pytest.mark.slow
 def test_when_rows_are_held_out(wide, iris):
     """Under "auto": rows that are few for their columns, an open number of epochs, or rows of one's own."""
     X, X_val, _ = wide

@@ -42,6 +42,7 @@ def test_encode_decode_and_sample_are_the_estimator_s(make, X):
     np.testing.assert_allclose(new, model.sample(5, random_state=3), rtol=1e-6)
 
 
+@pytest.mark.slow
 @each
 def test_the_loss_is_what_training_minimises(make, X):
     """An optimiser of one's own lowers it, and the estimator computes with what it has learned."""

@@ -145,6 +145,7 @@ def test_own_files(table, tmp_path):
             _treatments.read_file(tmp_path / "bad.csv")
 
 
+@pytest.mark.slow
 def test_a_second_time_does_nothing(few, tmp_path, capsys, monkeypatch):
     assert start(tmp_path, *few) == 0
     first = records(tmp_path)
@@ -187,6 +188,7 @@ def test_a_failure_is_a_result(few, tmp_path, monkeypatch, capsys):
     assert records(tmp_path)["mine_2_vae_0.json"]["error"] is None
 
 
+@pytest.mark.slow
 def test_what_another_process_does_and_what_a_killed_one_left(few, tmp_path, capsys):
     folder = runner.Folder(tmp_path / "smoke")
     left = [

@@ -1,5 +1,6 @@
 """examples/benchmarks/reliability_files.py: 500 of its many files."""
 
+import pytest
 import reliability_files
 from sklearn.datasets import load_digits
 
@@ -8,6 +9,7 @@ from skswae import save_model
 from ..estimators import swae
 
 
+@pytest.mark.slow
 def test_mutated_and_forged_files(tmp_path):
     """Whatever is changed, the file is refused, or it is the model that was saved."""
     path = tmp_path / "model"

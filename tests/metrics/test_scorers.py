@@ -99,6 +99,7 @@ def test_trustworthiness_scorer_draws_from_many_rows(fitted, digits):
     assert scores[0] == sklearn.manifold.trustworthiness(seen[0], fitted.transform(seen[0]))
 
 
+@pytest.mark.slow
 def test_scorers_rank_beta_and_components(digits):
     X, y = (A[:120] for A in digits)
     swae = cheap(SWAETransformer, max_iter=10, learning_rate_init=0.01)

@@ -118,6 +118,7 @@ def test_each_feature_s_scale_starts_at_its_own_error(Estimator, iris):
     np.testing.assert_allclose(found, errors.mean(axis=0), rtol=0.25)  # of 900 draws
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_a_constant_feature_costs_no_accuracy(Estimator, value):
@@ -335,6 +336,7 @@ def test_it_grows_with_the_samples(Estimator, digits):
     assert means[2] - means[1] > 4 * np.hypot(errors[1], errors[2])
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize("c", [2.0**-12, 1024.0])
 def test_a_density_in_the_units_of_the_data(Estimator, c, iris):
@@ -430,6 +432,7 @@ def test_codes_drawn_from_the_posterior(Estimator, dtype, digits):
     assert (model.sample_posterior(X) != model.sample_posterior(X)).all()
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.parametrize("likelihood_scale", ["shared", "per_feature"])
 def test_samples_with_the_noise_that_was_learned(Estimator, likelihood_scale, iris):
@@ -447,6 +450,7 @@ def test_samples_with_the_noise_that_was_learned(Estimator, likelihood_scale, ir
     assert not np.array_equal(*(model.sample(3, observation_noise=True) for _ in range(2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("Estimator", "likelihood", "likelihood_scale"),
     [

@@ -96,6 +96,7 @@ def test_gradients_of_discrete_draws(likelihood):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.slow
 def test_posteriors_narrow_to_their_floor(digits):
     mim = cheap(MIMTransformer, sampling="encoder", max_iter=30, learning_rate_init=3e-2).fit(digits[0])
     with torch.no_grad():
@@ -103,6 +104,7 @@ def test_posteriors_narrow_to_their_floor(digits):
     assert 0.05 <= torch.exp(0.5 * log_variance).median() < 0.08
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("parameters", "collapses"),
     [

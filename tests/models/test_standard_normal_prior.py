@@ -38,6 +38,7 @@ def fast_or_slow(names, *fast):
     return [pytest.param(name, marks=[pytest.mark.slow] * (name not in fast)) for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", RANKS)
 @pytest.mark.parametrize("model", fast_or_slow(MODELS, "vae", "wae-mmd"))
 def test_samples_have_the_covariance_of_the_data(model, rank):
@@ -50,6 +51,7 @@ def test_samples_have_the_covariance_of_the_data(model, rank):
     np.testing.assert_allclose(shares(found, X), 1, atol=0.1)
 
 
+@pytest.mark.slow
 def test_more_features_than_components():
     """What the components leave out is the likelihood's noise: means and noise have the covariance."""
     X = gaussian([3, 2.5, 2, 1.5, *[0.7] * 6], 10)
@@ -62,6 +64,7 @@ def test_more_features_than_components():
     assert noise[0, 0] == pytest.approx(0.49, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divergence", fast_or_slow(("mmd", "gan", "sliced", "sinkhorn"), "sliced"))
 def test_a_wasserstein_autoencoder_samples_the_leading_components(divergence):
     """Where there are more features than components its samples are as wide along these."""

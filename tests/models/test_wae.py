@@ -137,6 +137,7 @@ def test_the_automatic_noise_is_small_beside_the_weakest_component(init, rng):
     assert module.auto_noise_scale.item() == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("init", ["pca", "random"])
 def test_components_beyond_the_rank_are_noise_in_training(init, rng):
     """The decoder then does not depend on them, and their codes are 0."""

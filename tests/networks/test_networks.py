@@ -156,6 +156,7 @@ def test_networks_are_cloned_and_pickled(network):
 LEARNING = [small_conv((1, 8, 8), (8, 8, 8, 8, 6), (), 100), DCGANNet((1, 8, 8), filters=(8, 16, 16))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", LEARNING)
 def test_an_image_network_learns(network, digits):
     X = torch.tensor(digits[0], dtype=torch.float32)
