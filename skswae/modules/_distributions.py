@@ -77,5 +77,9 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 def mixture_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return log of 1/K sum_k N(z; m_k, diag s_k^2) of each row: (n, k), (K, k), (K, k) -> (n,)."""
-    components = gaussian_log_prob(z[:, None, :], mean, log_variance)  # (n, n_mixture)
-    return torch.logsumexp(components, dim=1) - math.log(len(mean))
+    inverse = torch.exp(-0.5 * log_variance)
+    # u = (z - m) / s in the layout (k, n, K), whose last axis is long: half the time of (n, K, k)
+    shift, factor = (a.T.contiguous()[:, None] for a in (-mean * inverse, inverse))
+    u = torch.addcmul(shift, z.T[:, :, None], factor)
+    log_norms = (math.log(2.0 * math.pi) + log_variance).sum(dim=1)
+    return torch.logsumexp(-0.5 * (u.square().sum(dim=0) + log_norms), dim=1) - math.log(len(mean))
