@@ -534,6 +534,5 @@ def _trains(module: nn.Module) -> bool:
     for part in parts:  # which grows in the loop
         if part.training:
             return True
-        if part._modules:
-            parts += filter(None, part._modules.values())
+        parts += [inner for inner in part._modules.values() if inner is not None]
     return False

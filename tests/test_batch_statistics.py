@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import pairwise_distances_argmin
 from torch import nn
 
-from skswae import MIMTransformer, SWAETransformer, VampPriorTransformer
+from skswae import AETransformer, MIMTransformer, SWAETransformer, VampPriorTransformer
 from skswae.networks import DCGANNet, GatedMLP
 
 from .estimators import ESTIMATORS, VARIANTS, cheap
@@ -169,3 +169,20 @@ def test_the_prior_of_gated_layers_with_batch_norm_is_asked_once_a_row(K):
         strict=True,
     ):
         np.testing.assert_allclose(found.detach(), value.detach())
+
+
+class Empty(nn.Dropout):
+    """Has a length of 0, so that it is not true."""
+
+    def __len__(self):
+        return 0
+
+
+@pytest.mark.parametrize("part", [nn.Dropout(0.5), Empty(0.5), nn.Sequential(Empty(0.5))])
+def test_methods_put_every_part_in_evaluation_mode(part, digits):
+    """A user may have trained one part in a loop of their own, whatever it is."""
+    ae = cheap(AETransformer, max_iter=1).fit(digits[0])
+    ae.module_.encoder = nn.Sequential(ae.module_.encoder, part).eval()
+    expected = ae.transform(digits[0])
+    list(part.modules())[-1].train()
+    np.testing.assert_array_equal(ae.transform(digits[0]), expected)

@@ -138,7 +138,7 @@ FAST_OR_SLOW = [pytest.param(E, marks=[pytest.mark.slow] * (E not in FAST)) for 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
-@pytest.mark.parametrize("Estimator", FAST_OR_SLOW)
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
 def test_no_false_alarm(Estimator, name):
     """Warnings are errors here. More components than the rows have directions are no fault, nor is one."""
     for n_components in (1, 2, 8):

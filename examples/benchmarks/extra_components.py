@@ -1,7 +1,8 @@
 """More components than the rows have directions: what the codes, the reconstructions and the samples become.
 
 PCA refuses more components than features; a generative code may be wider. Every model with its defaults (20
-pseudo-inputs for VampPrior and MIM), on two thirds of the rows; judged on the others and on 3,000 samples:
+pseudo-inputs for VampPrior and MIM, which is symmetric), on two thirds of the rows; judged on the others and
+on 3,000 samples:
 
 - a plane: 900 Gaussian rows of 6 features and rank 2, with standard deviations 2 and 1;
 - iris, standardised: 150 rows of 4 features.
@@ -39,8 +40,10 @@ def iris(rng):
 
 def judged(name, n_components, X_train, X_test, rank):
     """Fit a model and return the columns."""
-    few = {"n_pseudo_inputs": 20} if name in ("VampPrior", "MIM") else {}
-    model = getattr(skswae, f"{name}Transformer")(n_components, random_state=0, device="cpu", **few)
+    options = {"n_pseudo_inputs": 20} if name in ("VampPrior", "MIM") else {}
+    if name == "MIM":
+        options["sampling"] = "symmetric"
+    model = getattr(skswae, f"{name}Transformer")(n_components, random_state=0, device="cpu", **options)
     model.fit(X_train)
     mean = X_train.mean(axis=0)
     error = -model.score(X_test) / np.square(X_test - mean).sum(axis=1).mean()

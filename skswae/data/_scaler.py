@@ -91,9 +91,12 @@ class Scaler(nn.Module):
         return self.to_units(rows, self._may_round()).to(rows.dtype)
 
     def _may_round(self) -> bool:
-        # a recorded graph has to hold for all features, and a GPU would have to wait for the answer
-        recorded = self.rounding.is_cuda or torch.compiler.is_compiling() or torch.jit.is_tracing()
-        return recorded or bool(self.rounding.any())
+        if self.rounding.is_cuda or torch.compiler.is_compiling():  # which would wait, or cannot ask
+            return True
+        try:
+            return bool(self.rounding.any())
+        except RuntimeError:  # a tensor without numbers, or of several models at once
+            return True
 
     def to_units(self, rows: Tensor, may_round: bool) -> Tensor:
         """Map rows of any dtype to the units in float64; ``may_round`` says whether there is rounding."""

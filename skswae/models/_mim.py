@@ -155,8 +155,9 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         Samples that the expectation is taken over: rows and their posterior (A-MIM); or these and the prior
         and its decodings in equal parts, which takes half as long again and draws worse samples.
     prior_draws_per_row : float in (0, 1], default=0.25
-        Draws from the prior in a training step, for each row of the batch, with symmetric sampling. They
-        estimate the same expectation however many they are; 1 is the public code's.
+        Draws from the prior in a training step, for each row of the batch: of ``sampling="symmetric"`` alone,
+        without effect otherwise. They estimate the same expectation however many they are; 1 is the public
+        code's.
     n_pseudo_inputs : int, default=500
         K, the number of pseudo-inputs; never more than the training rows. They start as training rows. On
         small tables take fewer, such as 20: with as many as rows the prior memorises them. A fitted model may
@@ -164,14 +165,14 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         far count.
     n_pseudo_inputs_per_step : int or {"auto", "all"}, default="auto"
         S, the number of pseudo-inputs that a training step encodes: it takes the mixture of S of them, drawn
-        anew, in the prior's place, for rows and draws alike. Its density is right on average; its logarithm
-        is a little too small at the codes of rows, and too large at draws. "auto" is as many as the batch has
+        anew, in the prior's place. Its density is right on average; its logarithm is a little too small at
+        the codes of rows and, with symmetric sampling, too large at draws. "auto" is as many as the batch has
         rows; "all", or at least K, is the exact mixture. Held-out rows and every method of the fitted model
         meet the whole one.
     warmup : int, default=0
-        Epochs in which the weight b of log p(z2) and of the encoder's terms rises to 1, by equal steps; draws
-         from the prior count only after it, and ``early_stopping`` waits for it. The public code has
-        100 of up to 2,000.
+        Epochs in which the weight b of log p(z2) and of the encoder's terms rises to 1, by equal steps;
+        ``early_stopping`` waits for it, and so do the draws of symmetric sampling. The public code has 100 of
+        up to 2,000.
     {likelihood parameters}
     posterior_scale_floor : float, default=0.05
         Smallest standard deviation of q(z2 | x), q(z1 | x, z2) and p(z1 | z2), from 1e-15 to 1e15, in units

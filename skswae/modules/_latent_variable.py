@@ -234,9 +234,10 @@ class LatentVariableModule(AutoencoderModule):
         at_once = max(1, _NUMBERS // (width * len(x)))
         for start in range(0, n_samples, at_once):
             size = min(at_once, n_samples - start)
-            repeated, inputs, mean, log_variance = (
-                part.repeat_interleave(size, dim=0) for part in (x, h, *upper)
+            repeated, mean, log_variance = (
+                part.repeat_interleave(size, dim=0) for part in (x, *upper)
             )  # (n size, ...) each
+            inputs = repeated if h is x else h.repeat_interleave(size, dim=0)
             z, log_q = self._draw_posterior(inputs, (mean, log_variance), generator)
             log_weight = self.log_likelihood(repeated, z) + self.prior_log_prob(z, *prior) - log_q
             found = torch.logaddexp(found, log_weight.reshape(len(x), size).logsumexp(dim=1))

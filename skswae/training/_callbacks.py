@@ -71,8 +71,10 @@ class Callback:
 class EarlyStopping(Callback):
     """Stop when the loss on held-out rows has stopped falling, and put the best epoch back.
 
-    ``patience`` epochs without a relative gain of ``tol`` end the training; those of an objective that is not
-    final, or of a rate that still rises, do not count. ``preprocess`` is applied to each batch first.
+    ``patience`` epochs without a relative gain of ``tol`` end the training; those of a rate that still rises
+    do not count. Epochs of an objective that is not final are neither counted nor put back: their losses may
+    be the lowest, of a model that has not learned all that it should. ``preprocess`` is applied to each batch
+    first.
     """
 
     def __init__(self, loader: Loader, preprocess: Preprocess | None, patience: float, tol: float):
@@ -89,17 +91,19 @@ class EarlyStopping(Callback):
         return {"validation_loss": self._evaluate(run)}
 
     def on_epoch_end(self, run: Run) -> bool:
+        if not run.module.objective_is_final:
+            return False
         loss = run.history[-1]["validation_loss"]
         if math.isinf(self.reference) or self.reference - loss > self.tol * abs(self.reference):
             self.reference, self.n_without_gain = loss, 0
-        elif run.module.objective_is_final and not run.step.rate_rises:
+        elif not run.step.rate_rises:
             self.n_without_gain += 1
         if loss < self.best:
             self.best, self.best_state = loss, snapshot(run.module)
         return self.n_without_gain >= self.patience
 
     def on_fit_end(self, run: Run) -> None:
-        # there is none if the user interrupts right after the first epoch
+        # there is none if the user interrupts right after the first epoch, or in the warm-up
         if self.best_state:
             run.module.load_state_dict(self.best_state)
             run.restored = True

@@ -1,5 +1,8 @@
 """The module's units."""
 
+import copy
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +84,13 @@ def test_a_recorded_graph_takes_differences_that_are_rounding_back_too():
         rows = torch.from_numpy(X[:, -len(scaler.location) :].copy())
         recorded = torch.export.export(Standardize(scaler), (rows,)).module()
         assert torch.equal(recorded(rows), scaler.standardize(rows))
+        # and so do several scalers at once
+        buffers = {name: torch.stack([value, value]) for name, value in Standardize(scaler).named_buffers()}
+        ensemble = torch.func.vmap(
+            partial(torch.func.functional_call, Standardize(scaler)), in_dims=(0, None)
+        )
+        assert torch.equal(ensemble(buffers, rows), scaler.standardize(rows).expand(2, -1, -1))
+        assert copy.deepcopy(scaler).to("meta").standardize(rows.to("meta")).shape == rows.shape
 
 
 def test_rounding_is_taken_back():

@@ -21,7 +21,7 @@ common = {"network": GatedMLP((3,)), "max_iter": 2, "random_state": 0, "device":
 
 MODELS = {
     "ae": (skswae.AETransformer(2, **common), X),
-    "mim": (skswae.MIMTransformer(2, n_pseudo_inputs=3, **common), X),
+    "mim": (skswae.MIMTransformer(2, sampling="symmetric", n_pseudo_inputs=3, **common), X),
     "swae": (skswae.SWAETransformer(2, n_pseudo_inputs=3, **common), X),
     "vae": (skswae.VAETransformer(2, **common), X),
     "vampprior": (skswae.VampPriorTransformer(2, n_pseudo_inputs=3, **common), X),

@@ -34,13 +34,9 @@ def shares(covariance, X):
     return np.diag(directions.T @ covariance @ directions)[found] / variances[found]
 
 
-def fast_or_slow(names, *fast):
-    return [pytest.param(name, marks=[pytest.mark.slow] * (name not in fast)) for name in names]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", RANKS)
-@pytest.mark.parametrize("model", fast_or_slow(MODELS, "vae", "wae-mmd"))
+@pytest.mark.parametrize("model", MODELS)
 def test_samples_have_the_covariance_of_the_data(model, rank):
     scales, n_features, n_components = RANKS[rank]
     X = gaussian(scales, n_features)
@@ -65,7 +61,7 @@ def test_more_features_than_components():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("divergence", fast_or_slow(("mmd", "gan", "sliced", "sinkhorn"), "sliced"))
+@pytest.mark.parametrize("divergence", ["mmd", "gan", "sliced", "sinkhorn"])
 def test_a_wasserstein_autoencoder_samples_the_leading_components(divergence):
     """Where there are more features than components its samples are as wide along these."""
     X = gaussian([3, 2.5, 2, 1.5, *[0.3] * 6], 10)

@@ -84,14 +84,15 @@ LOSSES = [10.0, 5.0, 4.0, 3.9, 3.8, 3.9, 3.8, 3.85, 3.7]
         (LOSSES, 0.1, 2, 0, 5),
         (LOSSES, 0.0, np.inf, 0, 9),
         ([0.98**epoch for epoch in range(50)], 0.05, 3, 0, 50),  # small gains add up to one of tol
-        ([1.0, 2.0, 3.0, 4.0, 9.0, 9.0, 9.0, 9.0], 0.0, 3, 4, 7),  # patience waits for the final objective
+        ([1.0, 2.0, 3.0, 4.0, 9.0, 9.5, 9.0, 9.0, 9.0], 0.0, 3, 4, 8),  # all waits for the final objective
     ],
 )
 def test_early_stopping(losses, tol, patience, final_from, n_epochs):
     module = Scripted(losses, final_from)
     result = run(module, range(len(losses)), EarlyStopping(loader(5), None, patience, tol))
     assert [r["validation_loss"] for r in result.history] == pytest.approx(losses[:n_epochs])
-    assert int(module.epoch) == int(np.argmin(losses[:n_epochs]))  # the best epoch is put back
+    # the best epoch is put back
+    assert int(module.epoch) == final_from + int(np.argmin(losses[final_from:n_epochs]))
     assert result.restored
 
 
