@@ -393,7 +393,7 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], known: dict[str, A
         )
     decoder = Decoder(tensors, known)
     state = decoder.mapping(header["state"])
-    if "beta" in kind._get_param_names() and "warmup" not in state:  # a file from before SWAE had one
+    if {"beta", "warmup"} <= {*kind._get_param_names()} and "warmup" not in state:  # from before SWAE had one
         state |= {"warmup": 0, "warmup_": 0}
     parameters = {name: state.pop(name) for name in kind._get_param_names() if name in state}
     estimator = kind(**parameters)

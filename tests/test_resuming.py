@@ -32,13 +32,14 @@ class Flip:
 
 both = pytest.mark.parametrize("make", [swae, gan])
 mim = pytest.param(lambda **p: cheap(skswae.MIMTransformer, sampling="symmetric", **p), id="mim")
+a_mim = pytest.param(lambda **p: cheap(skswae.MIMTransformer, sampling="encoder", **p), id="a-mim")
 
 # ---------------------------------------------------------------------------
 # Going on is the same as not having stopped
 # ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [swae, gan, two_levels, mim])
+@pytest.mark.parametrize("make", [swae, gan, two_levels, mim, a_mim])
 def test_warm_start_goes_on(make, digits):
     X = digits[0]
     parts = make(warm_start=True, max_iter=2, learning_rate="constant").fit(X)

@@ -82,8 +82,8 @@ def cases():
     yield "VampPrior, Gaussian", Vamp(**few), unit
     yield "VampPrior, discretised logistic", Vamp(likelihood="discretized_logistic", n_bins=17, **few), unit
     yield "VampPrior, one level", Vamp(1, **few), unit
-    yield "MIM, Bernoulli", MIM(**few), binary
-    yield "MIM, Gaussian, identity output", MIM(**few), digits
+    yield "symmetric MIM, Bernoulli", MIM(sampling="symmetric", **few), binary
+    yield "symmetric MIM, Gaussian, identity output", MIM(sampling="symmetric", **few), digits
     for Estimator in (AE, VAE, WAE, SWAE, Vamp, MIM):
         name, own = Estimator.__name__[:-11], few if Estimator in (Vamp, MIM) else {}
         yield f"{name}, GatedConvNet", Estimator(network=conv, **own), unit

@@ -91,7 +91,9 @@ class Scaler(nn.Module):
         return self.to_units(rows, self._may_round()).to(rows.dtype)
 
     def _may_round(self) -> bool:
-        if self.rounding.is_cuda or torch.compiler.is_compiling():  # which would wait, or cannot ask
+        if self.rounding.is_cuda:  # which would have to wait for the answer
+            return True
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # a recording may meet other tensors
             return True
         try:
             return bool(self.rounding.any())

@@ -77,7 +77,7 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 def mixture_log_prob(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return log of 1/K sum_k N(z; m_k, diag s_k^2) of each row: (n, k), (K, k), (K, k) -> (n,)."""
-    # in the layout (k, n, K), whose last axis is long: two thirds of the time of (n, K, k)
+    # (k, n, K), whose last axis is long: two thirds of the time of (n, K, k) for 512 x 500 and k = 4
     m, inverse = (a.T.contiguous()[:, None] for a in (mean, torch.exp(-0.5 * log_variance)))
     u = (z.T[:, :, None] - m) * inverse  # the difference first: it is exact where it is small
     log_norms = (math.log(2.0 * math.pi) + log_variance).sum(dim=1)

@@ -101,11 +101,11 @@ def test_mixture_log_prob_is_torch_s_near_and_far_away():
     torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=0)
     # narrow components, far from the origin
     narrow, origin = log_variance - 2 * math.log(1e5), torch.tensor([0.0, 10.0, -1e3], dtype=torch.float32)
-    mean = mean.float() + origin
-    z = mean + 1e-5 * random(7, 3, seed=3).float()
-    expected = MixtureSameFamily(equal, as_torch(mean.double(), narrow)).log_prob(z.double())
-    torch.testing.assert_close(mixture_log_prob(z, mean, narrow.float()), expected.float(), rtol=0, atol=1e-3)
-    mean = mean.double()
+    centres = mean.float() + origin
+    near = centres + 1e-5 * random(7, 3, seed=3).float()
+    expected = MixtureSameFamily(equal, as_torch(centres.double(), narrow)).log_prob(near.double())
+    found = mixture_log_prob(near, centres, narrow.float())
+    torch.testing.assert_close(found, expected.float(), rtol=0, atol=1e-3)
     # a mixture of equal ones is a Gaussian
     found = mixture_log_prob(z, mean[:1].expand(5, 3), log_variance[:1].expand(5, 3))
     assert_equal(found, as_torch(mean[0], log_variance[0]).log_prob(z))

@@ -96,6 +96,13 @@ def test_early_stopping(losses, tol, patience, final_from, n_epochs):
     assert result.restored
 
 
+def test_a_training_that_ends_before_the_final_objective_keeps_its_last_epoch():
+    module = Scripted([1.0, 2.0, 3.0], final_from=3)
+    result = run(module, range(3), EarlyStopping(loader(5), None, 1, 0.0))
+    assert int(module.epoch) == 2
+    assert not result.restored
+
+
 class Rates(Callback):
     """Notes the rate at the end of each epoch."""
 
