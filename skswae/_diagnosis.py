@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import warnings
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 from skswae import _inference
 from skswae._device import as_array
 from skswae._random import named_seed
+from skswae._warnings import warn
 from skswae.data import ArrayData, _checks
 from skswae.data._scaler import TrainingRows
 from skswae.data._source import chunk_rows
@@ -155,12 +155,11 @@ def warn_if_poor(
     except FloatingPointError as error:
         raise ValueError(diverged("a reconstruction of a training row", n_epochs - 1)) from error
     if enough and one_row_is_all(rows, drawn, rounding):
-        warnings.warn(
+        warn(
             f"{type(estimator).__name__} was fitted to {len(rows)} rows, one of which is so far from the "
             "others that beside it they are all alike: so are their codes. What is likely to help: leave it "
             "out, or put a RobustScaler and a clip, or a QuantileTransformer, before this step.",
             ConvergenceWarning,
-            stacklevel=6,
         )
         return
     if found is None:
@@ -177,13 +176,12 @@ def warn_if_poor(
         how = "much worse than principal components do"
     k = module.n_components
     cures = "; ".join(_cures(estimator, module, len(rows), n_epochs, in_parts))
-    warnings.warn(
+    warn(
         f"{type(estimator).__name__} reconstructs {found.n_rows} of its training rows {how}: with a squared "
         f"error of {found.error:.3g} where the mean row has 1, and {k} principal component{'s'[: k - 1]} "
         f"{found.linear_error:.2g}. The narrowest component of the codes has a standard deviation of "
         f"{found.narrowest:.2g}. What is likely to help: {cures}.",
         ConvergenceWarning,
-        stacklevel=6,
     )
 
 

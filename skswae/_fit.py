@@ -6,7 +6,6 @@ import contextlib
 import copy
 import functools
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -30,6 +29,7 @@ from skswae._plan import Plan, checked_checkpoint, open_checkpoint, resolved
 from skswae._random import draw_seed, forked_rng
 from skswae._resume import check_resumable, go_on, make_builder, module_parameters, new_step
 from skswae._validation import check_and_resolve, clamps_judged, validate_rows
+from skswae._warnings import warn
 from skswae.data import DataSource
 from skswae.data._loader import Loader
 from skswae.data._scaler import Scaler, TrainingRows
@@ -223,11 +223,10 @@ def _train(
     n_steps = n_epochs * loader.n_batches(settings.batch_size)
     foreign = draws_from_global_streams(check_network(estimator.network))
     if device.type == "cuda" and foreign and n_steps >= MIN_STEPS:
-        warnings.warn(
+        warn(
             f"A network of your own, {type(estimator.network).__name__}, may draw from torch's global "
             f"streams: {type(estimator).__name__} trains without a CUDA graph, more slowly.",
             RuntimeWarning,
-            stacklevel=5,
         )
     rng_context = None
     if foreign or estimator.augment is not None:
@@ -274,19 +273,17 @@ def _train(
     )
     to_be_judged = plan.n_epochs is None and n_epochs > TRIAL_EPOCHS
     if warming and to_be_judged and not (run.interrupted or estimator.warm_start):
-        warnings.warn(
+        warn(
             f"The warm-up of {type(estimator).__name__} did not end: warmup={module.warmup} of {n_epochs} "
             "epochs. Its whole objective was never in force. Lower warmup or raise max_iter.",
             ConvergenceWarning,
-            stacklevel=5,
         )
     if run.interrupted:
         in_part = " They are all of its warm-up, without a part of its objective." if warming else ""
-        warnings.warn(
+        warn(
             f"The fit was interrupted: {type(estimator).__name__} keeps the "
             f"{len(run.history)} complete epochs of {n_epochs}.{in_part}",
             ConvergenceWarning,
-            stacklevel=5,
         )
     return run, settings
 
@@ -297,11 +294,10 @@ def _usable_precision(estimator: Any, device: torch.device, said: bool) -> str:
         return estimator.precision
     if said:  # by an earlier training of the same model
         return "float32"
-    warnings.warn(
+    warn(
         f"The 'precision' parameter is 'bf16', but this processor has no instructions for bfloat16, in which "
         f"{type(estimator).__name__} would train several times more slowly: it trains in float32.",
         RuntimeWarning,
-        stacklevel=6,
     )
     return "float32"
 

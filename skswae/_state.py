@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import warnings
 from collections import OrderedDict
 from types import FunctionType
 from typing import Any
@@ -18,6 +17,7 @@ import skswae
 from skswae._constraints import one_module
 from skswae._device import as_tensor, float32_by_default, own_settings
 from skswae._resume import make_builder
+from skswae._warnings import warn
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.networks._protocol import check_network
 
@@ -67,7 +67,7 @@ def warn_of_version(estimator: Any, version: str | None, is_fitted: bool) -> Non
             current_version=skswae.__version__,
             original_version=version,
         )
-        warnings.warn(warning, stacklevel=3)
+        warn(warning)
 
 
 def module_tensors(module: AutoencoderModule) -> dict[str, Any]:

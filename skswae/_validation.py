@@ -73,7 +73,8 @@ def _checking() -> Iterator[None]:
         if isinstance(error, TypeError | ValueError) and _CLEAR.search(str(error)):
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"X must be a two-dimensional array or a frame of numbers. {error}") from error
+        reason = str(error).partition("\n")[0]  # without the rows that some show
+        raise kind(f"X must be a two-dimensional array or a frame of numbers. {reason}") from error
 
 
 _TIMES = datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64

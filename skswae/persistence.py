@@ -10,7 +10,6 @@ import inspect
 import json
 import os
 import stat
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,6 +31,7 @@ from skswae._files import replacing
 from skswae._parameters import SHARED_NAMES
 from skswae._resume import module_parameters
 from skswae._state import InconsistentVersionWarning, is_ours
+from skswae._warnings import warn
 from skswae.networks._protocol import check_network
 
 __all__ = ["FORMAT_VERSION", "TRUSTED_TYPES", "InconsistentVersionWarning", "load_model", "save_model"]
@@ -154,11 +154,10 @@ def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Te
             if name in parameters:
                 parameters[name] = None
     if dropped:
-        warnings.warn(
+        warn(
             f"A model file holds no {' and no '.join(dropped)} of this kind: the loaded {kind.__name__} has "
             "none. Only further training needs it.",
             UserWarning,
-            stacklevel=3,
         )
     described = encoder.mapping(state, "state")
     module["other"] = encoder.mapping(module["other"], "module")

@@ -11,13 +11,14 @@ import hashlib
 import io
 import os
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import get_data_home
+
+from skswae._warnings import warn
 
 VARIABLE = "SKSWAE_DATA"
 Arrays = dict[str, np.ndarray]
@@ -60,7 +61,7 @@ def cache_folder(data_home: str | os.PathLike | None) -> Path:
 
 def fetch(source: Source, folder: Path, download_if_missing: bool) -> Arrays:
     """Return the arrays of a source from the cache folder, else from the network by way of the folder."""
-    arrays = read(source, folder, stacklevel=5)
+    arrays = read(source, folder)
     if arrays is not None:
         return arrays
     if not download_if_missing:
@@ -81,7 +82,7 @@ def fetch(source: Source, folder: Path, download_if_missing: bool) -> Arrays:
     return arrays
 
 
-def read(source: Source, folder: Path, stacklevel: int) -> Arrays | None:
+def read(source: Source, folder: Path) -> Arrays | None:
     """Return the arrays in the cache folder; None if there are none or, with a warning, they are damaged."""
     path = folder / source.filename
     try:
@@ -97,7 +98,7 @@ def read(source: Source, folder: Path, stacklevel: int) -> Arrays | None:
         raise
     except Exception as error:  # a damaged archive raises nearly anything
         problem = f"is damaged, or is not {source.name}, and is not used: {type(error).__name__}: {error}."
-        warnings.warn(f"{str(path)!r} {problem}", UserWarning, stacklevel=stacklevel)
+        warn(f"{str(path)!r} {problem}", UserWarning)
         return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import textwrap
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import StrOptions, validate_params
 
+from skswae._warnings import warn
 from skswae.datasets._cache import VARIABLE, Arrays, Source, cache_folder, fetch, read
 from skswae.datasets._sources import CIFAR10, CIFAR10_SUB, COIL20, FASHION_MNIST, MNIST
 
@@ -145,7 +145,7 @@ def fetch_cifar10_sub(
     folder = cache_folder(data_home)
     source, arrays, n_missing = CIFAR10, None, 0
     if {2, 3, 8}.issuperset(numbers) and not os.path.exists(folder / CIFAR10.filename):
-        arrays = read(CIFAR10_SUB, folder, stacklevel=4)
+        arrays = read(CIFAR10_SUB, folder)
     if arrays is None:
         arrays = fetch(CIFAR10, folder, download_if_missing)
     else:
@@ -157,11 +157,10 @@ def fetch_cifar10_sub(
         missing = f"{n_missing} of CIFAR-10's 1,000 test images of ships are not in {source.filename}"
         if not return_X_y:
             result.DESCR += f"\n{missing}, which these rows come from.\n"
-        warnings.warn(
+        warn(
             f"{missing}. For all of them fetch into another folder (data_home or {VARIABLE}), or put "
             f"{CIFAR10.filename} beside it.",
             UserWarning,
-            stacklevel=3,
         )
     return result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from skswae._device import own_settings
+from skswae._warnings import warn
 from skswae.metrics._checks import check_rows
 from skswae.metrics._features import InceptionFeatures
 
@@ -136,11 +136,10 @@ def frechet_inception_distance(
     if mode == "paper":
         X_generated, X_real = X_generated[:2000], X_real[:5000]  # as in the authors' evaluation
     elif min(len(X_generated), len(X_real)) <= features.n_features_out:
-        warnings.warn(
+        warn(
             f"A Frechet inception distance of {len(X_generated)} generated and {len(X_real)} real images is "
             "too large, and comparable only with those of equal counts: the covariance of "
             f"{features.n_features_out} features needs more images. The FID is defined with 10,000 or more.",
             UserWarning,
-            stacklevel=3,  # above the decorator
         )
     return frechet_distance(X_generated, X_real, features=features)

@@ -99,7 +99,9 @@ class EarlyStopping(Callback):
         elif not run.step.rate_rises:
             self.n_without_gain += 1
         if loss < self.best:
-            self.best, self.best_state = loss, snapshot(run.module)
+            self.best, memory = loss, self.best_state
+            self.best_state = {}  # a copy that the user interrupts is of no use; the module is the best one
+            self.best_state = snapshot(run.module, memory)
         return self.n_without_gain >= self.patience
 
     def on_fit_end(self, run: Run) -> None:
@@ -144,12 +146,18 @@ class EpochLines(Callback):
         print(f"[{self.name}] Epoch {run.epoch + 1}, {terms}, {run.seconds:.2f} s")
 
 
-def snapshot(module: TrainableModule) -> dict[str, Any]:
-    """Copy the module's state, on its device."""
-    return {
-        name: value.detach().clone() if isinstance(value, torch.Tensor) else copy.deepcopy(value)
-        for name, value in module.state_dict().items()
-    }
+def snapshot(module: TrainableModule, memory: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Copy the module's state, on its device, into the tensors of an earlier copy where it fits."""
+    copies = {}
+    for name, value in module.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            copies[name] = copy.deepcopy(value)
+            continue
+        own = (memory or {}).get(name)
+        if own is None or (own.shape, own.dtype, own.device) != (value.shape, value.dtype, value.device):
+            own = torch.empty_like(value)
+        copies[name] = own.copy_(value)
+    return copies
 
 
 def check_finite(record: dict[str, float], epoch: int) -> None:

@@ -9,7 +9,6 @@ import pathlib
 import re
 import stat
 import time
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 
 from skswae._encoding import Decoder, Encoder
 from skswae._files import replacing
+from skswae._warnings import warn
 from skswae.training._callbacks import Callback, Run
 
 _FORMAT = 7  # to be raised when a training changes, so that none goes on as another
@@ -79,7 +79,7 @@ class Checkpoint(Callback):
             if goes_on:  # what the file holds is trained already
                 self._written = time.monotonic()
                 then = "The training goes on from it, and the next writing is tried in its time"
-                self._warn("written", error, then, stacklevel=8)
+                self._warn("written", error, then)
                 return
             raise OSError(
                 error.errno,
@@ -99,7 +99,7 @@ class Checkpoint(Callback):
         except Exception as error:  # also of a state that was plain at first
             self._written = time.monotonic()
             then = "The training goes on, and the next writing is tried in its time"
-            self._warn("written", error, then, stacklevel=8)
+            self._warn("written", error, then)
 
     def _write(self, run: Run) -> None:
         state = {
@@ -118,20 +118,19 @@ class Checkpoint(Callback):
             self.path.unlink(missing_ok=True)
         except OSError as error:
             if self.path.exists():  # no file of a read-only folder can be removed, not even one that is none
-                self._warn("removed", error, "The fit is done; delete it", stacklevel=6)
+                self._warn("removed", error, "The fit is done; delete it")
 
     def remove_if_empty(self) -> None:
         """Delete the file of a training that failed before it holds an epoch to go on from."""
         if not self._holds_epochs:
             self.remove()
 
-    def _warn(self, done: str, error: Exception, then: str, stacklevel: int) -> None:
-        """Warn in the line of the user's call, ``stacklevel`` calls above."""
+    def _warn(self, done: str, error: Exception, then: str) -> None:
+        """Warn that the file could not be written or removed."""
         cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        warnings.warn(
+        warn(
             f"The checkpoint {str(self.path)!r} could not be {done} ({cause}). {then}.",
             RuntimeWarning,
-            stacklevel=stacklevel,
         )
 
 

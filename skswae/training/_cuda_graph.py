@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skswae._warnings import warn
 from skswae.training._step import Preprocess, TrainableModule, TrainingStep
 
 MIN_STEPS = 100
@@ -112,11 +113,10 @@ class GraphedStep(TrainingStep):
             _close_pool(x.device, self._pool)
             # a failed capture may leave the generator waiting for its end: a fresh state has the same numbers
             generator.graphsafe_set_state(generator.clone_state())
-            warnings.warn(
+            warn(
                 f"The training step of {type(self.module).__name__} cannot be captured as a CUDA graph, and "
                 f"runs without one, more slowly: {error.__context__ or error}",
                 RuntimeWarning,
-                stacklevel=2,
             )
         else:
             self._graphs[kind] = static, graph

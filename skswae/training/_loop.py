@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,14 +47,16 @@ def train(
     # a mask of infinities, frozen or in a buffer, is none of training's
     watched = {name for name, value in _numbers(module) if value.requires_grad or _is_finite(value)}
     generator = make_generator(0, module.device)
-    complete = None  # the state at the end of the last epoch, while another is under way
+    before: dict[str, Any] = {}  # the state at the end of an epoch
+    complete = None  # it and the number of that epoch, while another is under way
     for callback in callbacks:
         callback.on_fit_begin(run)
     try:
         for epoch in epochs[len(run.history) :]:
             run.epoch, run._began = epoch, time.perf_counter()
             if run.history:
-                complete = len(run.history), snapshot(module)
+                before = snapshot(module, before)
+                complete = len(run.history), before
             epoch_seed = derive_seed(seed, 0, run.epoch)
             generator.manual_seed(epoch_seed)
             with rng_context(epoch_seed) if rng_context is not None else contextlib.nullcontext():

@@ -9,6 +9,7 @@ from torch import nn
 
 from skswae.data import ArrayData
 from skswae.data._loader import Loader
+from skswae.training import _callbacks
 from skswae.training._callbacks import Callback, EarlyStopping
 from skswae.training._loop import train
 
@@ -101,6 +102,26 @@ def test_a_training_that_ends_before_the_final_objective_keeps_its_last_epoch():
     result = run(module, range(3), EarlyStopping(loader(5), None, 1, 0.0))
     assert int(module.epoch) == 2
     assert not result.restored
+
+
+def test_the_best_epoch_takes_the_memory_of_the_one_before(monkeypatch):
+    """A copy that an interrupt leaves half done is not put back: the module itself is the best one."""
+    copy, seen = _callbacks.snapshot, []
+
+    def watched(module, memory):
+        if module.epoch == 2:
+            memory["value"].fill_(np.nan)
+            raise KeyboardInterrupt
+        seen.append(copy(module, memory))
+        return seen[-1]
+
+    monkeypatch.setattr(_callbacks, "snapshot", watched)
+    module = Scripted([3.0, 2.0, 1.0, 9.0], 0)
+    result = run(module, range(4), EarlyStopping(loader(5), None, 9, 0.0))
+    assert result.interrupted
+    assert seen[0]["value"].data_ptr() == seen[1]["value"].data_ptr()
+    assert (int(module.epoch), len(result.history)) == (2, 3)
+    assert torch.isfinite(module.value)
 
 
 class Rates(Callback):

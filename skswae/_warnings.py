@@ -1,0 +1,22 @@
+"""Warnings that point at the caller's line, however deep in the package they come from."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from types import FrameType
+
+_SKIPPED = {"skswae", "sklearn", "joblib", "contextlib", "functools"}
+
+
+def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
+    """Warn in the innermost line that is neither this package's nor scikit-learn's.
+
+    A fixed number of calls to go back would be another for ``fit`` than for ``fit_transform``, in a pipeline
+    and in a search.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and (frame.f_globals.get("__name__") or "").partition(".")[0] in _SKIPPED:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=2 if frame is None else level)
