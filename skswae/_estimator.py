@@ -114,8 +114,8 @@ class BaseAutoencoder(
         ----------
         X : array-like of shape (n_samples, n_features)
             Training rows, at least 2; in [0, 1] if the output activation is a sigmoid.
-        y : Ignored
-            Present for the API's consistency.
+        y : array-like of shape (n_samples,) or None, default=None
+            Classes, which count with ``target_weight`` above 0, -1 for a row without one; else ignored.
         X_val : array-like of shape (n_val_samples, n_features) or None, default=None
             The rows that early stopping watches, in place of a part of X; in a pipeline, in the units of
             this step. Not with ``early_stopping=False``. They may lie anywhere: a cross-entropy or likelihood
@@ -160,6 +160,7 @@ class BaseAutoencoder(
         _fit.fit(
             self,
             X,
+            y,
             X_val=X_val,
             checkpoint=checkpoint,
             checkpoint_seconds=checkpoint_seconds,
@@ -179,8 +180,8 @@ class BaseAutoencoder(
         ----------
         X : array-like of shape (n_samples, n_features)
             Training rows, at least 2 in the first call.
-        y : Ignored
-            Present for the API's consistency.
+        y : array-like of shape (n_samples,) or None, default=None
+            As in :meth:`fit`.
 
         Returns
         -------
@@ -197,7 +198,7 @@ class BaseAutoencoder(
             As :meth:`fit`, in the call of the 10th epoch, the 100th and so on (``n_iter_``), about the rows
             of that call, if they are more than 5 times ``n_components``.
         """
-        _fit.partial_fit(self, X)
+        _fit.partial_fit(self, X, y)
         return self
 
     # ------------------------------------------------------------------

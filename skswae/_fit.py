@@ -7,6 +7,7 @@ import copy
 import functools
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from skswae._device import (
 )
 from skswae._diagnosis import TRIAL_EPOCHS, warn_if_poor
 from skswae._inference import call_rows
+from skswae._neighborhood import class_numbers, labels_of, map_loader, with_neighbors
 from skswae._plan import Plan, checked_checkpoint, open_checkpoint, resolved
 from skswae._random import draw_seed, forked_rng
 from skswae._resume import check_resumable, go_on, make_builder, module_parameters, new_step
@@ -49,6 +51,7 @@ from skswae.training._step import TrainingStep, on_host
 def fit(
     estimator: Any,
     X: Any,
+    y: Any = None,
     *,
     X_val: Any = None,
     checkpoint: Any = None,
@@ -70,15 +73,15 @@ def fit(
         callbacks=callbacks,
     )
     with _all_or_nothing(estimator):
-        _run(estimator, X, plan)
+        _run(estimator, X, y, plan)
 
 
-def partial_fit(estimator: Any, X: Any, *, callbacks: Sequence[Callback] = ()) -> None:
+def partial_fit(estimator: Any, X: Any, y: Any = None, *, callbacks: Sequence[Callback] = ()) -> None:
     """Do what :meth:`BaseAutoencoder.partial_fit` says, and tell the callbacks."""
     estimator._validate_params()
     resume = hasattr(estimator, "module_")
     with _all_or_nothing(estimator):
-        _run(estimator, X, Plan(resume=resume, accumulate=resume, n_epochs=1, callbacks=callbacks))
+        _run(estimator, X, y, Plan(resume=resume, accumulate=resume, n_epochs=1, callbacks=callbacks))
 
 
 @contextlib.contextmanager
@@ -94,7 +97,7 @@ def _all_or_nothing(estimator: Any) -> Iterator[None]:
         raise
 
 
-def _run(estimator: Any, X: Any, plan: Plan) -> None:
+def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> None:
     """Validate, resolve each "auto", build or go on, train, and become fitted."""
     check_network(estimator.network)
     estimator._check_parameters()
@@ -102,6 +105,7 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     # C-contiguous, for rows are read one by one
     min_rows = 1 if plan.accumulate else 2
     data = validate_rows(estimator, X, reset=not plan.resume, min_rows=min_rows, order="C")
+    plan = replace(plan, labels=class_numbers(estimator, y, len(data)))
     held_out = None
     if plan.X_val is not None:
         if not plan.early_stopping:
@@ -124,6 +128,7 @@ def _run(estimator: Any, X: Any, plan: Plan) -> None:
     train_data = data
     if plan.early_stopping and held_out is None:
         train_data, held_out = data.split(estimator.validation_fraction, seed)
+        plan = replace(plan, labels=labels_of(plan.labels, train_data))
     known_epochs = plan.known_epochs(estimator, len(train_data))
     clamp = check_and_resolve(estimator, data, len(train_data), known_epochs, plan.resume)
     with _clear_about_memory(estimator, device), side_stream(device):
@@ -204,9 +209,9 @@ def _train(
         learning_rate_init=estimator.learning_rate_init,
         full_rate=plan.n_epochs is not None or estimator.init == "random",
     )
-    loader = Loader(rows.source, device)
-    preprocess = Preparation(rows, estimator.augment, module)
-    callbacks: list[Callback] = [preprocess]
+    loader = map_loader(plan, module, rows, device)
+    preparation = Preparation(rows, estimator.augment, module)
+    callbacks: list[Callback] = [preparation]
     if judged is not None:
         validation = Loader(judged.source, device)
         anywhere = plan.X_val is not None
@@ -233,6 +238,9 @@ def _train(
         rng_context = functools.partial(forked_rng, device=device)
     with torch.no_grad(), step.arithmetic():
         module.before_training(_prepared(loader, rows), accumulate=plan.accumulate)
+        preprocess = with_neighbors(
+            estimator, plan, module, _prepared(loader, rows), preparation, loader, seed
+        )
     one_cycle = plan.learning_rate == "one_cycle"
     step.prepare_training(preprocess, settings.learning_rate, n_steps if one_cycle else None, n_steps)
     precision = _usable_precision(estimator, device, plan.resume)

@@ -46,6 +46,21 @@ augment : callable or None, default=None
     training device, before everything else: input and target alike. It is applied to held-out rows
     with fixed noise, never in :meth:`transform`. Its results are checked in every call, their numbers once
     an epoch. It must be picklable if the estimator is to be.
+neighbor_weight : float, default=0.0
+    Weight, at least 0 and below 1e30, of a term that draws the codes of neighbouring rows together and pushes
+    others apart: UMAP's cross-entropy [UMAP]_ on codes of the encoder, for maps of 2 or 3 components. It is a
+    multiple of what it costs to decode every row to the mean row, for a likelihood of 1 a feature; 4 makes a
+    map that is mostly UMAP's, at 0 there is no such term. Each row is drawn to a row between two of its
+    neighbours, drawn anew in each step, whose features (or ``input_components``) are those of one or the
+    other at random. Neighbours are looked for among all training rows, as the encoders see them: exactly up
+    to 10,000, approximately among more. In ``partial_fit``, and for a data source of your own, they are those
+    in the batch, which makes a coarser map. The loss of held-out rows is without the term.
+n_neighbors : int, default=15
+    Neighbours of a row in that term; never more than there are other rows.
+target_weight : float in [0, 1), default=0.0
+    How much the classes ``y`` of :meth:`fit` count in the term: a neighbour of another class counts
+    exp(-5 w / (1 - w)) times as much as one of the same, and where either row has none, exp(-w / (1 - w))
+    times. 0.5 is UMAP's default. At 0 ``y`` is ignored; above, ``neighbor_weight`` must be too.
 max_iter : int or "auto", default="auto"
     Number of epochs, passes over the training rows. "auto" is 40 up to 9,000 rows, and fewer from there on,
     so that 360,000 rows are seen in all: 6 passes over 60,000 rows; at least 4. Early stopping may end
@@ -159,6 +174,9 @@ class SharedParameters(BaseEstimator):
         "output_activation": [StrOptions({"auto", "identity", "sigmoid"})],
         "scaling": [StrOptions({"auto"}), None],
         "augment": [callable, None],
+        "neighbor_weight": [Number(Real, 0, 1e30, closed="left")],
+        "n_neighbors": [Number(Integral, 1, None, closed="left")],
+        "target_weight": [Number(Real, 0, 1, closed="left")],
         "max_iter": [Number(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Number(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "solver": [StrOptions({"adam", "normalized_adam"})],
@@ -188,6 +206,9 @@ class SharedParameters(BaseEstimator):
         output_activation="auto",
         scaling="auto",
         augment=None,
+        neighbor_weight=0.0,
+        n_neighbors=15,
+        target_weight=0.0,
         max_iter="auto",
         batch_size="auto",
         solver="adam",
@@ -210,6 +231,9 @@ class SharedParameters(BaseEstimator):
         self.output_activation = output_activation
         self.scaling = scaling
         self.augment = augment
+        self.neighbor_weight = neighbor_weight
+        self.n_neighbors = n_neighbors
+        self.target_weight = target_weight
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.solver = solver

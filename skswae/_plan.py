@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 
 from skswae._random import draw_seed
@@ -29,6 +30,7 @@ class Plan:
     learning_rate: str = "constant"
     early_stopping: bool | str = False
     X_val: Any = None
+    labels: np.ndarray | None = None  # of the classes of all rows, with ``target_weight``
     checkpoint: str | None = None
     checkpoint_seconds: float = 0.0
     keep_checkpoint: bool = False
@@ -89,7 +91,7 @@ def open_checkpoint(estimator: Any, plan: Plan, data: DataSource, held_out: Data
         seed = saved["seed"]
     else:
         seed = draw_seed(estimator.random_state)
-    facts = _facts(estimator, seed, data, held_out)
+    facts = _facts(estimator, seed, data, held_out, plan.labels)
     if saved is not None and (others := differences(saved["facts"], facts)):
         raise ValueError(
             "The 'checkpoint' argument must be the path of a file that the same fit wrote, or of none yet. "
@@ -98,7 +100,9 @@ def open_checkpoint(estimator: Any, plan: Plan, data: DataSource, held_out: Data
     return Checkpoint(plan.checkpoint, facts, seed, plan.checkpoint_seconds, saved)
 
 
-def _facts(estimator: Any, seed: int, data: DataSource, held_out: DataSource | None) -> Facts:
+def _facts(
+    estimator: Any, seed: int, data: DataSource, held_out: DataSource | None, labels: np.ndarray | None
+) -> Facts:
     """Return what tells this fit from others."""
     from skswae import __version__  # here: it is known once the package is
 
@@ -110,6 +114,8 @@ def _facts(estimator: Any, seed: int, data: DataSource, held_out: DataSource | N
         "X": data,
         "X_val": held_out,
     }
+    if labels is not None:
+        values["y"] = labels
     for name, value in sorted(estimator.get_params().items()):
         if name not in ("device", "verbose", "random_state"):
             values[f"the {name!r} parameter"] = value

@@ -20,7 +20,8 @@ from skswae.training._step import Moments, TrainingStep
 
 # parameters of the training alone, which the module does not depend on
 _OF_TRAINING = {
-    *("augment", "max_iter", "batch_size", "solver", "learning_rate", "learning_rate_init"),
+    *("augment", "n_neighbors", "target_weight", "max_iter", "batch_size", "solver"),
+    *("learning_rate", "learning_rate_init"),
     *("early_stopping", "validation_fraction", "n_iter_no_change", "tol", "warm_start"),
     *("device", "precision", "verbose"),
 }
@@ -36,6 +37,7 @@ def make_builder(estimator: Any, n_features: int, seed: int) -> NetworkBuilder:
         out_activation=estimator.out_activation_,
         init=estimator.init,
         seed=seed,
+        neighbor_weight=float(estimator.neighbor_weight),
     )
 
 

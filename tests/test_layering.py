@@ -22,6 +22,7 @@ LAYERS = [
     SHARED,
     ("_estimator",),
     ("_fit",),
+    ("_neighborhood",),
     ("_plan",),
     ("_state",),
     ("_diagnosis", "_validation"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skswae.data._source import DataSource
+from skswae.data._source import DataSource, Subset
 
 
 class ArrayData(DataSource):
@@ -36,3 +36,10 @@ class ArrayData(DataSource):
         # take copies whole rows at a time
         rows = self.X[index] if isinstance(index, slice) else self.X.take(index, axis=0)
         return rows.astype(rows.dtype.newbyteorder("="), copy=False)
+
+
+def in_memory(source: DataSource) -> bool:
+    """Tell whether the rows are those of an array, or some of them, so that any of them is at hand."""
+    while isinstance(source, Subset):
+        source = source.source
+    return isinstance(source, ArrayData)

@@ -21,11 +21,20 @@ class Loader:
     ----------
     source : DataSource
     device : torch.device
+    keeps_index : bool, default=False
+        Whether to tell the numbers of a batch's rows, which come in the order of ``source.order`` then.
+
+    Attributes
+    ----------
+    index : Tensor of shape (n,), int64
+        Numbers of the rows of the last batch of :meth:`shuffled`, with ``keeps_index``.
     """
 
-    def __init__(self, source: DataSource, device: torch.device):
+    def __init__(self, source: DataSource, device: torch.device, keeps_index: bool = False):
         self.source = source
         self.device = device
+        self.keeps_index = keeps_index
+        self.index = torch.empty(0, dtype=torch.int64, device=device)
         self._resident: Tensor | None = None
         if device.type != "cpu" and fits_on(device, source.nbytes):
             dtype = as_tensor(np.empty(0, source.dtype)).dtype
@@ -44,12 +53,18 @@ class Loader:
 
     def shuffled(self, batch_size: int, seed: int) -> Iterator[Tensor]:
         """Return an epoch's batches; see :meth:`DataSource.shuffled`."""
-        if self._resident is None:
+        if self._resident is None and not self.keeps_index:
             yield from map(self._send, self.source.shuffled(batch_size, seed))
             return
-        order = torch.from_numpy(self.source.order(seed)).to(self.device)
+        order = torch.from_numpy(self.source.order(seed))
+        if self._resident is not None:
+            order = order.to(self.device)
         for index in order.tensor_split(self.n_batches(batch_size)):
-            yield self._resident.index_select(0, index)
+            self.index = index.to(self.device, torch.int64)
+            if self._resident is None:
+                yield self._send(self.source.read(index.numpy()))
+            else:
+                yield self._resident.index_select(0, index)
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
         """Return all rows in order, ``batch_size`` at a time; the last batch may be smaller."""

@@ -71,11 +71,6 @@ def swae_loss(
     return {"loss": loss if x_cost is None else beta * terms["x_loss"] + loss, **terms}
 
 
-# ---------------------------------------------------------------------------
-# The module
-# ---------------------------------------------------------------------------
-
-
 class SWAEModule(AutoencoderModule):
     """Encoder, decoder, conditional prior p(z_d | u) and pseudo-inputs u_1, ..., u_K.
 
@@ -403,6 +398,9 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         output_activation="auto",
         scaling="auto",
         augment=None,
+        neighbor_weight=0.0,
+        n_neighbors=15,
+        target_weight=0.0,
         max_iter="auto",
         batch_size="auto",
         solver="adam",

@@ -32,6 +32,7 @@ class VAEModule(LatentVariableModule):
         As :class:`LatentVariableModule`, without ``n_upper``.
     """
 
+    map_scale = 5.0
     least_ceiling = 2.0  # a component without information has the prior's variance, 1
 
     def __init__(self, build: NetworkBuilder, *, kl_weight: float, **parameters: Any):
@@ -140,6 +141,9 @@ class VAETransformer(BaseELBOModel):
         output_activation="auto",
         scaling="auto",
         augment=None,
+        neighbor_weight=0.0,
+        n_neighbors=15,
+        target_weight=0.0,
         max_iter="auto",
         batch_size="auto",
         solver="adam",

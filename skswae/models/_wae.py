@@ -82,11 +82,6 @@ def gradient_penalty(critic: nn.Module, z_prior: Tensor) -> Tensor:
     return gradient.square().sum(dim=1).mean()
 
 
-# ---------------------------------------------------------------------------
-# The module
-# ---------------------------------------------------------------------------
-
-
 class WAEModule(AutoencoderModule):
     """A deterministic autoencoder whose codes are drawn towards N(0, I) as a set.
 
@@ -109,6 +104,7 @@ class WAEModule(AutoencoderModule):
         are such draws, so that the decoder does not depend on them, and 0 otherwise.
     """
 
+    map_scale = 5.0
     total_variance: Tensor
     auto_noise_scale: Tensor
     is_empty: Tensor
@@ -172,9 +168,9 @@ class WAEModule(AutoencoderModule):
         found = _initialization.principal_components(data, self.n_components, seed)
         return found.variances[: self.n_components].tolist()
 
-    def encode_x(self, x: Tensor) -> Tensor:
-        """Return the code of each row, with 0 in empty components: (n, d) -> (n, k)."""
-        return super().encode_x(x).masked_fill(self.is_empty, 0.0)
+    def encode_inputs(self, h: Tensor) -> Tensor:
+        """Return the code of each row, with 0 in empty components: (n, m) -> (n, k)."""
+        return super().encode_inputs(h).masked_fill(self.is_empty, 0.0)
 
     @property
     def capturable(self) -> bool:
@@ -393,6 +389,9 @@ class WAETransformer(ReconstructionMixin, BaseAutoencoder):
         output_activation="auto",
         scaling="auto",
         augment=None,
+        neighbor_weight=0.0,
+        n_neighbors=15,
+        target_weight=0.0,
         max_iter="auto",
         batch_size="auto",
         solver="adam",

@@ -17,16 +17,16 @@ from skswae._random import make_generator
 from skswae.data._scaler import Scaler, TrainingRows
 from skswae.modules._builder import NetworkBuilder, NetworkPart
 from skswae.modules._front import Front
-from skswae.modules._heads import Head, SquaredError
+from skswae.modules._heads import BinaryCrossEntropy, Head, SquaredError
 from skswae.modules._initialization import (
     LinearStart,
     PrincipalComponents,
     pca_start,
     principal_components,
 )
+from skswae.modules._neighbors import NeighborTerm, Terms
 from skswae.modules._reservoir import Reservoir, StoredRows
-
-Terms = dict[str, Tensor]
+from skswae.modules._units import cost_of_the_mean
 
 _MAX_CODES = 5000
 
@@ -64,9 +64,14 @@ class AutoencoderModule(nn.Module, abc.ABC):
     head : Head
     scaler : Scaler
         From the units of the user to those of the networks: ``standardize``, and back: ``unstandardize``.
+    neighbors : NeighborTerm or None
+        The neighbour term that a training adds to :meth:`losses`, if there is one.
     codes : StoredRows
         ``codes.rows``, of shape (at most 5000, k), are codes of rows of the last training, drawn at random:
         for a density fitted to them afterwards.
+    map_scale : float
+        What distances of codes are multiplied by in the neighbour term at first: about the width of a map, 5,
+        over that of the codes, where the objective fixes that.
     learning_rates : dict of str to float
         Rates of players that do not take the estimator's.
     warmup : int
@@ -74,6 +79,8 @@ class AutoencoderModule(nn.Module, abc.ABC):
     epoch : int or inf
         The epoch under way, infinity outside of a training: set by :meth:`before_epoch`.
     """
+
+    map_scale = 1.0
 
     def __init__(
         self,
@@ -96,6 +103,14 @@ class AutoencoderModule(nn.Module, abc.ABC):
         self.head = SquaredError(build.out_activation) if head is None else head
         self.scaler = Scaler(build.n_features)
         self.codes = StoredRows(build.n_components)
+        self.neighbors: NeighborTerm | None = None
+        if build.neighbor_weight:
+            self.neighbors = NeighborTerm(build.neighbor_weight, self.map_scale)
+            if type(self).encode_x is not AutoencoderModule.encode_x:
+                raise TypeError(
+                    f"A module with a neighbour term must compute codes in encode_inputs(h), h = front(x). "
+                    f"Got {type(self).__name__}, which has an encode_x of its own."
+                )
 
     def initialize(self, data: TrainingRows, seed: int) -> None:
         """Set what depends on the training rows: the units, and the start of the networks.
@@ -117,6 +132,16 @@ class AutoencoderModule(nn.Module, abc.ABC):
                 start = self.front.behind(self.linear_start(data, found))
                 for part in parts:
                     part.start_from(start)
+        if self.neighbors is not None:
+            self.neighbors.unit.fill_(self.unit_of_cost(data))
+
+    def unit_of_cost(self, data: TrainingRows) -> float:
+        """Return what it costs to decode every row to the mean row, or for a likelihood 1 a feature."""
+        if isinstance(self.head, SquaredError):
+            return data.total_variance() or 1.0  # 0 for constant rows
+        if isinstance(self.head, BinaryCrossEntropy):
+            return self.n_features * cost_of_the_mean(data, "binary_cross_entropy") or 1.0
+        return float(self.n_features)
 
     def linear_start(self, data: TrainingRows, found: PrincipalComponents) -> LinearStart:
         """Return the solution of PCA that the networks start from; ``found`` may be more than k of it."""
@@ -144,7 +169,11 @@ class AutoencoderModule(nn.Module, abc.ABC):
 
     def encode_x(self, x: Tensor) -> Tensor:
         """Return the code of each row, without noise: (n, d) -> (n, k)."""
-        return self.encoder(self.front(x))
+        return self.encode_inputs(self.front(x))
+
+    def encode_inputs(self, h: Tensor) -> Tensor:
+        """Return the code of what the encoder sees of each row, without noise: (n, m) -> (n, k)."""
+        return self.encoder(h)
 
     def decode_x(self, z: Tensor) -> Tensor:
         """Return the row of each code: (n, k) -> (n, d)."""
@@ -170,6 +199,21 @@ class AutoencoderModule(nn.Module, abc.ABC):
         ``terms["loss"]`` is what that player's parameters minimise; the other terms are recorded. Each is
         a mean over the batch of sums over features. A module with one player yields once.
         """
+
+    def training_losses(self, batch: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
+        """Yield :meth:`losses` of a batch of the training, with the neighbour term in the first player's.
+
+        Where there is one, the batch is (n, d + m): rows, and beside each what an encoder sees of a row near.
+        """
+        if self.neighbors is None:
+            yield from self.losses(batch, generator)
+            return
+        x, near = batch.tensor_split([self.n_features], dim=1)
+        losses = self.losses(x, generator)
+        player, terms = next(losses)
+        codes = self.encode_inputs(torch.cat([self.front(x), near]))
+        yield player, self.neighbors.added(terms, *codes.chunk(2))
+        yield from losses
 
     def players(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters of each player; by default one player has all that are not frozen."""

@@ -39,6 +39,8 @@ class NetworkBuilder:
         "pca" puts a linear path beside each network, which a later ``initialize`` sets to PCA's solution.
     seed : int, default=0
         Seed of the first weights.
+    neighbor_weight : float, default=0.0
+        Weight of the neighbour term, which a module adds to its losses in training unless it is 0.
 
     Examples
     --------
@@ -59,6 +61,7 @@ class NetworkBuilder:
         out_activation: str = "identity",
         init: str = "pca",
         seed: int = 0,
+        neighbor_weight: float = 0.0,
     ):
         self.network = network
         self.n_features = n_features
@@ -67,6 +70,7 @@ class NetworkBuilder:
         self.out_activation = out_activation
         self.init = init
         self.seed = seed
+        self.neighbor_weight = neighbor_weight
 
     def encoder(self, part: str = "encoder") -> NetworkPart:
         """Build a network from what it sees of rows to codes: (n, m) -> (n, k)."""

@@ -179,9 +179,8 @@ class LatentVariableModule(AutoencoderModule):
 
     # -- what AutoencoderModule asks for -------------------------------------
 
-    def encode_x(self, x: Tensor) -> Tensor:
-        """Return the posterior's means, of the lower level at the mean of the upper: (n, d) -> (n, k)."""
-        h = self.front(x)
+    def encode_inputs(self, h: Tensor) -> Tensor:
+        """Return the posterior's means, of the lower level at the mean of the upper: (n, m) -> (n, k)."""
         z, _ = self.posterior_of_inputs(h)
         if self.two_levels:
             z1, _ = self.lower_posterior_of_inputs(h, z)

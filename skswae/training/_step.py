@@ -32,6 +32,10 @@ class TrainableModule(Protocol):
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, dict[str, Tensor]]]: ...
 
+    def training_losses(
+        self, batch: Tensor, generator: torch.Generator
+    ) -> Iterator[tuple[str, dict[str, Tensor]]]: ...
+
     def players(self) -> dict[str, list[nn.Parameter]]: ...
 
     def after_step(self) -> None: ...
@@ -141,7 +145,7 @@ class TrainingStep:
 
     def _update(self, x: Tensor, generator: torch.Generator) -> None:
         values = []
-        for player, terms in self.module.losses(x, generator):
+        for player, terms in self.module.training_losses(x, generator):
             if player in self.players:
                 self.optimizers[player].zero_grad(set_to_none=True)
                 terms["loss"].backward(inputs=self.players[player])

@@ -49,6 +49,9 @@ class Toy(nn.Module):
     def players(self):
         return {"all": list(self.parameters())}
 
+    def training_losses(self, batch, generator):
+        return self.losses(batch, generator)
+
     def before_epoch(self, epoch):
         pass
 

@@ -1,0 +1,195 @@
+"""Fits with a neighbour term: every model, every way to train, classes, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.manifold import trustworthiness
+from sklearn.neighbors import NearestNeighbors
+
+from skswae import AETransformer, _fit, load_model, save_model
+from skswae.data import DataSource
+from skswae.modules import _neighbors
+from skswae.networks import GatedMLP
+from skswae.training._callbacks import Callback
+
+from .estimators import ESTIMATORS, VARIANTS, assert_equal_fits, cheap
+
+X, Y = load_digits(return_X_y=True)
+X, Y = X[:300] / 16, Y[:300]
+MAP = {"neighbor_weight": 4.0, "n_neighbors": 5, "max_iter": 4}
+LONG = {
+    **{"neighbor_weight": 4.0, "max_iter": 60, "batch_size": 100, "learning_rate_init": 0.01},
+    "network": GatedMLP((64,)),
+}
+
+
+@pytest.mark.parametrize(("Estimator", "setting"), [*((E, {}) for E in ESTIMATORS), *VARIANTS])
+def test_every_model_has_the_term(Estimator, setting):
+    setting = {**setting, **MAP, "max_iter": 12}
+    model, again = (cheap(Estimator, **setting).fit(X, Y) for _ in range(2))
+    assert_equal_fits(model, again)
+    term, without = model.history_["neighbor_loss"], cheap(Estimator, **{**setting, "neighbor_weight": 0.0})
+    assert np.isfinite(term).all()
+    assert term[-1] < term[0]
+    assert "neighbor_loss" not in without.fit(X).history_
+    assert all(not name.startswith("neighbors") for name in without.module_.state_dict())
+    assert np.isfinite(model.transform(X)).all()
+    assert np.isfinite(model.sample(5, random_state=0)).all()
+
+
+def test_the_term_makes_a_better_map():
+    plain, mapped = (cheap(AETransformer, **{**LONG, "neighbor_weight": w}).fit(X) for w in (0.0, 4.0))
+    before, after = (trustworthiness(X, m.transform(X)) for m in (plain, mapped))
+    assert after > before + 0.005
+
+
+def test_the_loss_is_the_model_s_and_the_weighted_term():
+    model = cheap(AETransformer, **MAP, batch_size=300, scaling=None, output_activation="identity").fit(X)
+    history, unit = model.history_, float(model.module_.neighbors.unit)
+    assert unit == pytest.approx(X.var(axis=0).sum(), rel=1e-4)
+    own = history["loss"] - history["reconstruction_loss"]
+    np.testing.assert_allclose(own, 4.0 * unit * history["neighbor_loss"], rtol=1e-4)
+
+
+def test_files_clones_and_pickles_keep_it(tmp_path):
+    model = cheap(AETransformer, **MAP).fit(X)
+    save_model(model, tmp_path / "map.safetensors")
+    loaded = load_model(tmp_path / "map.safetensors")
+    assert_equal_fits(model, loaded)
+    np.testing.assert_array_equal(loaded.transform(X), model.transform(X))
+    assert_equal_fits(clone(model).fit(X), model)
+    model.set_params(warm_start=True), loaded.set_params(warm_start=True)
+    assert_equal_fits(model.fit(X), model)
+    assert loaded.fit(X).n_iter_ == 8
+
+
+class Stop(Exception):
+    pass
+
+
+class Stopped(Callback):
+    def on_epoch_begin(self, run):
+        if run.epoch == 2:
+            raise Stop
+
+
+def test_a_checkpoint_goes_on(tmp_path):
+    path, settings = tmp_path / "c", {**MAP, "target_weight": 0.5}
+    checkpoint = {"checkpoint": path, "checkpoint_seconds": 0}
+    with pytest.raises(Stop):
+        _fit.fit(cheap(AETransformer, **settings), X, Y, **checkpoint, callbacks=[Stopped()])
+    assert path.exists()
+    with pytest.raises(ValueError, match="of another fit: y"):
+        cheap(AETransformer, **settings).fit(X, Y[::-1], checkpoint=path)
+    resumed = cheap(AETransformer, **settings).fit(X, Y, checkpoint=path)
+    assert_equal_fits(resumed, cheap(AETransformer, **settings).fit(X, Y))
+
+
+class Rows(DataSource):
+    def __init__(self):
+        self.shape, self.dtype = X.shape, X.dtype
+
+    def read(self, index):
+        return X[index]
+
+
+def test_parts_and_sources_have_neighbors_in_the_batch(monkeypatch):
+    sizes, graph = [], _neighbors.NeighborGraph
+
+    class Watched(graph):
+        def __init__(self, h, *arguments, **options):
+            sizes.append(len(h))
+            super().__init__(h, *arguments, **options)
+
+    monkeypatch.setattr(_neighbors, "NeighborGraph", Watched)
+    model = cheap(AETransformer, **MAP, target_weight=0.5)
+    for _ in range(2):
+        model.partial_fit(X, Y)
+    assert (len(sizes), sum(sizes)) == (8, 600)
+    model.partial_fit(X[:1], Y[:1])  # has no neighbours
+    assert np.isfinite(model.history_["neighbor_loss"]).all()
+    source = cheap(AETransformer, **MAP).fit(Rows())
+    assert sum(sizes) == 601 + 4 * 300
+    assert source.history_["neighbor_loss"][-1] < source.history_["neighbor_loss"][0]
+
+
+def test_classes_move_the_map():
+    """Classes that cut across the neighbourhoods are told apart better where they count."""
+    halves = (X[:, 36] > np.median(X[:, 36])).astype(int)
+    plain, classes = (
+        cheap(AETransformer, **LONG, target_weight=w).fit(X, halves).transform(X) for w in (0.0, 0.9)
+    )
+    before, after = (
+        np.mean(halves[NearestNeighbors(n_neighbors=6).fit(Z).kneighbors(Z)[1][:, 1:]] == halves[:, None])
+        for Z in (plain, classes)
+    )
+    assert after > before + 0.03
+
+
+def test_classes_are_ignored_without_weight():
+    plain = cheap(AETransformer, **MAP).fit(X)
+    assert_equal_fits(plain, cheap(AETransformer, **MAP).fit(X, Y))
+    assert_equal_fits(plain, cheap(AETransformer, **MAP).fit(X, np.full(len(X), np.nan)))
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_the_names_of_classes_do_not_matter(early_stopping):
+    settings = {**MAP, "target_weight": 0.5, "early_stopping": early_stopping, "learning_rate": "constant"}
+    numbers = cheap(AETransformer, **settings).fit(X, Y)
+    names = cheap(AETransformer, **settings).fit(X, np.array([f"class {c}" for c in Y]))
+    assert_equal_fits(numbers, names)
+    some = np.where(Y == 3, -1, Y)
+    unlabelled = cheap(AETransformer, **settings).fit(X, some)
+    assert not np.array_equal(unlabelled.loss_curve_, numbers.loss_curve_)
+    shuffled = np.random.default_rng(0).permutation(Y)
+    assert not np.array_equal(
+        cheap(AETransformer, **settings).fit(X, shuffled).loss_curve_, numbers.loss_curve_
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "y", "words"),
+    [
+        ({"neighbor_weight": -1.0}, None, "'neighbor_weight' parameter"),
+        ({"n_neighbors": 0}, None, "'n_neighbors' parameter"),
+        ({"target_weight": 1.0}, Y, "'target_weight' parameter"),
+        ({"target_weight": 0.5, "neighbor_weight": 0.0}, Y, "'target_weight' parameter must be 0 without"),
+        ({"target_weight": 0.5}, None, "'y' argument must hold the class of each row"),
+        ({"target_weight": 0.5}, X[:, 30] + 0.1, "'y' argument must hold classes .* 'continuous'"),
+        ({"target_weight": 0.5}, Y[:-1], "inconsistent numbers of samples"),
+    ],
+)
+def test_what_is_refused(parameters, y, words):
+    model = cheap(AETransformer, **{**MAP, **parameters})
+    for fit in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match=words):
+            fit(X, y)
+        assert not hasattr(model, "module_")
+
+
+def test_a_training_goes_on_with_another_weight_but_not_with_or_without():
+    model = cheap(AETransformer, **MAP, warm_start=True).fit(X)
+    model.set_params(neighbor_weight=1.0, n_neighbors=7).fit(X)
+    assert model.module_.neighbors.weight == 1.0
+    with pytest.raises(ValueError, match="'neighbor_weight' parameter must stay"):
+        model.set_params(neighbor_weight=0.0).fit(X)
+
+
+def test_a_module_with_codes_of_its_own_is_refused():
+    class Module(AETransformer):
+        def _build_module(self, build):
+            module = super()._build_module(build)
+            kind = type("Own", (type(module),), {"encode_x": lambda self, x: x})
+            return kind(build, reconstruction="squared_error")
+
+    with pytest.raises(TypeError, match="encode_inputs"):
+        cheap(Module, **MAP).fit(X)
+
+
+def test_few_rows_and_equal_rows():
+    for rows in (X[:2], X[:4], np.repeat(X[:3], 20, axis=0)):
+        model = cheap(AETransformer, **MAP).fit(rows)
+        assert np.isfinite(model.transform(rows)).all()
+    assert torch.isfinite(model.module_.neighbors.log_scale)
