@@ -1,8 +1,8 @@
 """The neighbour term: codes of neighbouring rows are drawn together, and codes of others pushed apart.
 
 UMAP's cross-entropy [1]_ between how far rows are neighbours and how far their codes are, on codes of an
-encoder, as in its parametric form [2]_. A row is drawn to rows between two of its neighbours, not to the
-neighbours themselves: an encoder learns few training rows by heart, and maps others somewhere.
+encoder, as in its parametric form [2]_. Where rows are few, a row is drawn to rows between two of its neighbours, not
+to the neighbours themselves: an encoder learns few training rows by heart, and maps others somewhere.
 
 References
 ----------
@@ -32,6 +32,7 @@ _REPULSION = 5.0  # pairs that are pushed apart for each that is drawn together,
 _MOST_OTHERS = 256  # rows of a batch that each row is pushed away from: a bound on memory
 _EXACT_ROWS = 10_000  # up to which all rows are compared with all
 _CELL_ROWS, _CELLS = 256, 16  # of the search among more: rows a cell on average, and cells looked at
+_FEW_ROWS = 5000  # up to which every draw is between two neighbours
 _BLOCK = 2**24  # numbers of a block of distances
 _ROUNDS = 40  # of the bisection, each of which halves an error
 
@@ -194,16 +195,19 @@ class NeighborGraph:
         self.shares = weights.cumsum(dim=1) / weights.sum(dim=1, keepdim=True)
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Return a row between two neighbours of each of these rows: (n,), int64 -> (n, m).
+        """Return a row near each of these rows: (n,), int64 -> (n, m).
 
-        The two are drawn by their memberships, and each number of the row is that of one or the other.
+        It is between two neighbours, which are drawn by their memberships: each of its numbers is that of one
+        or the other. Of more than 5,000 rows there are enough, and only 5,000 / n of the draws are such; the
+        others are the first neighbour itself.
         """
         shares, h = self.shares[rows], self.h
         u = torch.rand((2, len(rows), 1), device=h.device, generator=generator)
         place = (u > shares).sum(dim=2).clamp(max=shares.shape[1] - 1)  # (2, n)
         first, second = (h[self.index[rows, own]] for own in place)
+        whole = torch.rand((len(rows), 1), device=h.device, generator=generator) * len(h) >= _FEW_ROWS
         coin = torch.rand(first.shape, device=h.device, generator=generator) < 0.5
-        return torch.where(coin, first, second)
+        return torch.where(whole | coin, first, second)
 
 
 class NeighborTerm(nn.Module):

@@ -119,6 +119,17 @@ def test_a_draw_is_between_two_neighbors():
     np.testing.assert_allclose(whole.float().mean(dim=0) / 30, shares, atol=0.01)
 
 
+def test_more_rows_are_drawn_to_neighbors_themselves(monkeypatch):
+    monkeypatch.setattr(_neighbors, "_FEW_ROWS", 10)
+    h = rows(50, 30)
+    graph, numbers = NeighborGraph(h, 4), torch.arange(50).repeat(100)
+    drawn = graph.draw(numbers, torch.Generator().manual_seed(0))
+    is_whole = (drawn[:, None] == h[graph.index[numbers]]).all(dim=2).any(dim=1)
+    shares = torch.diff(graph.shares, dim=1, prepend=torch.zeros((50, 1)))
+    equal = shares.square().sum(dim=1).mean()  # both draws are of one neighbour
+    assert float(is_whole.float().mean()) == pytest.approx(0.8 + 0.2 * float(equal), abs=0.02)
+
+
 def test_classes_weigh_neighbors():
     h, labels = rows(40, 3), torch.arange(40) % 3 - 1
     w = 0.25 / 0.75

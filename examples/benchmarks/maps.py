@@ -1,0 +1,237 @@
+"""Maps of two components: with the neighbour term and without, beside PCA, t-SNE, UMAP and PaCMAP.
+
+Each is fitted to the training rows and judged on the held-out rows, which it is asked to place and, where it
+has an inverse, to rebuild. t-SNE places no other rows: its figures are of training rows, and its accuracy
+leaves each row out of its own neighbours. UMAP's inverse rebuilds the first 100 held-out rows. UMAP and
+PaCMAP have no seed, so that they may use all threads; what they compile is compiled before. Those that are not
+installed (`pip install umap-learn pacmap`) are left out, and the page says so.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import time
+import warnings
+
+import numpy as np
+import torch
+from _data import Split, coil20, digits, fashion_mnist, split_rows
+from _harness import Page, Store, mnist, parser, save
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine, make_swiss_roll
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE, trustworthiness
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+
+from skswae import AETransformer, SWAETransformer, VAETransformer
+from skswae.metrics import rank_agreement
+from skswae.training._auto import epochs_for
+
+WEIGHT, LONGER = 4.0, 5
+N_JUDGED, N_INVERTED = 2000, 100  # rows that are judged by pairs, and rows that UMAP rebuilds
+
+
+def table(load, seed: int) -> Split:
+    """Standardise a table of scikit-learn's."""
+    split = split_rows(*load(return_X_y=True), seed)
+    scaler = StandardScaler().fit(split.X)
+    return split._replace(X=scaler.transform(split.X), X_test=scaler.transform(split.X_test))
+
+
+def swiss_roll(seed: int) -> Split:
+    """Draw a swiss roll of 2,000 rows in 3 dimensions; its classes are ten equal parts of its length."""
+    X, t = make_swiss_roll(2000, noise=0.5, random_state=seed)
+    return split_rows(X / X.std(), np.argsort(np.argsort(t)) // 200, seed)
+
+
+# name, what loads it, seeds
+DATA = {
+    "digits": ("Digits", lambda folder, seed: digits(seed), 5),
+    "coil20": ("COIL-20", coil20, 2),
+    "wine": ("Wine", lambda folder, seed: table(load_wine, seed), 5),
+    "breast_cancer": ("Breast cancer", lambda folder, seed: table(load_breast_cancer, seed), 5),
+    "iris": ("Iris", lambda folder, seed: table(load_iris, seed), 5),
+    "swiss_roll": ("Swiss roll", lambda folder, seed: swiss_roll(seed), 5),
+    "mnist": ("MNIST", lambda folder, seed: Split(*mnist(folder)), 1),
+    "fashion_mnist": ("Fashion-MNIST", lambda folder, seed: fashion_mnist(folder), 1),
+}
+LARGE = {"mnist", "fashion_mnist"}  # where t-SNE is left out
+
+
+def ours(kind, weight: float, longer: int):
+    """Return what makes one of this package's models for a number of rows and a seed."""
+
+    def make(n_rows, seed):
+        n_epochs = longer * epochs_for(n_rows, "auto")
+        options = {"max_iter": "auto" if longer == 1 else n_epochs, "random_state": seed, "device": "cpu"}
+        return kind(2, neighbor_weight=weight, **options)
+
+    return make
+
+
+def installed(module: str, name: str, **options):
+    """Return what makes a map of another package."""
+    return lambda n_rows, seed: getattr(importlib.import_module(module), name)(**options)
+
+
+RIVALS = {
+    "SWAE": ours(SWAETransformer, 0.0, 1),
+    "SWAE, term": ours(SWAETransformer, WEIGHT, 1),
+    f"SWAE, term, {LONGER} times the epochs": ours(SWAETransformer, WEIGHT, LONGER),
+    "AE": ours(AETransformer, 0.0, 1),
+    "VAE": ours(VAETransformer, 0.0, 1),
+    "PCA": lambda n_rows, seed: PCA(2, random_state=seed),
+    "t-SNE": lambda n_rows, seed: TSNE(2, random_state=seed),
+    "UMAP": installed("umap", "UMAP", n_components=2),
+    "PaCMAP": installed("pacmap", "PaCMAP", n_components=2, save_tree=True),
+}
+MEASURES = {
+    "5-NN accuracy": 4,
+    "trustworthiness": 4,
+    "continuity": 4,
+    "distances": 3,
+    "error": 3,
+    "fit, s": 1,
+    "transform, ms": 1,
+}
+
+
+def timed(function, *arguments):
+    """Return the result of a call and its wall seconds."""
+    start = time.perf_counter()
+    found = function(*arguments)
+    return found, time.perf_counter() - start
+
+
+def measure(name: str, split: Split, seed: int) -> dict[str, float]:
+    """Fit one rival and judge it."""
+    X, X_test, y, y_test = split[:4]
+    model = RIVALS[name](len(X), seed)
+    found: dict[str, float] = {}
+    if hasattr(model, "transform"):
+        _, found["fit, s"] = timed(model.fit, X)
+        Z = model.embedding_ if name in ("UMAP", "PaCMAP") else model.transform(X)
+        Z_test, seconds = timed(model.transform, X_test)
+        found["transform, ms"] = 1000 * seconds
+        found["5-NN accuracy"] = KNeighborsClassifier(5).fit(Z, y).score(Z_test, y_test)
+        judged, codes = X_test[:N_JUDGED], Z_test[:N_JUDGED]
+    else:
+        Z, found["fit, s"] = timed(model.fit_transform, X)
+        # without arguments a row is not among its own neighbours
+        neighbors = KNeighborsClassifier(5).fit(Z, y).kneighbors(return_distance=False)
+        counts = np.stack([(y[neighbors] == c).sum(axis=1) for c in np.unique(y)], axis=1)
+        found["5-NN accuracy"] = float(np.mean(np.unique(y)[counts.argmax(axis=1)] == y))
+        judged, codes = X[:N_JUDGED], Z[:N_JUDGED]
+    found["trustworthiness"] = trustworthiness(judged, codes, n_neighbors=5)
+    found["continuity"] = trustworthiness(codes, judged, n_neighbors=5)
+    targets = np.arange(min(200, len(judged)))
+    found["distances"] = rank_agreement(judged, codes, targets=targets)
+    if hasattr(model, "inverse_transform"):
+        few = slice(N_INVERTED if name == "UMAP" else None)
+        rebuilt, seconds = timed(model.inverse_transform, Z_test[few])
+        found["error"] = float(((X_test[few] - rebuilt) ** 2).sum(axis=1).mean())
+        found["inverse, ms a row"] = 1000 * seconds / len(rebuilt)
+    return found
+
+
+def compile_all(names) -> dict[str, str]:
+    """Let the rivals compile what they do; return why some are missing."""
+    missing = {}
+    rows = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
+    for name in [name for name in ("UMAP", "PaCMAP") if name in names]:
+        try:
+            model = RIVALS[name](300, 0).fit(rows)
+            model.transform(rows[:20])
+            if name == "UMAP":
+                model.inverse_transform(model.embedding_[:10])
+        except Exception as error:  # whatever a package that is not there or does not fit raises
+            missing[name] = f"{type(error).__name__}: {error}"
+    return missing
+
+
+def cell(values, digits: int) -> str:
+    """Return the mean, and the standard deviation over seeds."""
+    if any(value is None for value in values):
+        return ""
+    text = f"{np.mean(values):.{digits}f}"
+    return text if len(values) == 1 else f"{text} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def draw(path, folder) -> None:
+    """Draw maps of MNIST's test rows: PCA, UMAP, SWAE with the term, and that over decoded codes."""
+    from matplotlib.figure import Figure
+
+    split = DATA["mnist"][1](folder, 0)
+    figure = Figure(figsize=(13.5, 4.9), layout="constrained")
+    names = ["PCA", "UMAP", f"SWAE, term, {LONGER} times the epochs"]
+    for i, name in enumerate(names):
+        axes = figure.add_subplot(1, 3, i + 1, xticks=[], yticks=[], title=name)
+        try:
+            model = RIVALS[name](len(split.X), 0).fit(split.X)
+        except ImportError:
+            continue
+        Z = model.transform(split.X_test)
+        low, high = Z.min(axis=0), Z.max(axis=0)
+        if name.startswith("SWAE"):
+            n = 26
+            x, y = (np.linspace(low[j], high[j], n) for j in range(2))
+            grid = np.stack(np.meshgrid(x, y[::-1]), axis=2).reshape(-1, 2).astype(np.float32)
+            images = model.inverse_transform(grid).reshape(n, n, 28, 28).transpose(0, 2, 1, 3)
+            half = (high - low) / (n - 1) / 2
+            extent = (low[0] - half[0], high[0] + half[0], low[1] - half[1], high[1] + half[1])
+            shades = 1 - 0.45 * images.reshape(28 * n, 28 * n)
+            axes.imshow(shades, cmap="gray", vmin=0, vmax=1, extent=extent, aspect="auto")
+        points = axes.scatter(*Z.T, c=split.y_test, cmap="tab10", s=1.2, alpha=0.6, linewidths=0)
+    legend = figure.colorbar(points, ax=figure.axes, ticks=range(10), fraction=0.02, pad=0.01)
+    legend.solids.set_alpha(1)
+    save(figure, path)
+
+
+def main():
+    arguments = parser(__doc__, "data", "plot", "resume")
+    arguments.add_argument("--data-sets", nargs="+", choices=DATA, default=list(DATA))
+    arguments.add_argument("--only", nargs="+", choices=RIVALS, default=list(RIVALS), help="rivals")
+    arguments.add_argument("--seeds", type=int, help="at most as many")
+    arguments.add_argument("--threads", type=int, default=os.cpu_count())
+    arguments = arguments.parse_args()
+    torch.set_num_threads(arguments.threads)
+    warnings.filterwarnings("ignore", module="umap")
+    store = Store(arguments.resume)
+    page = Page("Maps of two components", arguments.output)
+    page.paragraph(" ".join(__doc__.split("\n\n")[1].split()))
+    page.paragraph(
+        f"Term: neighbor_weight={WEIGHT:g}; all else is by default, but for the epochs where a row says so. "
+        "Tables are standardised. Held-out rows are 30 %, of MNIST and Fashion-MNIST the 10,000 test rows. "
+        f"Trustworthiness and continuity: of 5 neighbours, in at most {N_JUDGED:,} rows. Distances: "
+        "Spearman's correlation between distances of rows and of codes, from 200 rows. Error: squared, summed over "
+        "columns. Means and standard deviations over seeds, which are splits too. Seconds are of the wall "
+        f"clock, {arguments.threads} threads; transform of all held-out rows."
+    )
+    missing = compile_all(arguments.only)
+    for name, why in missing.items():
+        page.paragraph(f"{name} is not measured: {why}.")
+    for data in arguments.data_sets:
+        title, load, n_seeds = DATA[data]
+        seeds = range(min(n_seeds, arguments.seeds or n_seeds))
+        page.section(f"{title}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
+        page.header(" | ".join(["map", *MEASURES]))
+        for name in arguments.only:
+            if name in missing or (name == "t-SNE" and data in LARGE):
+                continue
+            results = []
+            for seed in seeds:
+                settings = {"data": data, "rival": name, "seed": seed, "threads": arguments.threads}
+                results.append(
+                    store.get(settings, lambda: measure(name, load(arguments.data, seed), seed))  # noqa: B023
+                )
+            page.row(name, *(cell([r.get(m) for r in results], n) for m, n in MEASURES.items()))
+        page.add()
+    if arguments.plot is not None:
+        draw(arguments.plot, arguments.data)
+        page.image(arguments.plot, "MNIST's test rows, mapped")
+    page.paragraph(store.note())
+
+
+if __name__ == "__main__":
+    main()
