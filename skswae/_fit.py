@@ -238,9 +238,7 @@ def _train(
         rng_context = functools.partial(forked_rng, device=device)
     with torch.no_grad(), step.arithmetic():
         module.before_training(_prepared(loader, rows), accumulate=plan.accumulate)
-        preprocess = with_neighbors(
-            estimator, plan, module, _prepared(loader, rows), preparation, loader, seed
-        )
+        preprocess = with_neighbors(estimator, plan, module, rows, preparation, loader, seed)
     one_cycle = plan.learning_rate == "one_cycle"
     step.prepare_training(preprocess, settings.learning_rate, n_steps if one_cycle else None, n_steps)
     precision = _usable_precision(estimator, device, plan.resume)

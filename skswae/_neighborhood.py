@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
-from torch import Tensor
 
 from skswae._plan import Plan
 from skswae._random import named_seed
@@ -17,7 +15,7 @@ from skswae.data import DataSource
 from skswae.data._array import in_memory
 from skswae.data._loader import Loader
 from skswae.data._scaler import TrainingRows
-from skswae.data._source import Subset
+from skswae.data._source import Subset, chunk_rows
 from skswae.modules._base import AutoencoderModule
 from skswae.modules._neighbors import NeighborGraph, WithNeighbors
 from skswae.training._step import Preprocess
@@ -77,7 +75,7 @@ def with_neighbors(
     estimator: Any,
     plan: Plan,
     module: AutoencoderModule,
-    batches: Iterable[Tensor],
+    rows: TrainingRows,
     preprocess: Preprocess,
     loader: Loader,
     seed: int,
@@ -89,6 +87,7 @@ def with_neighbors(
     how = int(estimator.n_neighbors), labels, float(estimator.target_weight)
     graph = None
     if not _in_batches(plan, loader):
-        h = torch.cat([module.front(x) for x in batches])
+        raws = loader.in_order(chunk_rows(rows.n_features))
+        h = torch.cat([module.front(rows.prepare(raw)) for raw in raws])
         graph = NeighborGraph(h, *how, seed=named_seed(seed, "neighbors"))
     return WithNeighbors(preprocess, module, loader, graph, *how)

@@ -48,13 +48,14 @@ augment : callable or None, default=None
     an epoch. It must be picklable if the estimator is to be.
 neighbor_weight : float, default=0.0
     Weight, at least 0 and below 1e30, of a term that draws the codes of neighbouring rows together and pushes
-    others apart: UMAP's cross-entropy [UMAP]_ on codes of the encoder, for maps of 2 or 3 components. It is a
-    multiple of what it costs to decode every row to the mean row, for a likelihood of 1 a feature; 4 makes a
-    map that is mostly UMAP's, at 0 there is no such term. In each step a row is drawn to a neighbour
-    or, always with 5,000 rows or fewer and more rarely with more, to a row between two of them, whose features
-    (or ``input_components``) are those of one or the other at random. Neighbours are looked for among all training rows, as the encoders see them: exactly up
-    to 10,000, approximately among more. In ``partial_fit``, and for a data source of your own, they are those
-    in the batch, which makes a coarser map. The loss of held-out rows is without the term.
+    others apart, for maps of 2 or 3 components: UMAP's cross-entropy (L. McInnes, J. Healy, J. Melville 2018,
+    arXiv:1802.03426) on codes of the encoder. It is a multiple of what it costs to decode every row to the
+    mean row, or for a likelihood of 1 a feature; 4 makes a map that is mostly UMAP's. In each step a row is
+    drawn to a neighbour or to a row between two of them, whose features (or ``input_components``) are those
+    of one or the other at random: always among up to 5,000 rows, more rarely among more. Neighbours are
+    looked for among all training rows, as the encoders see them: exactly up to 10,000 rows, approximately
+    among more. In ``partial_fit``, and for a data source of your own, they are those in the batch, which
+    makes a coarser map. The loss of held-out rows is without the term.
 n_neighbors : int, default=15
     Neighbours of a row in that term; never more than there are other rows.
 target_weight : float in [0, 1), default=0.0

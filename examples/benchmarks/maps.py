@@ -3,8 +3,8 @@
 Each is fitted to the training rows and judged on the held-out rows, which it is asked to place and, where it
 has an inverse, to rebuild. t-SNE places no other rows: its figures are of training rows, and its accuracy
 leaves each row out of its own neighbours. UMAP's inverse rebuilds the first 100 held-out rows. UMAP and
-PaCMAP have no seed, so that they may use all threads; what they compile is compiled before. Those that are not
-installed (`pip install umap-learn pacmap`) are left out, and the page says so.
+PaCMAP have no seed, so that they may use all threads; what they compile is compiled before. Those that are
+not installed (`pip install umap-learn pacmap`) are left out, and the page says so.
 """
 
 from __future__ import annotations
@@ -203,8 +203,8 @@ def main():
     page.paragraph(
         f"Term: neighbor_weight={WEIGHT:g}; all else is by default, but for the epochs where a row says so. "
         "Tables are standardised. Held-out rows are 30 %, of MNIST and Fashion-MNIST the 10,000 test rows. "
-        f"Trustworthiness and continuity: of 5 neighbours, in at most {N_JUDGED:,} rows. Distances: "
-        "Spearman's correlation between distances of rows and of codes, from 200 rows. Error: squared, summed over "
+        f"Trustworthiness, continuity: of 5 neighbours, in at most {N_JUDGED:,} rows. Distances: Spearman's "
+        "correlation between distances of rows and of codes, from 200 rows. Error: squared, summed over "
         "columns. Means and standard deviations over seeds, which are splits too. Seconds are of the wall "
         f"clock, {arguments.threads} threads; transform of all held-out rows."
     )

@@ -1,8 +1,9 @@
 """The neighbour term: codes of neighbouring rows are drawn together, and codes of others pushed apart.
 
 UMAP's cross-entropy [1]_ between how far rows are neighbours and how far their codes are, on codes of an
-encoder, as in its parametric form [2]_. Where rows are few, a row is drawn to rows between two of its neighbours, not
-to the neighbours themselves: an encoder learns few training rows by heart, and maps others somewhere.
+encoder, as in its parametric form [2]_. Where rows are few, a row is drawn to rows between two of its
+neighbours, not to the neighbours themselves: an encoder learns few training rows by heart, and maps others
+somewhere.
 
 References
 ----------
