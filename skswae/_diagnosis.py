@@ -188,7 +188,7 @@ def warn_if_poor(
 # numbers that may be too large, away from their defaults
 _SMALLER = (
     *("kl_weight", "divergence_weight", "beta", "alpha", "learning_rate_init"),
-    *("prior_scale_floor", "posterior_scale_floor", "input_noise"),
+    *("prior_scale_floor", "posterior_scale_floor", "input_noise", "neighbor_weight"),
 )
 _FEW_PSEUDO_INPUTS = 5
 

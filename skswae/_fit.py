@@ -26,7 +26,7 @@ from skswae._device import (
 )
 from skswae._diagnosis import TRIAL_EPOCHS, warn_if_poor
 from skswae._inference import call_rows
-from skswae._neighborhood import class_numbers, labels_of, map_loader, with_neighbors
+from skswae._neighborhood import class_numbers, judged_with_neighbors, labels_of, map_loader, with_neighbors
 from skswae._plan import Plan, checked_checkpoint, open_checkpoint, resolved
 from skswae._random import draw_seed, forked_rng
 from skswae._resume import check_resumable, go_on, make_builder, module_parameters, new_step
@@ -128,7 +128,7 @@ def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> None:
     train_data = data
     if plan.early_stopping and held_out is None:
         train_data, held_out = data.split(estimator.validation_fraction, seed)
-        plan = replace(plan, labels=labels_of(plan.labels, train_data))
+        plan = replace(plan, labels=labels_of(plan.labels, train_data, data))
     known_epochs = plan.known_epochs(estimator, len(train_data))
     clamp = check_and_resolve(estimator, data, len(train_data), known_epochs, plan.resume)
     with _clear_about_memory(estimator, device), side_stream(device):
@@ -216,7 +216,8 @@ def _train(
         validation = Loader(judged.source, device)
         anywhere = plan.X_val is not None
         prepared = Preparation(judged, estimator.augment, module, anywhere=anywhere)
-        stopping = EarlyStopping(validation, prepared, estimator.n_iter_no_change, estimator.tol)
+        with_near = judged_with_neighbors(estimator, module, prepared, validation)
+        stopping = EarlyStopping(validation, with_near, estimator.n_iter_no_change, estimator.tol)
         callbacks += [stopping, prepared]  # what augment makes of the held-out rows is checked too
     if estimator.verbose:
         callbacks.append(EpochLines(type(estimator).__name__))
@@ -238,7 +239,7 @@ def _train(
         rng_context = functools.partial(forked_rng, device=device)
     with torch.no_grad(), step.arithmetic():
         module.before_training(_prepared(loader, rows), accumulate=plan.accumulate)
-        preprocess = with_neighbors(estimator, plan, module, rows, preparation, loader, seed)
+    preprocess = with_neighbors(estimator, plan, module, rows, preparation, loader, seed)
     one_cycle = plan.learning_rate == "one_cycle"
     step.prepare_training(preprocess, settings.learning_rate, n_steps if one_cycle else None, n_steps)
     precision = _usable_precision(estimator, device, plan.resume)
@@ -321,8 +322,8 @@ def _clear_about_memory(estimator: Any, device: torch.device) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise MemoryError(
             f"Fitting {type(estimator).__name__} needs more memory than {device} has free. Use a smaller "
-            f"batch_size (got {estimator.batch_size!r}), a smaller network or fewer pseudo-inputs, or "
-            f"device='cpu'. {error}"
+            f"batch_size (got {estimator.batch_size!r}), a smaller network, fewer pseudo-inputs, no "
+            f"neighbor_weight, or device='cpu'. {error}"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
+from skswae._device import arithmetic
 from skswae._plan import Plan
 from skswae._random import named_seed
 from skswae.data import DataSource
@@ -17,7 +19,7 @@ from skswae.data._loader import Loader
 from skswae.data._scaler import TrainingRows
 from skswae.data._source import Subset, chunk_rows
 from skswae.modules._base import AutoencoderModule
-from skswae.modules._neighbors import NeighborGraph, WithNeighbors
+from skswae.modules._neighbors import NeighborGraph, WithNeighbors, WithNeighborsInBatch
 from skswae.training._step import Preprocess
 
 
@@ -39,12 +41,22 @@ def class_numbers(estimator: Any, y: Any, n_rows: int) -> np.ndarray | None:
             f"The 'y' argument must hold the class of each row, or -1 for none, with target_weight={w!r}. "
             "Got None."
         )
-    y = column_or_1d(y, warn=True)
-    check_consistent_length(np.empty(n_rows), y)
-    if type_of_target(y, input_name="y") not in ("binary", "multiclass"):
+    try:
+        y = column_or_1d(y, warn=True)
+        if y.dtype == object:
+            if not (all(isinstance(v, str) for v in y) or all(isinstance(v, Real) for v in y)):
+                raise TypeError("Got values of several types, or missing ones.")
+            y = np.array(y.tolist())
+        kind = type_of_target(y, input_name="y")
+    except (TypeError, ValueError) as error:
         raise ValueError(
-            f"The 'y' argument must hold classes with target_weight={w!r}. Got values of the type "
-            f"{type_of_target(y)!r}."
+            f"The 'y' argument must hold numbers or texts with target_weight={w!r}, and classes in numbers, "
+            f"with -1 for none, where rows are without one. {error}"
+        ) from error
+    check_consistent_length(np.empty(n_rows), y)
+    if kind not in ("binary", "multiclass"):
+        raise ValueError(
+            f"The 'y' argument must hold classes with target_weight={w!r}. Got values of the type {kind!r}."
         )
     known, numbers = np.unique(y, return_inverse=True)
     if known.dtype.kind in "if" and (known == -1).any():
@@ -53,9 +65,23 @@ def class_numbers(estimator: Any, y: Any, n_rows: int) -> np.ndarray | None:
     return numbers.astype(np.int64)
 
 
-def labels_of(labels: np.ndarray | None, rows: DataSource) -> np.ndarray | None:
-    """Return the class numbers of some rows of those that they are of."""
-    return labels[rows.index] if labels is not None and isinstance(rows, Subset) else labels
+def labels_of(labels: np.ndarray | None, rows: DataSource, data: DataSource) -> np.ndarray | None:
+    """Return the class numbers of the rows that early stopping trains on, given those of all.
+
+    Raises
+    ------
+    ValueError
+        If a source of one's own has divided them, so that nobody knows which they are.
+    """
+    if labels is None:
+        return None
+    if not (isinstance(rows, Subset) and rows.source is data):
+        raise ValueError(
+            "The 'X_val' argument must hold the rows of early stopping with target_weight above 0 and a data "
+            f"source that splits itself, for the classes of its parts are not known. Got a "
+            f"{type(data).__name__} alone."
+        )
+    return labels[rows.index]
 
 
 def _in_batches(plan: Plan, loader: Loader) -> bool:
@@ -84,10 +110,22 @@ def with_neighbors(
     if module.neighbors is None:
         return preprocess
     labels = None if plan.labels is None else torch.from_numpy(plan.labels).to(module.device)
-    how = int(estimator.n_neighbors), labels, float(estimator.target_weight)
-    graph = None
-    if not _in_batches(plan, loader):
-        raws = loader.in_order(chunk_rows(rows.n_features))
-        h = torch.cat([module.front(rows.prepare(raw)) for raw in raws])
-        graph = NeighborGraph(h, *how, seed=named_seed(seed, "neighbors"))
-    return WithNeighbors(preprocess, module, loader, graph, *how)
+    n_neighbors, w = int(estimator.n_neighbors), float(estimator.target_weight)
+    if _in_batches(plan, loader):
+        return WithNeighborsInBatch(preprocess, module, loader, n_neighbors, labels, w)
+    h = torch.empty((len(rows), module.front.n_inputs), dtype=torch.float32, device=module.device)
+    n = chunk_rows(rows.n_features)
+    with torch.no_grad(), arithmetic(module.device):  # in float32, whatever the precision of the training
+        for part, raw in zip(h.split(n), loader.in_order(n)):
+            part.copy_(module.front(rows.prepare(raw)))
+        graph = NeighborGraph(h, n_neighbors, labels, w, seed=named_seed(seed, "neighbors"))
+    return WithNeighbors(preprocess, loader, graph)
+
+
+def judged_with_neighbors(
+    estimator: Any, module: AutoencoderModule, preprocess: Preprocess, loader: Loader
+) -> Preprocess:
+    """Return the preparation of held-out rows, whose neighbours are those in a batch of them."""
+    if module.neighbors is None:
+        return preprocess
+    return WithNeighborsInBatch(preprocess, module, loader, int(estimator.n_neighbors), None, 0.0)

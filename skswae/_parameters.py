@@ -55,13 +55,14 @@ neighbor_weight : float, default=0.0
     of one or the other at random: always among up to 5,000 rows, more rarely among more. Neighbours are
     looked for among all training rows, as the encoders see them: exactly up to 10,000 rows, approximately
     among more. In ``partial_fit``, and for a data source of your own, they are those in the batch, which
-    makes a coarser map. The loss of held-out rows is without the term.
+    makes a coarser map. ``history_["neighbor_loss"]`` has the term unweighted, "loss" contains it.
 n_neighbors : int, default=15
     Neighbours of a row in that term; never more than there are other rows.
 target_weight : float in [0, 1), default=0.0
     How much the classes ``y`` of :meth:`fit` count in the term: a neighbour of another class counts
     exp(-5 w / (1 - w)) times as much as one of the same, and where either row has none, exp(-w / (1 - w))
-    times. 0.5 is UMAP's default. At 0 ``y`` is ignored; above, ``neighbor_weight`` must be too.
+    times. 0.5 is UMAP's default. At 0 ``y`` is ignored; above, ``neighbor_weight`` must be too, and a data
+    source of your own is read by the numbers of rows.
 max_iter : int or "auto", default="auto"
     Number of epochs, passes over the training rows. "auto" is 40 up to 9,000 rows, and fewer from there on,
     so that 360,000 rows are seen in all: 6 passes over 60,000 rows; at least 4. Early stopping may end
@@ -84,7 +85,7 @@ learning_rate_init : float or "auto", default="auto"
 early_stopping : "auto" or bool, default="auto"
     Whether to hold out rows, stop when their loss stops falling, and keep the best epoch. "auto" does so
     with ``max_iter="auto"`` where so few rows may have their noise learned, fewer than 15 for each feature
-    but at least 20; and wherever :meth:`fit` is given ``X_val``.
+    but at least 20, unless there is a ``neighbor_weight``; and wherever :meth:`fit` is given ``X_val``.
 validation_fraction : float in (0, 1), default=0.1
     Share of the rows held out by early stopping.
 n_iter_no_change : int or inf, default=10

@@ -47,7 +47,10 @@ def resolved(plan: Plan, estimator: Any, data: DataSource) -> Plan:
     """Give each "auto" of the plan its value."""
     early_stopping, learning_rate = plan.early_stopping, plan.learning_rate
     if isinstance(early_stopping, str):
-        short_of_rows = estimator.max_iter == "auto" and holds_rows_out(*data.shape)
+        # few held-out rows say little about a map
+        short_of_rows = (
+            estimator.max_iter == "auto" and not estimator.neighbor_weight and holds_rows_out(*data.shape)
+        )
         early_stopping = plan.X_val is not None or short_of_rows
     if learning_rate == "auto":
         learning_rate = "constant" if early_stopping else "one_cycle"

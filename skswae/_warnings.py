@@ -6,11 +6,14 @@ import sys
 import warnings
 from types import FrameType
 
-_SKIPPED = {"skswae", "sklearn", "joblib", "contextlib", "functools"}
+_SKIPPED = {
+    *("skswae", "sklearn", "joblib", "contextlib", "functools", "pickle", "copy"),
+    *("multiprocessing", "threading", "concurrent"),
+}
 
 
 def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
-    """Warn in the innermost line that is neither this package's nor scikit-learn's.
+    """Warn in the innermost line that is neither this package's nor of what calls it for the user.
 
     A fixed number of calls to go back would be another for ``fit`` than for ``fit_transform``, in a pipeline
     and in a search.

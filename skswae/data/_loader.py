@@ -21,19 +21,20 @@ class Loader:
     ----------
     source : DataSource
     device : torch.device
-    keeps_index : bool, default=False
-        Whether to tell the numbers of a batch's rows, which come in the order of ``source.order`` then.
 
     Attributes
     ----------
+    keeps_index : bool
+        Whether to tell the numbers of a batch's rows: they are then read by them, in the order of
+        ``source.order``. False unless it is set.
     index : Tensor of shape (n,), int64
         Numbers of the rows of the last batch of :meth:`shuffled`, with ``keeps_index``.
     """
 
-    def __init__(self, source: DataSource, device: torch.device, keeps_index: bool = False):
+    def __init__(self, source: DataSource, device: torch.device):
         self.source = source
         self.device = device
-        self.keeps_index = keeps_index
+        self.keeps_index = False
         self.index = torch.empty(0, dtype=torch.int64, device=device)
         self._resident: Tensor | None = None
         if device.type != "cpu" and fits_on(device, source.nbytes):

@@ -158,9 +158,10 @@ class AutoencoderModule(nn.Module, abc.ABC):
         return self.scaler.unstandardize(self.decode_x(z))
 
     def loss(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the training loss of a batch of rows in the units of the user, differentiable: ().
+        """Return the loss of a batch of rows in the units of the user, differentiable: ().
 
-        It is the first player's of :meth:`losses`: in the units of the networks, as those of ``history_``.
+        It is the first player's of :meth:`losses`, without a neighbour term: in the units of the networks, as
+        those of ``history_``.
         """
         _, terms = next(iter(self.losses(self.scaler.standardize(rows), generator)))
         return terms["loss"]
@@ -209,7 +210,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
             yield from self.losses(batch, generator)
             return
         x, near = batch.tensor_split([self.n_features], dim=1)
-        losses = self.losses(x, generator)
+        losses = iter(self.losses(x, generator))
         player, terms = next(losses)
         codes = self.encode_inputs(torch.cat([self.front(x), near]))
         yield player, self.neighbors.added(terms, *codes.chunk(2))

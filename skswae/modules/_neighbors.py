@@ -33,6 +33,7 @@ _REPULSION = 5.0  # pairs that are pushed apart for each that is drawn together,
 _MOST_OTHERS = 256  # rows of a batch that each row is pushed away from: a bound on memory
 _EXACT_ROWS = 10_000  # up to which all rows are compared with all
 _CELL_ROWS, _CELLS = 256, 16  # of the search among more: rows a cell on average, and cells looked at
+_MOST_CELLS = 4096
 _FEW_ROWS = 5000  # up to which every draw is between two neighbours
 _BLOCK = 2**24  # numbers of a block of distances
 _ROUNDS = 40  # of the bisection, each of which halves an error
@@ -72,7 +73,8 @@ def memberships(distances: Tensor) -> Tensor:
     """Return how far neighbours of each row are neighbours, by their distances: (n, k) -> (n, k), in [0, 1].
 
     exp(-max(0, d - rho) / sigma), with rho the smallest distance of a row above 0, and sigma such that they
-    sum to log2(k) (section 3.1 of UMAP's paper).
+    sum to log2(k) (section 3.1 of UMAP's paper, which then joins both rows' views of a pair; here each row
+    draws by its own).
     """
     d = distances.double()
     positive = torch.where(d > 0, d, torch.inf).amin(dim=1, keepdim=True)
@@ -90,40 +92,50 @@ def memberships(distances: Tensor) -> Tensor:
 def nearest_rows(h: Tensor, n_neighbors: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Return the distances and the numbers of each row's nearest other rows: (n, m) -> (n, k), (n, k).
 
-    Exact up to 10,000 rows. Among more, a row is compared with those of the 16 cells of a partition (k-means
-    of some rows) that are closest to its own cell, for 256 rows a cell on average.
+    Exact up to 10,000 rows. Among more, a row is compared with those of its own cell of a partition (k-means
+    of some rows) and of the 15 closest, for 256 rows a cell on average up to a million rows; cells of more
+    than 1,024 are cut.
     """
     n = len(h)
-    h = h - h.mean(dim=0)  # about a distant origin a product loses digits
+    every = torch.arange(n, device=h.device)
     if n <= _EXACT_ROWS:
-        every = torch.arange(n, device=h.device)
-        return _nearest_of(h, every, h, every, n_neighbors)
+        return _nearest_of(h, every, every, n_neighbors)
     distances = h.new_empty((n, n_neighbors))
     index = torch.empty((n, n_neighbors), dtype=torch.int64, device=h.device)
-    centers = _centers(h, n // _CELL_ROWS, seed)
+    centers = _centers(h, min(n // _CELL_ROWS, _MOST_CELLS), seed)
     cell = _cells(h, centers)
     members = torch.argsort(cell, stable=True)
     ends = torch.bincount(cell, minlength=len(centers)).cumsum(0).tolist()
-    of_cell = [members[begin:end] for begin, end in zip([0, *ends], ends)]
-    for center, own in zip(centers, of_cell):
-        if not len(own):
-            continue
-        order = _squared(center[None], centers)[0].argsort(stable=True).tolist()
-        n_cells, keys = _CELLS, own[:0]
-        while len(keys) <= n_neighbors:  # at least enough of them
-            keys = torch.cat([of_cell[other] for other in order[:n_cells]])
-            n_cells *= 2
-        distances[own], index[own] = _nearest_of(h[own], own, h[keys], keys, n_neighbors)
+    parts = [
+        (center, part)
+        for center, begin, end in zip(centers, [0, *ends], ends)
+        for part in (members[begin:end].split(4 * _CELL_ROWS) if end > begin else ())
+    ]
+    of_parts = torch.stack([center for center, _ in parts])
+    for number, (center, own) in enumerate(parts):
+        order = _squared(center[None], of_parts)[0].argsort(stable=True)
+        others = order[order != number].tolist()  # those of its own cell come first
+        keys = torch.cat([own, *(parts[other][1] for other in others[: _CELLS - 1])])
+        for other in others[_CELLS - 1 :]:  # at least enough of them
+            if len(keys) > n_neighbors:
+                break
+            keys = torch.cat([keys, parts[other][1]])
+        distances[own], index[own] = _nearest_of(h, own, keys, n_neighbors)
     return distances, index
 
 
-def _nearest_of(q: Tensor, q_numbers: Tensor, u: Tensor, u_numbers: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return distances and numbers of the k rows of u nearest to each of q, but itself."""
-    found = []
-    for part, own in zip(*(t.split(max(1, _BLOCK // len(u))) for t in (q, q_numbers))):
-        squared = _squared(part, u).masked_fill_(own[:, None] == u_numbers, torch.inf)
-        value, place = squared.topk(k, dim=1, largest=False)
-        found.append((value.clamp_(min=0.0).sqrt_(), u_numbers[place]))
+def _nearest_of(h: Tensor, queries: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return distances and numbers of the k rows nearest to each of some, among others, but itself."""
+    u, found = h[keys], []
+    center = u.mean(dim=0)  # about a distant origin a product loses digits
+    u -= center
+    n_candidates = min(2 * k, len(keys) - 1)
+    for own in queries.split(max(1, _BLOCK // max(len(u), n_candidates * h.shape[1]))):
+        squared = _squared(h[own] - center, u).masked_fill_(own[:, None] == keys, torch.inf)
+        candidates = keys[squared.topk(n_candidates, dim=1, largest=False).indices]
+        exact = (h[candidates] - h[own][:, None]).square().sum(dim=2)  # without the rounding of products
+        value, place = exact.topk(k, dim=1, largest=False)
+        found.append((value.sqrt_(), candidates.gather(1, place)))
     distances, index = zip(*found)
     return torch.cat(distances), torch.cat(index)
 
@@ -141,15 +153,15 @@ def _cells(rows: Tensor, centers: Tensor) -> Tensor:
 
 def _centers(h: Tensor, n_cells: int, seed: int) -> Tensor:
     """Return the centers of a k-means partition of some rows: (n_cells, m)."""
-    drawn = torch.randperm(len(h), generator=make_generator(seed))[: 32 * n_cells].to(h.device)
-    rows = h[drawn]
+    drawn = torch.randperm(len(h), generator=make_generator(seed))[: 32 * n_cells]
+    rows = h[drawn.to(h.device)].cpu()  # sums on a GPU depend on the order of its threads
     centers = rows[:n_cells].clone()
     for _ in range(5):
         cell = _cells(rows, centers)
         count = torch.bincount(cell, minlength=n_cells)
         total = torch.zeros_like(centers).index_add_(0, cell, rows)
         centers = torch.where(count[:, None] > 0, total / count.clamp(min=1)[:, None], centers)
-    return centers
+    return centers.to(h.device)
 
 
 class NeighborGraph:
@@ -168,6 +180,8 @@ class NeighborGraph:
         one where either has none exp(-w / (1 - w)) times: at w = 1/2 these are the defaults of UMAP.
     seed : int, default=0
         Of the search among many rows.
+    n_rows : int or None, default=None
+        How many rows there are in all, if these are a part. None: n.
     """
 
     def __init__(
@@ -177,23 +191,25 @@ class NeighborGraph:
         labels: Tensor | None = None,
         target_weight: float = 0.0,
         seed: int = 0,
+        n_rows: int | None = None,
     ):
         self.h = h
+        self.n_rows = len(h) if n_rows is None else n_rows
         k = min(n_neighbors, len(h) - 1)
         if k < 1:
             self.index = torch.zeros((len(h), 1), dtype=torch.int64, device=h.device)
             self.shares = h.new_ones((len(h), 1))
             return
         distances, self.index = nearest_rows(h, k, seed)
-        weights = memberships(distances)
+        logs = memberships(distances).clamp_(min=1e-30).log_()
         if labels is not None and target_weight > 0.0:
             own, other = labels[:, None], labels[self.index]
             unknown = (own < 0) | (other < 0)
             w = target_weight / (1.0 - target_weight)
-            away = torch.where(unknown, w, torch.where(own == other, 0.0, 5.0 * w))
-            # relative to the best neighbour: all of them may be of other classes
-            weights = weights * torch.exp(away.amin(dim=1, keepdim=True) - away)
-        self.shares = weights.cumsum(dim=1) / weights.sum(dim=1, keepdim=True)
+            logs -= torch.where(unknown, w, torch.where(own == other, 0.0, 5.0 * w))
+        # all neighbours may be of other classes
+        weights = torch.softmax(logs.double(), dim=1).to(h.dtype)
+        self.shares = weights.cumsum(dim=1)
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Return a row near each of these rows: (n,), int64 -> (n, m).
@@ -206,7 +222,7 @@ class NeighborGraph:
         u = torch.rand((2, len(rows), 1), device=h.device, generator=generator)
         place = (u > shares).sum(dim=2).clamp(max=shares.shape[1] - 1)  # (2, n)
         first, second = (h[self.index[rows, own]] for own in place)
-        whole = torch.rand((len(rows), 1), device=h.device, generator=generator) * len(h) >= _FEW_ROWS
+        whole = torch.rand((len(rows), 1), device=h.device, generator=generator) * self.n_rows >= _FEW_ROWS
         coin = torch.rand(first.shape, device=h.device, generator=generator) < 0.5
         return torch.where(whole | coin, first, second)
 
@@ -248,19 +264,38 @@ class NeighborTerm(nn.Module):
 
 
 class WithNeighbors:
-    """Prepare a batch, and put beside each row what the encoders see of one between two of its neighbours.
+    """Prepare a batch, and put beside each row what the encoders see of one near it.
 
     Parameters
     ----------
     preprocess : callable of (raw, generator)
         Maps a raw batch to rows in the units of the networks: (n, d).
-    module : AutoencoderModule
     loader : Loader
         Tells which rows the batch has.
-    graph : NeighborGraph or None
-        Of all rows of the training. None: neighbours are looked for in each batch.
+    graph : NeighborGraph
+        Of all rows of the training.
+    """
+
+    def __init__(self, preprocess: Any, loader: Loader, graph: NeighborGraph):
+        self.preprocess = preprocess
+        self.loader = loader
+        self.graph = graph
+
+    def __call__(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        x = self.preprocess(raw, generator)
+        return torch.cat([x, self.graph.draw(self.loader.index, generator)], dim=1)
+
+
+class WithNeighborsInBatch:
+    """The same with the neighbours that are in the batch.
+
+    Parameters
+    ----------
+    preprocess, loader
+        As those of :class:`WithNeighbors`; the numbers of rows are needed for labels alone.
+    module : AutoencoderModule
     n_neighbors, labels, target_weight
-        As the parameters of :class:`NeighborGraph`, where there is none; labels are of all rows.
+        As the parameters of :class:`NeighborGraph`; labels are of all rows.
     """
 
     def __init__(
@@ -268,7 +303,6 @@ class WithNeighbors:
         preprocess: Any,
         module: Any,
         loader: Loader,
-        graph: NeighborGraph | None,
         n_neighbors: int,
         labels: Tensor | None,
         target_weight: float,
@@ -276,18 +310,15 @@ class WithNeighbors:
         self.preprocess = preprocess
         self.module = module
         self.loader = loader
-        self.graph = graph
         self.n_neighbors = n_neighbors
         self.labels = labels
         self.target_weight = target_weight
 
-    @torch.no_grad()
     def __call__(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         x = self.preprocess(raw, generator)
-        if self.graph is not None:
-            near = self.graph.draw(self.loader.index, generator)
-        else:
-            labels = None if self.labels is None else self.labels[self.loader.index]
-            graph = NeighborGraph(self.module.front(x), self.n_neighbors, labels, self.target_weight)
+        labels = None if self.labels is None else self.labels[self.loader.index]
+        with torch.no_grad():
+            h = self.module.front(x)
+            graph = NeighborGraph(h, self.n_neighbors, labels, self.target_weight, n_rows=len(self.loader))
             near = graph.draw(torch.arange(len(x), device=x.device), generator)
         return torch.cat([x, near], dim=1)

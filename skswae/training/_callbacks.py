@@ -120,7 +120,7 @@ class EarlyStopping(Callback):
             if self.preprocess is not None:
                 x = self.preprocess(x, generator)
             with run.step.arithmetic():
-                _, terms = next(iter(run.module.losses(x, generator)))
+                _, terms = next(iter(run.module.training_losses(x, generator)))
             total += terms["loss"].double() * len(x)
             n_rows += len(x)
         return float(total) / n_rows

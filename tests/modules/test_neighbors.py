@@ -93,6 +93,15 @@ def test_the_nearest_rows_among_many_are_nearly_all_found(digits, monkeypatch):
     np.testing.assert_allclose(distances, (h[index] - h[:, None]).square().sum(dim=2).sqrt(), atol=1e-3)
 
 
+def test_the_nearest_rows_of_two_distant_groups_are_exact():
+    """The rounding of distances between groups is more than the distances in them."""
+    h = rows(200, 20)
+    h[100:] += 300
+    _, index = nearest_rows(h, 5)
+    _, wanted = NearestNeighbors(n_neighbors=6).fit(h.double()).kneighbors(h.double())
+    assert (index.sort(dim=1).values == torch.from_numpy(wanted[:, 1:]).sort(dim=1).values).all()
+
+
 def test_a_search_among_many_rows_finds_as_many_as_it_should(monkeypatch):
     """Though all rows of the closest cells be fewer: here nearly all rows are in one cell."""
     monkeypatch.setattr(_neighbors, "_EXACT_ROWS", 10)
@@ -142,6 +151,10 @@ def test_classes_weigh_neighbors():
     np.testing.assert_allclose(after, wanted / wanted.sum(dim=1, keepdim=True), atol=1e-5)
     almost = NeighborGraph(h, 2, labels, 1 - 1e-9)
     assert torch.isfinite(almost.shares).all()
+    # the only neighbour of the own class is far off
+    line = torch.cat([torch.zeros(1), 1e-4 * torch.arange(1.0, 15.0), torch.ones(1)])[:, None]
+    of_line = NeighborGraph(line, 15, torch.tensor([0, *[1] * 14, 0]), 0.97)
+    assert float(of_line.shares[0, -2]) < 1e-6
 
 
 def test_a_row_without_others_is_its_own_neighbor():

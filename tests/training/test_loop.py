@@ -9,7 +9,7 @@ from torch import nn
 
 from skswae.data import ArrayData
 from skswae.data._loader import Loader
-from skswae.training import _callbacks
+from skswae.training import _callbacks, _loop
 from skswae.training._callbacks import Callback, EarlyStopping
 from skswae.training._loop import train
 
@@ -182,6 +182,24 @@ def test_an_interrupt_keeps_the_complete_epochs(interrupted_after, n_kept, callb
     assert result.history == run(whole, range(n_kept)).history
     assert torch.equal(module.value, whole.value)
     assert not module.training
+
+
+def test_an_interrupt_while_an_epoch_is_copied_keeps_all_of_it(monkeypatch):
+    copy, states = _loop.snapshot, []
+
+    def interrupted(module, memory):
+        states.append(copy(module, memory))
+        if len(states) == 2:
+            memory["value"].fill_(np.nan)
+            raise KeyboardInterrupt
+        return states[-1]
+
+    monkeypatch.setattr(_loop, "snapshot", interrupted)
+    module, whole = Line(), Line()
+    result = run(module, range(4))
+    assert result.interrupted
+    assert result.history == run(whole, range(2)).history
+    assert torch.equal(module.value, whole.value)
 
 
 def test_an_interrupt_before_an_epoch_is_complete_is_raised():
