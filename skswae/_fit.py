@@ -216,7 +216,7 @@ def _train(
         validation = Loader(judged.source, device)
         anywhere = plan.X_val is not None
         prepared = Preparation(judged, estimator.augment, module, anywhere=anywhere)
-        with_near = judged_with_neighbors(estimator, module, prepared, validation)
+        with_near = judged_with_neighbors(estimator, module, prepared, validation, len(rows))
         stopping = EarlyStopping(validation, with_near, estimator.n_iter_no_change, estimator.tol)
         callbacks += [stopping, prepared]  # what augment makes of the held-out rows is checked too
     if estimator.verbose:

@@ -42,6 +42,8 @@ def class_numbers(estimator: Any, y: Any, n_rows: int) -> np.ndarray | None:
             "Got None."
         )
     try:
+        if isinstance(y, list | tuple):  # of which NumPy would make texts if one is
+            y = np.array(y, dtype=object)
         y = column_or_1d(y, warn=True)
         if y.dtype == object:
             if not (all(isinstance(v, str) for v in y) or all(isinstance(v, Real) for v in y)):
@@ -112,7 +114,7 @@ def with_neighbors(
     labels = None if plan.labels is None else torch.from_numpy(plan.labels).to(module.device)
     n_neighbors, w = int(estimator.n_neighbors), float(estimator.target_weight)
     if _in_batches(plan, loader):
-        return WithNeighborsInBatch(preprocess, module, loader, n_neighbors, labels, w)
+        return WithNeighborsInBatch(preprocess, module, loader, len(rows), n_neighbors, labels, w)
     h = torch.empty((len(rows), module.front.n_inputs), dtype=torch.float32, device=module.device)
     n = chunk_rows(rows.n_features)
     with torch.no_grad(), arithmetic(module.device):  # in float32, whatever the precision of the training
@@ -123,9 +125,9 @@ def with_neighbors(
 
 
 def judged_with_neighbors(
-    estimator: Any, module: AutoencoderModule, preprocess: Preprocess, loader: Loader
+    estimator: Any, module: AutoencoderModule, preprocess: Preprocess, loader: Loader, n_rows: int
 ) -> Preprocess:
     """Return the preparation of held-out rows, whose neighbours are those in a batch of them."""
     if module.neighbors is None:
         return preprocess
-    return WithNeighborsInBatch(preprocess, module, loader, int(estimator.n_neighbors), None, 0.0)
+    return WithNeighborsInBatch(preprocess, module, loader, n_rows, int(estimator.n_neighbors))

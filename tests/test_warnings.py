@@ -1,5 +1,6 @@
 """Warnings name the line of the user's call, by whatever way it came to the package."""
 
+import threading
 import warnings
 
 import numpy as np
@@ -30,6 +31,16 @@ CALLS = {
     "search": lambda: GridSearchCV(far_off(), {"max_iter": [4]}, cv=2).fit(X),
     "derived": lambda: Derived(2, max_iter=4, learning_rate_init=10.0, random_state=0).fit_transform(X),
 }
+
+
+def test_a_warning_in_a_thread_names_no_line_of_the_package():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        thread = threading.Thread(target=far_off().fit, args=(X,))
+        thread.start()
+        thread.join()
+    (told,) = [w for w in caught if w.category is ConvergenceWarning]
+    assert told.filename == threading.__file__
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -204,8 +204,8 @@ def main():
     page.paragraph(" ".join(__doc__.split("\n\n")[1].split()))
     page.paragraph(
         f"Term: neighbor_weight={WEIGHT:g}, all else by default. Map: the same, {LONGER} times the epochs, "
-        f"batches of at least {BATCH_SIZE} rows. Tables are standardised. Held-out rows are 30 %, of MNIST and "
-        f"Fashion-MNIST the 10,000 test rows. Trustworthiness, continuity: of 5 neighbours, in at most "
+        f"batches of at least {BATCH_SIZE} rows. Tables are standardised. Held-out rows are 30 %, of MNIST "
+        "and Fashion-MNIST the 10,000 test rows. Trustworthiness, continuity: of 5 neighbours, in at most "
         f"{N_JUDGED:,} rows. Distances: Spearman's correlation between distances of rows and of codes, from "
         "200 rows. Error: squared, summed over columns. Means and standard deviations over seeds, which are "
         f"splits too. Seconds are of the wall clock, {arguments.threads} threads; transform of all held-out "

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skswae._device import arithmetic
 from skswae._random import make_generator
 from skswae.data._loader import Loader
 
@@ -35,7 +36,7 @@ _EXACT_ROWS = 10_000  # up to which all rows are compared with all
 _CELL_ROWS, _CELLS = 256, 16  # of the search among more: rows a cell on average, and cells looked at
 _MOST_CELLS = 4096
 _FEW_ROWS = 5000  # up to which every draw is between two neighbours
-_BLOCK = 2**24  # numbers of a block of distances
+_BLOCK = 2**21  # numbers of a block of distances
 _ROUNDS = 40  # of the bisection, each of which halves an error
 
 
@@ -93,13 +94,14 @@ def nearest_rows(h: Tensor, n_neighbors: int, seed: int = 0) -> tuple[Tensor, Te
     """Return the distances and the numbers of each row's nearest other rows: (n, m) -> (n, k), (n, k).
 
     Exact up to 10,000 rows. Among more, a row is compared with those of its own cell of a partition (k-means
-    of some rows) and of the 15 closest, for 256 rows a cell on average up to a million rows; cells of more
-    than 1,024 are cut.
+    of some rows) and of the 15 closest, for 256 rows a cell on average up to a million rows and for more
+    beyond; cells of more than 1,024 are cut, and their parts count as cells.
     """
     n = len(h)
     every = torch.arange(n, device=h.device)
     if n <= _EXACT_ROWS:
         return _nearest_of(h, every, every, n_neighbors)
+    h = h - h.mean(dim=0)  # about a distant origin cells would be rounding
     distances = h.new_empty((n, n_neighbors))
     index = torch.empty((n, n_neighbors), dtype=torch.int64, device=h.device)
     centers = _centers(h, min(n // _CELL_ROWS, _MOST_CELLS), seed)
@@ -126,16 +128,16 @@ def nearest_rows(h: Tensor, n_neighbors: int, seed: int = 0) -> tuple[Tensor, Te
 
 def _nearest_of(h: Tensor, queries: Tensor, keys: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return distances and numbers of the k rows nearest to each of some, among others, but itself."""
-    u, found = h[keys], []
-    center = u.mean(dim=0)  # about a distant origin a product loses digits
+    # in double, for products would round off the distances within groups that are far from each other
+    u, found = h[keys].double(), []
+    center = u.mean(dim=0)
     u -= center
-    n_candidates = min(2 * k, len(keys) - 1)
-    for own in queries.split(max(1, _BLOCK // max(len(u), n_candidates * h.shape[1]))):
-        squared = _squared(h[own] - center, u).masked_fill_(own[:, None] == keys, torch.inf)
-        candidates = keys[squared.topk(n_candidates, dim=1, largest=False).indices]
-        exact = (h[candidates] - h[own][:, None]).square().sum(dim=2)  # without the rounding of products
-        value, place = exact.topk(k, dim=1, largest=False)
-        found.append((value.sqrt_(), candidates.gather(1, place)))
+    for own in queries.split(max(1, _BLOCK // max(len(u), k * h.shape[1]))):
+        squared = _squared(h[own].double() - center, u).masked_fill_(own[:, None] == keys, torch.inf)
+        nearest = keys[squared.topk(k, dim=1, largest=False).indices]
+        exact = (h[nearest].double() - h[own][:, None]).square().sum(dim=2)  # 0 for equal rows
+        value, place = exact.sort(dim=1, stable=True)
+        found.append((value.sqrt_().to(h.dtype), nearest.gather(1, place)))
     distances, index = zip(*found)
     return torch.cat(distances), torch.cat(index)
 
@@ -153,7 +155,7 @@ def _cells(rows: Tensor, centers: Tensor) -> Tensor:
 
 def _centers(h: Tensor, n_cells: int, seed: int) -> Tensor:
     """Return the centers of a k-means partition of some rows: (n_cells, m)."""
-    drawn = torch.randperm(len(h), generator=make_generator(seed))[: 32 * n_cells]
+    drawn = torch.randperm(len(h), generator=make_generator(seed))[: 8 * n_cells]
     rows = h[drawn.to(h.device)].cpu()  # sums on a GPU depend on the order of its threads
     centers = rows[:n_cells].clone()
     for _ in range(5):
@@ -201,14 +203,14 @@ class NeighborGraph:
             self.shares = h.new_ones((len(h), 1))
             return
         distances, self.index = nearest_rows(h, k, seed)
-        logs = memberships(distances).clamp_(min=1e-30).log_()
+        logs = memberships(distances).double().clamp_(min=1e-30).log_()
         if labels is not None and target_weight > 0.0:
             own, other = labels[:, None], labels[self.index]
             unknown = (own < 0) | (other < 0)
             w = target_weight / (1.0 - target_weight)
             logs -= torch.where(unknown, w, torch.where(own == other, 0.0, 5.0 * w))
         # all neighbours may be of other classes
-        weights = torch.softmax(logs.double(), dim=1).to(h.dtype)
+        weights = torch.softmax(logs, dim=1).to(h.dtype)
         self.shares = weights.cumsum(dim=1)
 
     def draw(self, rows: Tensor, generator: torch.Generator) -> Tensor:
@@ -294,6 +296,8 @@ class WithNeighborsInBatch:
     preprocess, loader
         As those of :class:`WithNeighbors`; the numbers of rows are needed for labels alone.
     module : AutoencoderModule
+    n_rows : int
+        Rows of the training.
     n_neighbors, labels, target_weight
         As the parameters of :class:`NeighborGraph`; labels are of all rows.
     """
@@ -303,13 +307,15 @@ class WithNeighborsInBatch:
         preprocess: Any,
         module: Any,
         loader: Loader,
+        n_rows: int,
         n_neighbors: int,
-        labels: Tensor | None,
-        target_weight: float,
+        labels: Tensor | None = None,
+        target_weight: float = 0.0,
     ):
         self.preprocess = preprocess
         self.module = module
         self.loader = loader
+        self.n_rows = n_rows
         self.n_neighbors = n_neighbors
         self.labels = labels
         self.target_weight = target_weight
@@ -317,8 +323,8 @@ class WithNeighborsInBatch:
     def __call__(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         x = self.preprocess(raw, generator)
         labels = None if self.labels is None else self.labels[self.loader.index]
-        with torch.no_grad():
+        with torch.no_grad(), arithmetic(x.device):
             h = self.module.front(x)
-            graph = NeighborGraph(h, self.n_neighbors, labels, self.target_weight, n_rows=len(self.loader))
+            graph = NeighborGraph(h, self.n_neighbors, labels, self.target_weight, n_rows=self.n_rows)
             near = graph.draw(torch.arange(len(x), device=x.device), generator)
         return torch.cat([x, near], dim=1)

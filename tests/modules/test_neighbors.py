@@ -82,7 +82,7 @@ def test_the_nearest_rows_are_exact_for_few_rows(monkeypatch):
 
 
 def test_the_nearest_rows_among_many_are_nearly_all_found(digits, monkeypatch):
-    h = torch.tensor(digits[0], dtype=torch.float32)
+    h = 1e4 + torch.tensor(digits[0], dtype=torch.float32)
     _, wanted = nearest_rows(h, 15)
     monkeypatch.setattr(_neighbors, "_EXACT_ROWS", 100)
     monkeypatch.setattr(_neighbors, "_CELL_ROWS", len(h) // 40)
@@ -96,7 +96,7 @@ def test_the_nearest_rows_among_many_are_nearly_all_found(digits, monkeypatch):
 def test_the_nearest_rows_of_two_distant_groups_are_exact():
     """The rounding of distances between groups is more than the distances in them."""
     h = rows(200, 20)
-    h[100:] += 300
+    h[100:] += 1e4
     _, index = nearest_rows(h, 5)
     _, wanted = NearestNeighbors(n_neighbors=6).fit(h.double()).kneighbors(h.double())
     assert (index.sort(dim=1).values == torch.from_numpy(wanted[:, 1:]).sort(dim=1).values).all()
@@ -111,6 +111,22 @@ def test_a_search_among_many_rows_finds_as_many_as_it_should(monkeypatch):
     h[:20] = 100 * rows(20, 2)
     _, index = nearest_rows(h, 9)
     assert all(len(set(own)) == 9 for own in index.tolist())
+    assert (index != torch.arange(60)[:, None]).all()
+
+
+def test_equal_rows_do_not_make_the_search_quadratic(monkeypatch):
+    work, nearest_of = [], _neighbors._nearest_of
+
+    def watched(h, queries, keys, k):
+        work.append(len(queries) * len(keys))
+        return nearest_of(h, queries, keys, k)
+
+    monkeypatch.setattr(_neighbors, "_nearest_of", watched)
+    monkeypatch.setattr(_neighbors, "_EXACT_ROWS", 10)
+    monkeypatch.setattr(_neighbors, "_CELL_ROWS", 4)
+    distances, _ = nearest_rows(torch.ones((2000, 3)), 5)
+    assert (distances == 0).all()
+    assert sum(work) <= 2000 * 16 * 4 * 4
 
 
 def test_a_draw_is_between_two_neighbors():
@@ -150,7 +166,10 @@ def test_classes_weigh_neighbors():
     wanted = before * factor
     np.testing.assert_allclose(after, wanted / wanted.sum(dim=1, keepdim=True), atol=1e-5)
     almost = NeighborGraph(h, 2, labels, 1 - 1e-9)
-    assert torch.isfinite(almost.shares).all()
+    own_class = labels[almost.index] == labels[:, None]
+    none_of_own = ~own_class.any(dim=1) & (labels[almost.index] >= 0).all(dim=1) & (labels >= 0)
+    assert none_of_own.any()
+    np.testing.assert_allclose(almost.shares[none_of_own], NeighborGraph(h, 2).shares[none_of_own], atol=1e-5)
     # the only neighbour of the own class is far off
     line = torch.cat([torch.zeros(1), 1e-4 * torch.arange(1.0, 15.0), torch.ones(1)])[:, None]
     of_line = NeighborGraph(line, 15, torch.tensor([0, *[1] * 14, 0]), 0.97)
