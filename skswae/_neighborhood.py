@@ -35,7 +35,9 @@ def class_numbers(estimator: Any, y: Any, n_rows: int) -> np.ndarray | None:
     if w == 0.0:
         return None
     if estimator.neighbor_weight == 0.0:
-        raise ValueError(f"The 'target_weight' parameter must be 0 without neighbor_weight. Got {w!r}.")
+        raise ValueError(
+            f"The 'target_weight' parameter must be 0 unless neighbor_weight is above 0. Got {w!r}."
+        )
     if y is None:
         raise ValueError(
             f"The 'y' argument must hold the class of each row, or -1 for none, with target_weight={w!r}. "
@@ -49,11 +51,13 @@ def class_numbers(estimator: Any, y: Any, n_rows: int) -> np.ndarray | None:
             if not (all(isinstance(v, str) for v in y) or all(isinstance(v, Real) for v in y)):
                 raise TypeError("Got values of several types, or missing ones.")
             y = np.array(y.tolist())
+        if y.dtype.kind == "f" and np.isnan(y).any():
+            raise ValueError("Got NaN.")
         kind = type_of_target(y, input_name="y")
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"The 'y' argument must hold numbers or texts with target_weight={w!r}, and classes in numbers, "
-            f"with -1 for none, where rows are without one. {error}"
+            f"The 'y' argument must hold numbers or texts, and none missing, with target_weight={w!r}. Where "
+            f"rows are without a class, give the classes numbers from 0 on, and these rows -1. {error}"
         ) from error
     check_consistent_length(np.empty(n_rows), y)
     if kind not in ("binary", "multiclass"):

@@ -100,6 +100,11 @@ def check_resumable(estimator: Any) -> None:
         value = getattr(estimator, name)
         if fitted is not ... and _comparable(_kept(value)) != _comparable(fitted):
             raise _must_stay(estimator, name, repr(frozen(fitted)), frozen(value))
+    weight = estimator._fitted_parameters.get("neighbor_weight", 0.0)
+    if bool(weight) != bool(estimator.neighbor_weight):
+        raise _must_stay(
+            estimator, "neighbor_weight", "above 0" if weight else "0", estimator.neighbor_weight
+        )
     if estimator._needs_unit_interval() and estimator.out_activation_ != "sigmoid":
         raise ValueError(
             f"A {type(estimator).__name__} fitted with an identity output must not go on training with a "

@@ -20,6 +20,7 @@ each = pytest.mark.parametrize("Estimator", ESTIMATORS)
 SHARED = {
     "network": None, "init": "pca", "input_components": "auto", "output_activation": "auto",
     "scaling": "auto", "augment": None,
+    "neighbor_weight": 0.0, "n_neighbors": 15, "target_weight": 0.0,
     "max_iter": "auto", "batch_size": "auto", "solver": "adam", "learning_rate": "auto",
     "learning_rate_init": "auto", "early_stopping": "auto", "validation_fraction": 0.1,
     "n_iter_no_change": 10, "tol": 1e-4, "warm_start": False, "device": "auto", "precision": "float32",

@@ -201,7 +201,8 @@ def test_classes_of_a_source_that_splits_itself_are_refused():
 
 
 @pytest.mark.parametrize(
-    "y", [np.array(["a", None] * 150, dtype=object), ["a", np.nan] * 150, ["a", -1] * 150]
+    "y",
+    [np.array(["a", None] * 150, dtype=object), ["a", np.nan] * 150, ["a", -1] * 150, [0.0, np.nan] * 150],
 )
 def test_rows_without_a_class_among_texts_are_refused(y):
     with pytest.raises(ValueError, match="'y' argument must hold numbers or texts"):
@@ -214,7 +215,7 @@ def test_rows_without_a_class_among_texts_are_refused(y):
         ({"neighbor_weight": -1.0}, None, "'neighbor_weight' parameter"),
         ({"n_neighbors": 0}, None, "'n_neighbors' parameter"),
         ({"target_weight": 1.0}, Y, "'target_weight' parameter"),
-        ({"target_weight": 0.5, "neighbor_weight": 0.0}, Y, "'target_weight' parameter must be 0 without"),
+        ({"target_weight": 0.5, "neighbor_weight": 0.0}, Y, "'target_weight' parameter must be 0 unless"),
         ({"target_weight": 0.5}, None, "'y' argument must hold the class of each row"),
         ({"target_weight": 0.5}, X[:, 30] + 0.1, "'y' argument must hold classes .* 'continuous'"),
         ({"target_weight": 0.5}, Y[:-1], "inconsistent numbers of samples"),
@@ -232,8 +233,11 @@ def test_a_training_goes_on_with_another_weight_but_not_with_or_without():
     model = cheap(AETransformer, **MAP, warm_start=True).fit(X)
     model.set_params(neighbor_weight=1.0, n_neighbors=7).fit(X)
     assert model.module_.neighbors.weight == 1.0
-    with pytest.raises(ValueError, match="'neighbor_weight' parameter must stay"):
+    with pytest.raises(ValueError, match="'neighbor_weight' parameter must stay above 0"):
         model.set_params(neighbor_weight=0.0).fit(X)
+    plain = cheap(AETransformer, max_iter=2, warm_start=True).fit(X)
+    with pytest.raises(ValueError, match="'neighbor_weight' parameter must stay 0"):
+        plain.set_params(neighbor_weight=1.0).fit(X)
 
 
 def test_a_module_with_codes_of_its_own_is_refused():
