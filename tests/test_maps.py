@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
-from skswae import AETransformer, _fit, load_model, save_model
+from skswae import AETransformer, SWAETransformer, _fit, load_model, save_model
 from skswae.data import ArrayData, DataSource
 from skswae.metrics import knn_accuracy
 from skswae.modules import _neighbors
@@ -19,14 +19,16 @@ from .estimators import ESTIMATORS, VARIANTS, assert_equal_fits, cheap
 X, Y = load_digits(return_X_y=True)
 X, Y = X[:300] / 16, Y[:300]
 MAP = {"neighbor_weight": 4.0, "n_neighbors": 5, "max_iter": 4}
-SLOW = [pytest.param(*variant, marks=pytest.mark.slow) for variant in VARIANTS]
+FAST = (AETransformer, SWAETransformer)
+SLOW = [(E, {}) for E in ESTIMATORS if E not in FAST] + VARIANTS
+SLOW = [pytest.param(*model, marks=pytest.mark.slow) for model in SLOW]
 LONG = {
     **{"neighbor_weight": 4.0, "max_iter": 60, "batch_size": 100, "learning_rate_init": 0.01},
     "network": GatedMLP((64,)),
 }
 
 
-@pytest.mark.parametrize(("Estimator", "setting"), [*((E, {}) for E in ESTIMATORS), *SLOW])
+@pytest.mark.parametrize(("Estimator", "setting"), [*((E, {}) for E in FAST), *SLOW])
 def test_every_model_has_the_term(Estimator, setting):
     setting = {**setting, **MAP, "max_iter": 12}
     model, again = (cheap(Estimator, **setting).fit(X, Y) for _ in range(2))
@@ -138,6 +140,7 @@ def _parts_and_sources(sizes):
     assert source.history_["neighbor_loss"][-1] < source.history_["neighbor_loss"][0]
 
 
+@pytest.mark.slow
 def test_classes_move_the_map():
     """Classes that cut across the neighbourhoods are told apart better where they count."""
     halves = (X[:, 36] > np.median(X[:, 36])).astype(int)
