@@ -1,4 +1,4 @@
-"""What a fit with a neighbour term needs besides: numbers of rows with each batch, neighbours, classes."""
+"""The parts of a fit that a neighbour term adds: classes, the numbers of a batch's rows, their neighbours."""
 
 from __future__ import annotations
 

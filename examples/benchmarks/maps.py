@@ -142,6 +142,11 @@ def measure(name: str, split: Split, seed: int) -> dict[str, float]:
     return found
 
 
+def load_and_measure(name: str, data: str, folder: str | None, seed: int) -> dict[str, float]:
+    """Measure one rival on a data set by its name."""
+    return measure(name, DATA[data][1](folder, seed), seed)
+
+
 def compile_all(names) -> dict[str, str]:
     """Let the rivals compile what they do; return why some are missing."""
     missing = {}
@@ -220,7 +225,7 @@ def main():
     for name, why in missing.items():
         page.paragraph(f"{name} is not measured: {why}.")
     for data in arguments.data_sets:
-        title, load, n_seeds = DATA[data]
+        title, _, n_seeds = DATA[data]
         seeds = range(min(n_seeds, arguments.seeds or n_seeds))
         page.section(f"{title}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
         page.header(" | ".join(["map", *MEASURES]))
@@ -230,9 +235,7 @@ def main():
             results = []
             for seed in seeds:
                 settings = {"data": data, "rival": name, "seed": seed, "threads": arguments.threads}
-                results.append(
-                    store.get(settings, lambda: measure(name, load(arguments.data, seed), seed))  # noqa: B023
-                )
+                results.append(store.get(settings, load_and_measure, name, data, arguments.data, seed))
             page.row(name, *(cell([r.get(m) for r in results], n) for m, n in MEASURES.items()))
         page.add()
     if arguments.plot is not None:
