@@ -196,7 +196,10 @@ NO_PART = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("Estimator", ESTIMATORS)
+@pytest.mark.parametrize(
+    "Estimator",
+    [E if E is SWAETransformer else pytest.param(E, marks=pytest.mark.slow) for E in ESTIMATORS],
+)
 def test_no_changed_parameter_is_ignored(Estimator, digits, monkeypatch):
     """Going on with another value is refused, or trains otherwise."""
     monkeypatch.setattr(_fit, "has_bfloat16", lambda device: True)
