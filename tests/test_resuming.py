@@ -198,7 +198,7 @@ NO_PART = {
 
 @pytest.mark.parametrize(
     "Estimator",
-    [E if E is SWAETransformer else pytest.param(E, marks=pytest.mark.slow) for E in ESTIMATORS],
+    [E if E is skswae.SWAETransformer else pytest.param(E, marks=pytest.mark.slow) for E in ESTIMATORS],
 )
 def test_no_changed_parameter_is_ignored(Estimator, digits, monkeypatch):
     """Going on with another value is refused, or trains otherwise."""
