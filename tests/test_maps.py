@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
-from skswae import AETransformer, SWAETransformer, _fit, load_model, save_model
+from skswae import AETransformer, SWAETransformer, VAETransformer, _fit, load_model, save_model
 from skswae.data import ArrayData, DataSource
 from skswae.metrics import knn_accuracy
 from skswae.modules import _neighbors
@@ -54,6 +54,21 @@ def test_the_term_makes_a_better_map():
         scores.append(knn_accuracy(Z[:1000], classes[:1000], Z[1000:], classes[1000:]))
     before, after = scores
     assert after > before + 0.03
+
+
+@pytest.mark.parametrize("Estimator", [AETransformer, SWAETransformer, VAETransformer])
+def test_a_step_encodes_each_row_once(Estimator):
+    """And each neighbour once: codes are most of what the term costs."""
+    model = cheap(Estimator, **MAP).fit(X)
+    module, rows, near = model.module_, torch.from_numpy(X[:20]).float(), torch.from_numpy(X[20:40]).float()
+    seen = []
+    module.encoder.register_forward_hook(lambda part, inputs, output: seen.append(len(inputs[0])))
+    generator = torch.Generator().manual_seed(0)
+    ((_, terms),) = module.training_losses(torch.cat([rows, near], dim=1), generator)
+    assert seen == [20, 20]
+    term = module.neighbors.added({"loss": torch.zeros(())}, module.encode_x(rows), module.encode_x(near))
+    torch.testing.assert_close(terms["neighbor_loss"], term["neighbor_loss"])
+    assert "codes" not in terms
 
 
 def test_the_loss_is_the_model_s_and_the_weighted_term():
@@ -259,3 +274,17 @@ def test_few_rows_and_equal_rows():
         model = cheap(AETransformer, **MAP).fit(rows)
         assert np.isfinite(model.transform(rows)).all()
     assert torch.isfinite(model.module_.neighbors.log_scale)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("Estimator", ESTIMATORS)
+def test_maps_on_a_gpu(Estimator):
+    """They are steps of a graph (no warning), the same for a seed, and go on in parts of the rows."""
+    settings = {**MAP, "device": "cuda", "max_iter": 40, "target_weight": 0.5}
+    model, again = (cheap(Estimator, **settings).fit(X, Y) for _ in range(2))
+    assert_equal_fits(model, again)
+    term = model.history_["neighbor_loss"]
+    assert term[-1] < term[0]
+    here = model.partial_fit(X[:100], Y[:100]).transform(X)
+    there = model.set_params(device="cpu").transform(X)
+    np.testing.assert_allclose(here, there, atol=1e-3 * there.std())

@@ -3,8 +3,10 @@
 Each is fitted to the training rows and judged on the held-out rows, which it is asked to place and, where it
 has an inverse, to rebuild. t-SNE places no other rows: its figures are of training rows, and its accuracy
 leaves each row out of its own neighbours. UMAP's inverse rebuilds the first 50 held-out rows. UMAP and
-PaCMAP have no seed, so that they may use all threads; what they compile is compiled before. Those that are
-not installed (`pip install umap-learn pacmap`) are left out, and the page says so.
+PaCMAP have no seed, so that they may use several threads; what they compile is compiled before. Those that
+are not installed (`pip install umap-learn pacmap`) are left out, and the page says so.
+
+With `--threads 1` seconds are of the CPU, so that several runs of some seeds each may go on side by side.
 """
 
 from __future__ import annotations
@@ -18,18 +20,20 @@ import numpy as np
 import torch
 from _data import Split, coil20, digits, fashion_mnist, split_rows
 from _harness import Page, Store, mnist, parser, save
+from _samples import judge
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine, make_swiss_roll
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, trustworthiness
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from skswae import AETransformer, SWAETransformer, VAETransformer
 from skswae.metrics import rank_agreement
 from skswae.training._auto import AutoSettings
 
-WEIGHT, LONGER, BATCH_SIZE = 4.0, 5, 256
-N_JUDGED, N_INVERTED = 2000, 50  # rows that are judged by pairs, and rows that UMAP rebuilds
+WEIGHT, SHORT, LONGER, BATCH_SIZE = 16.0, 2, 5, 256
+N_JUDGED, N_INVERTED = 2000, 50  # rows and samples that are judged by pairs, and rows that UMAP rebuilds
 
 
 def table(load, seed: int) -> Split:
@@ -48,7 +52,7 @@ def swiss_roll(seed: int) -> Split:
 # name, what loads it, seeds
 DATA = {
     "digits": ("Digits", lambda folder, seed: digits(seed), 5),
-    "coil20": ("COIL-20", coil20, 2),
+    "coil20": ("COIL-20", coil20, 5),
     "wine": ("Wine", lambda folder, seed: table(load_wine, seed), 5),
     "breast_cancer": ("Breast cancer", lambda folder, seed: table(load_breast_cancer, seed), 5),
     "iris": ("Iris", lambda folder, seed: table(load_iris, seed), 5),
@@ -61,16 +65,16 @@ LARGE = {"mnist", "fashion_mnist"}  # where t-SNE is left out
 
 def ours(kind, weight: float = 0.0):
     """Return what makes one of this package's models for a number of rows and a seed."""
-    return lambda n_rows, seed: kind(2, neighbor_weight=weight, random_state=seed, device="cpu")
+    return lambda n_rows, seed: kind(2, neighbor_weight=weight, random_state=seed)
 
 
-def longer(weight: float):
+def longer(weight: float, times: int = LONGER):
     """Return what makes SWAE with more epochs and batches that are not small; with the term, a map."""
 
     def make(n_rows, seed):
         auto = AutoSettings.resolve(n_rows, max_iter="auto", batch_size="auto", learning_rate_init="auto")
-        options = {"max_iter": LONGER * auto.n_epochs, "batch_size": max(BATCH_SIZE, auto.batch_size)}
-        return SWAETransformer(2, neighbor_weight=weight, random_state=seed, device="cpu", **options)
+        options = {"max_iter": times * auto.n_epochs, "batch_size": max(BATCH_SIZE, auto.batch_size)}
+        return SWAETransformer(2, neighbor_weight=weight, random_state=seed, **options)
 
     return make
 
@@ -84,6 +88,7 @@ RIVALS = {
     "SWAE": ours(SWAETransformer),
     "SWAE, term": ours(SWAETransformer, WEIGHT),
     "SWAE, longer": longer(0.0),
+    "SWAE, short map": longer(WEIGHT, SHORT),
     "SWAE, map": longer(WEIGHT),
     "AE": ours(AETransformer),
     "VAE": ours(VAETransformer),
@@ -102,13 +107,23 @@ MEASURES = {
     "transform, ms": 1,
     "inverse, ms a row": 3,
 }
+SAMPLES = {
+    "precision": 3,
+    "recall": 3,
+    "Frechet distance": 3,
+    "nearest-row ratio": 3,
+    "duplicate rate": 4,
+    "class total variation": 3,
+    "smallest class": 3,
+}
 
 
 def timed(function, *arguments):
-    """Return the result of a call and its wall seconds."""
-    start = time.perf_counter()
+    """Return the result of a call and its seconds."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     found = function(*arguments)
-    return found, time.perf_counter() - start
+    return found, clock() - start
 
 
 def measure(name: str, split: Split, seed: int) -> dict[str, float]:
@@ -139,7 +154,19 @@ def measure(name: str, split: Split, seed: int) -> dict[str, float]:
         rebuilt, seconds = timed(model.inverse_transform, Z_test[few])
         found["error"] = float(((X_test[few] - rebuilt) ** 2).sum(axis=1).mean())
         found["inverse, ms a row"] = 1000 * seconds / len(rebuilt)
+    if hasattr(model, "sample"):
+        samples = model.sample(min(N_JUDGED, len(X_test)), random_state=seed)
+        found |= judge(samples, X, X_test[:N_JUDGED], y)
     return found
+
+
+def rows_of(page: Page, head: dict[str, int], found: dict[str, list[dict]]) -> None:
+    """Add a table: a row for each rival that has any of the measures."""
+    page.header(" | ".join(["map", *head]))
+    for name, results in found.items():
+        if any(measure in results[0] for measure in head):
+            page.row(name, *(cell([r.get(m) for r in results], n) for m, n in head.items()))
+    page.add()
 
 
 def load_and_measure(name: str, data: str, folder: str | None, seed: int) -> dict[str, float]:
@@ -204,40 +231,50 @@ def main():
     arguments = parser(__doc__, "data", "plot", "resume")
     arguments.add_argument("--data-sets", nargs="+", choices=DATA, default=list(DATA))
     arguments.add_argument("--only", nargs="+", choices=RIVALS, default=list(RIVALS), help="rivals")
-    arguments.add_argument("--seeds", type=int, help="at most as many")
+    arguments.add_argument("--seeds", type=int, nargs="+", help="else 0 to 4, of MNIST and its like 0")
     arguments.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = arguments.parse_args()
     torch.set_num_threads(arguments.threads)
+    os.environ["NUMBA_NUM_THREADS"] = str(arguments.threads)  # before UMAP is imported
+    threadpool_limits(arguments.threads)
     warnings.filterwarnings("ignore", module="umap")
     store = Store(arguments.resume)
     page = Page("Maps of two components", arguments.output)
     page.paragraph(" ".join(__doc__.split("\n\n")[1].split()))
+    clock = "the CPU" if arguments.threads == 1 else "the wall clock"
     page.paragraph(
         f"Term: neighbor_weight={WEIGHT:g}, all else by default. Longer: {LONGER} times the epochs, batches "
-        f"of at least {BATCH_SIZE} rows, without the term. Map: that with the term. Tables are standardised. "
-        "Held-out rows are 30 %, of MNIST and Fashion-MNIST the 10,000 test rows. Trustworthiness, "
-        f"continuity: of 5 neighbours, in at most {N_JUDGED:,} rows. Distances: Spearman's correlation "
-        "between distances of rows and of codes, from 200 rows. Error: squared, summed over columns. Means "
-        "and standard deviations over seeds, which are splits too. Seconds are of the wall clock, "
-        f"{arguments.threads} threads; transform of all held-out rows."
+        f"of at least {BATCH_SIZE} rows, without the term. Map: that with it; short map: {SHORT} times. "
+        "Tables are standardised. Held-out rows are 30 %, of MNIST and Fashion-MNIST the 10,000 test rows. "
+        f"Trustworthiness, continuity: of 5 neighbours, in at most {N_JUDGED:,} rows. Distances: Spearman's "
+        "correlation between distances of rows and of codes, from 200 rows. Error: squared, summed over "
+        "columns. Means "
+        f"and standard deviations over seeds, which are splits too. Seconds are of {clock}, "
+        f"{arguments.threads} thread(s); transform of all held-out rows."
+    )
+    page.paragraph(
+        f"Samples, as many as held-out rows and at most {N_JUDGED:,}, are judged against these: precision "
+        "and recall are shares of samples among rows and of rows among samples; a nearest-row ratio below 1 "
+        "and a duplicate rate above 0 tell of copied training rows; classes are by 5 nearest of them."
     )
     missing = compile_all(arguments.only)
     for name, why in missing.items():
         page.paragraph(f"{name} is not measured: {why}.")
     for data in arguments.data_sets:
         title, _, n_seeds = DATA[data]
-        seeds = range(min(n_seeds, arguments.seeds or n_seeds))
-        page.section(f"{title}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
-        page.header(" | ".join(["map", *MEASURES]))
+        seeds = arguments.seeds or list(range(n_seeds))
+        found = {}
         for name in arguments.only:
             if name in missing or (name == "t-SNE" and data in LARGE):
                 continue
-            results = []
+            found[name] = []
             for seed in seeds:
                 settings = {"data": data, "rival": name, "seed": seed, "threads": arguments.threads}
-                results.append(store.get(settings, load_and_measure, name, data, arguments.data, seed))
-            page.row(name, *(cell([r.get(m) for r in results], n) for m, n in MEASURES.items()))
-        page.add()
+                result = store.get(settings, load_and_measure, name, data, arguments.data, seed)
+                found[name].append(result)
+        page.section(f"{title}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
+        rows_of(page, MEASURES, found)
+        rows_of(page, SAMPLES, found)
     if arguments.plot is not None:
         draw(arguments.plot, arguments.data)
         page.image(arguments.plot, "MNIST's test rows, mapped")

@@ -32,8 +32,9 @@ class AEModule(AutoencoderModule):
         return True
 
     def losses(self, x: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
-        cost = self.head.cost(x, self.decoder(self.encode_x(x))).mean()
-        yield "autoencoder", {"loss": cost, "reconstruction_loss": cost}
+        z = self.encode_x(x)
+        cost = self.head.cost(x, self.decoder(z)).mean()
+        yield "autoencoder", {"loss": cost, "reconstruction_loss": cost, "codes": z}
 
     @torch.no_grad()
     def sample_prior(self, n_samples: int, generator: torch.Generator) -> Tensor:

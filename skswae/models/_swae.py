@@ -173,7 +173,8 @@ class SWAEModule(AutoencoderModule):
         else:
             outputs = self.decoder(torch.cat([z_d, z_e])).chunk(2)  # (n, d) each
             x_cost, reconstruction_cost = (self.head.cost(x, output) for output in outputs)
-        yield "autoencoder", swae_loss(x_cost, reconstruction_cost, z_e, z_d, beta, weight)
+        terms = swae_loss(x_cost, reconstruction_cost, z_e, z_d, beta, weight)
+        yield "autoencoder", {**terms, "codes": z_e}
 
     def conditional_prior(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of p(z_d | u): (n, m) -> (n, k), (n, k)."""

@@ -49,7 +49,8 @@ class VAEModule(LatentVariableModule):
         mean, log_variance = self.posterior(x)
         z = sample_gaussian(mean, log_variance, normal_like(mean, generator))
         kl = kl_to_standard_normal(mean, log_variance)
-        yield "autoencoder", negative_elbo(self.log_likelihood(x, z), kl, self.warmth() * self.kl_weight)
+        terms = negative_elbo(self.log_likelihood(x, z), kl, self.warmth() * self.kl_weight)
+        yield "autoencoder", {**terms, "codes": mean}
 
 
 class VAETransformer(BaseELBOModel):

@@ -198,7 +198,8 @@ class AutoencoderModule(nn.Module, abc.ABC):
         """Yield (player, terms) for a batch x of shape (n, d), in the units of the networks.
 
         ``terms["loss"]`` is what that player's parameters minimise; the other terms are recorded. Each is
-        a mean over the batch of sums over features. A module with one player yields once.
+        a mean over the batch of sums over features. A module with one player yields once. The first player's
+        terms may hold "codes", those of :meth:`encode_x`, so that a neighbour term need not compute them.
         """
 
     def training_losses(self, batch: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
@@ -206,14 +207,14 @@ class AutoencoderModule(nn.Module, abc.ABC):
 
         Where there is one, the batch is (n, d + m): rows, and beside each what an encoder sees of a row near.
         """
-        if self.neighbors is None:
-            yield from self.losses(batch, generator)
-            return
         x, near = batch.tensor_split([self.n_features], dim=1)
         losses = iter(self.losses(x, generator))
         player, terms = next(losses)
-        codes = self.encode_inputs(torch.cat([self.front(x), near]))
-        yield player, self.neighbors.added(terms, *codes.chunk(2))
+        codes = terms.pop("codes", None)
+        if self.neighbors is not None:
+            codes = self.encode_x(x) if codes is None else codes
+            terms = self.neighbors.added(terms, codes, self.encode_inputs(near))
+        yield player, terms
         yield from losses
 
     def players(self) -> dict[str, list[nn.Parameter]]:

@@ -11,7 +11,7 @@ import torch
 from scipy.linalg.blas import dgemm, dsyrk
 from torch import Tensor
 
-from skswae._device import as_array
+from skswae._device import as_array, limited_threads
 from skswae._random import named_seed
 from skswae.data._scaler import TrainingRows, mean_row
 from skswae.modules._heads import SMALLEST_SCALE, Head
@@ -92,6 +92,7 @@ def principal_components(data: TrainingRows, n_components: int, seed: int) -> Pr
     return kept
 
 
+@limited_threads(1)  # of torch, which would wait for cores where BLAS's own threads still look for work
 def _principal_components(data: TrainingRows, n_components: int, own: int) -> PrincipalComponents:
     def blocks(every: int = 1) -> Iterator[Tensor]:
         return data.chosen_batches(PCA_ROWS, own, _BLOCK_NUMBERS, every)
@@ -211,6 +212,7 @@ class LinearStart:
         return len(self.encoder_bias)
 
 
+@limited_threads(1)  # as above
 def pca_start(
     data: TrainingRows, found: PrincipalComponents, n_components: int, head: Head, kind: str = "scaled"
 ) -> LinearStart:

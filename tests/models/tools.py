@@ -60,9 +60,11 @@ def latent_module(Estimator, likelihood="gaussian", activation="sigmoid", n=20, 
 
 
 def loss_of(module, x, seed=0):
-    """Return the terms of a module of one player."""
+    """Return the terms of a module of one player; codes beside them must be the rows'."""
     ((player, terms),) = module.losses(x, generator(seed))
     assert player == "autoencoder"
+    if "codes" in terms:
+        torch.testing.assert_close(terms.pop("codes"), module.encode_x(x))
     return terms
 
 

@@ -181,3 +181,13 @@ def test_a_row_without_others_is_its_own_neighbor():
     assert torch.equal(
         NeighborGraph(h, 5).draw(torch.zeros(2, dtype=torch.int64), torch.Generator()), h[[0, 0]]
     )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("exact", [10_000, 500])
+def test_a_gpu_finds_the_same_rows(exact, monkeypatch):
+    monkeypatch.setattr(_neighbors, "_EXACT_ROWS", exact)
+    h = rows(3000, 8)
+    here, there = nearest_rows(h, 10), nearest_rows(h.cuda(), 10)
+    torch.testing.assert_close(there[0].cpu(), here[0])
+    assert (there[1].cpu() == here[1]).float().mean() > 0.999  # rows as far away in another order

@@ -11,6 +11,7 @@ from torch import nn
 from skswae import SWAETransformer, VAETransformer, VampPriorTransformer
 from skswae.data import ArrayData, _loader
 from skswae.modules._base import detached_copy
+from skswae.modules._neighbors import NeighborGraph, WithNeighbors
 from skswae.training._cuda_graph import GraphedStep, side_stream
 from skswae.training._loop import train
 from skswae.training._step import TrainingStep
@@ -32,8 +33,16 @@ def fitted(Estimator, **parameters):
 def run(step, X=X):
     """Train for three epochs of one cycle of the rate; return all that has changed."""
     loader = _loader.Loader(ArrayData(X), CUDA)
+
+    def prepare(raw, generator):
+        return raw.float() / 16
+
+    if getattr(step.module, "neighbors", None) is not None:
+        loader.keeps_index = True
+        graph = NeighborGraph(torch.from_numpy(X / np.float32(16)).to(CUDA), 5)
+        prepare = WithNeighbors(prepare, loader, graph)
     with side_stream(CUDA):
-        step.prepare_training(lambda raw, generator: raw.float() / 16, 0.01, 336, 336)
+        step.prepare_training(prepare, 0.01, 336, 336)
         history = train(step, loader, epochs=range(3), batch_size=16, seed=3, callbacks=[]).history
         changed = [step.module.state_dict(), step.state_dict(), history]
         step.end_training()
@@ -46,6 +55,7 @@ WARM, VAE = (SWAETransformer, {"n_pseudo_inputs": 20, "warmup": 1}), (VAETransfo
 NORM = {"n_pseudo_inputs": 20, "network": NormNet()}
 LATENT, VAMP = (SWAETransformer, {"assignment_space": "latent", **NORM}), (VampPriorTransformer, NORM)
 SOME = (VampPriorTransformer, {"n_pseudo_inputs": 20, "n_pseudo_inputs_per_step": 5})  # drawn in each step
+MAP = (SWAETransformer, {"n_pseudo_inputs": 20, "warmup": 0, "neighbor_weight": 1.0})
 
 
 @pytest.mark.parametrize("solver", ["adam", "normalized_adam"])
@@ -59,6 +69,7 @@ SOME = (VampPriorTransformer, {"n_pseudo_inputs": 20, "n_pseudo_inputs_per_step"
         (LATENT, 1797, 330),
         (VAMP, 1797, 330),
         (SOME, 1797, 330),
+        (MAP, 1797, 330),
     ],
 )
 def test_replays_train_as_eager_steps_do(model, n_rows, n_replays, solver, monkeypatch):
@@ -162,11 +173,12 @@ def test_results_do_not_depend_on_the_callers_block(block):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("neighbor_weight", [0.0, 4.0])
 @pytest.mark.parametrize("Estimator", ESTIMATORS)
-def test_deterministic_algorithms(Estimator):
+def test_deterministic_algorithms(Estimator, neighbor_weight):
     torch.use_deterministic_algorithms(True)
     try:
-        model = cheap(Estimator, device="cuda").fit(X / 16)
+        model = cheap(Estimator, device="cuda", neighbor_weight=neighbor_weight).fit(X / 16)
         assert np.isfinite(model.sample(100, random_state=0)).all()
         assert np.isfinite(model.transform(X / 16)).all()
     finally:
