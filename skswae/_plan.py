@@ -116,9 +116,8 @@ def _facts(
         "the seed of 'random_state'": seed,
         "X": data,
         "X_val": held_out,
+        "y": labels,
     }
-    if labels is not None:
-        values["y"] = labels
     for name, value in sorted(estimator.get_params().items()):
         if name not in ("device", "verbose", "random_state"):
             values[f"the {name!r} parameter"] = value
@@ -138,7 +137,7 @@ def _content(value: Any) -> Any:
 
 def _shown(value: Any) -> str:
     """Return a short text of a value, that is the same in another process."""
-    if isinstance(value, DataSource):
+    if isinstance(value, DataSource | np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
     value = frozen(value)
     plain = isinstance(value, bool | int | float | str | tuple | None)

@@ -114,6 +114,8 @@ def test_a_checkpoint_goes_on(exact, tmp_path, monkeypatch):
     assert path.exists()
     with pytest.raises(ValueError, match="of another fit: y"):
         cheap(AETransformer, **settings).fit(X, Y[::-1], checkpoint=path)
+    with pytest.raises(ValueError, match=r"y was int64 of shape \(300,\) and is None"):
+        cheap(AETransformer, **MAP).fit(X, checkpoint=path)
     resumed = cheap(AETransformer, **settings).fit(X, Y, checkpoint=path)
     assert_equal_fits(resumed, cheap(AETransformer, **settings).fit(X, Y))
 
