@@ -121,9 +121,10 @@ def with_neighbors(
         return WithNeighborsInBatch(preprocess, module, loader, len(rows), n_neighbors, labels, w)
     h = torch.empty((len(rows), module.front.n_inputs), dtype=torch.float32, device=module.device)
     n = chunk_rows(rows.n_features)
-    with torch.no_grad(), arithmetic(module.device):  # in float32, whatever the precision of the training
+    with torch.no_grad():
         for part, raw in zip(h.split(n), loader.in_order(n)):
-            part.copy_(module.front(rows.prepare(raw)))
+            with arithmetic(module.device):  # float32, whatever the precision of the training
+                part.copy_(module.front(rows.prepare(raw)))
         graph = NeighborGraph(h, n_neighbors, labels, w, seed=named_seed(seed, "neighbors"))
     return WithNeighbors(preprocess, loader, graph)
 

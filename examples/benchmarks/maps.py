@@ -197,33 +197,35 @@ def cell(values, digits: int) -> str:
     return text if len(values) == 1 else f"{text} ± {np.std(values, ddof=1):.{digits}f}"
 
 
+def tiled(images, n: int):
+    """Put n x n images of 28 x 28, row by row, into one: from white to a light black."""
+    return 1 - 0.45 * images.reshape(n, n, 28, 28).transpose(0, 2, 1, 3).reshape(28 * n, 28 * n)
+
+
 def draw(path, folder) -> None:
-    """Draw maps of MNIST's test rows: PCA, UMAP, SWAE with the term, and that over decoded codes."""
+    """Draw maps of MNIST's test rows: PCA, UMAP, SWAE with the term over decoded codes; and its samples."""
     from matplotlib.figure import Figure
 
     split = DATA["mnist"][1](folder, 0)
-    figure = Figure(figsize=(13.5, 4.9), layout="constrained")
-    names = ["PCA", "UMAP", "SWAE, map"]
-    for i, name in enumerate(names):
-        axes = figure.add_subplot(1, 3, i + 1, xticks=[], yticks=[], title=name)
-        try:
-            model = RIVALS[name](len(split.X), 0).fit(split.X)
-        except ImportError:
-            continue
+    figure = Figure(figsize=(15.5, 4.3), layout="constrained")
+    for i, name in enumerate(["PCA", "UMAP", "SWAE, map"]):
+        axes = figure.add_subplot(1, 4, i + 1, xticks=[], yticks=[], title=name)
+        model = RIVALS[name](len(split.X), 0).fit(split.X)
         Z = model.transform(split.X_test)
-        low, high = Z.min(axis=0), Z.max(axis=0)
+        # a few rows that lie far out would take most of the picture
+        low, high = np.quantile(Z, (0.001, 0.999), axis=0)
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         if name.startswith("SWAE"):
-            n = 26
-            x, y = (np.linspace(low[j], high[j], n) for j in range(2))
+            n = 24
+            x, y = (low[j] + (high - low)[j] * (np.arange(n) + 0.5) / n for j in range(2))
             grid = np.stack(np.meshgrid(x, y[::-1]), axis=2).reshape(-1, 2).astype(np.float32)
-            images = model.inverse_transform(grid).reshape(n, n, 28, 28).transpose(0, 2, 1, 3)
-            half = (high - low) / (n - 1) / 2
-            extent = (low[0] - half[0], high[0] + half[0], low[1] - half[1], high[1] + half[1])
-            shades = 1 - 0.45 * images.reshape(28 * n, 28 * n)
+            shades, extent = tiled(model.inverse_transform(grid), n), (low[0], high[0], low[1], high[1])
             axes.imshow(shades, cmap="gray", vmin=0, vmax=1, extent=extent, aspect="auto")
-        points = axes.scatter(*Z.T, c=split.y_test, cmap="tab10", s=1.2, alpha=0.6, linewidths=0)
+        points = axes.scatter(*Z.T, c=split.y_test, cmap="tab10", s=2, alpha=0.6, linewidths=0)
     legend = figure.colorbar(points, ax=figure.axes, ticks=range(10), fraction=0.02, pad=0.01)
     legend.solids.set_alpha(1)
+    axes = figure.add_subplot(1, 4, 4, xticks=[], yticks=[], title="its samples")
+    axes.imshow(tiled(model.sample(256, random_state=0), 16), cmap="gray", vmin=0, vmax=1)
     save(figure, path)
 
 

@@ -104,8 +104,9 @@ def nearest_rows(h: Tensor, n_neighbors: int, seed: int = 0) -> tuple[Tensor, Te
     h = h - h.mean(dim=0)  # about a distant origin cells would be rounding
     distances = h.new_empty((n, n_neighbors))
     index = torch.empty((n, n_neighbors), dtype=torch.int64, device=h.device)
-    centers = _centers(h, min(n // _CELL_ROWS, _MOST_CELLS), seed)
-    cell = _cells(h, centers)
+    with arithmetic(h.device):  # what follows is in double
+        centers = _centers(h, min(n // _CELL_ROWS, _MOST_CELLS), seed)
+        cell = _cells(h, centers)
     members = torch.argsort(cell, stable=True)
     ends = torch.bincount(cell, minlength=len(centers)).cumsum(0).tolist()
     parts = [
@@ -113,9 +114,9 @@ def nearest_rows(h: Tensor, n_neighbors: int, seed: int = 0) -> tuple[Tensor, Te
         for center, begin, end in zip(centers, [0, *ends], ends)
         for part in (members[begin:end].split(4 * _CELL_ROWS) if end > begin else ())
     ]
-    of_parts = torch.stack([center for center, _ in parts])
+    of_parts = torch.stack([center for center, _ in parts]).double()
     for number, (center, own) in enumerate(parts):
-        order = _squared(center[None], of_parts)[0].argsort(stable=True)
+        order = _squared(center[None].double(), of_parts)[0].argsort(stable=True)
         others = order[order != number].tolist()  # those of its own cell come first
         keys = torch.cat([own, *(parts[other][1] for other in others[: _CELLS - 1])])
         for other in others[_CELLS - 1 :]:  # at least enough of them
