@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import skswae
 from skswae import _fit, _inference, _state, export
+from skswae._callbacks import OF_THE_FIT, CallbackSupportMixin
 from skswae._constraints import check_affordable
 from skswae._device import arithmetic, as_array, own_settings, resolve_device
 from skswae._parameters import SHARED_NAMES, SharedParameters
@@ -29,7 +30,11 @@ from skswae.modules._heads import Likelihood
 
 
 class BaseAutoencoder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedParameters, metaclass=abc.ABCMeta
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    CallbackSupportMixin,
+    SharedParameters,
+    metaclass=abc.ABCMeta,
 ):
     """Base class of generative autoencoders as scikit-learn transformers.
 
@@ -512,7 +517,8 @@ class BaseAutoencoder(
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        state.pop("_moments", None)
+        for name in ("_moments", *OF_THE_FIT):
+            state.pop(name, None)
         state[_state.VERSION_KEY] = skswae.__version__
         if "module_" in state:
             state["module_"] = _state.plain_module(self)

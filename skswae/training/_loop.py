@@ -59,9 +59,9 @@ def train(
                 complete = len(run.history), before
             epoch_seed = derive_seed(seed, 0, run.epoch)
             generator.manual_seed(epoch_seed)
+            for callback in callbacks:  # which may draw from the global streams, or wait for another fit
+                callback.on_epoch_begin(run)
             with rng_context(epoch_seed) if rng_context is not None else contextlib.nullcontext():
-                for callback in callbacks:
-                    callback.on_epoch_begin(run)
                 module.before_epoch(run.epoch)
                 module.train()
                 step.begin_epoch()
