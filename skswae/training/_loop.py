@@ -97,7 +97,7 @@ def train(
     return run
 
 
-_CALLED_BY_ONE_FIT = ("sklearn.base", "sklearn.pipeline", "sklearn.utils")
+_CALLED_BY_ONE_FIT = ("sklearn.base", "sklearn.callback", "sklearn.pipeline", "sklearn.utils")
 
 
 def _is_one_of_many() -> bool:

@@ -1,4 +1,4 @@
-"""``verbose``: lines through the logger "skswae", to stderr where nobody has set it up, or a bar on a screen."""
+"""``verbose``: lines through the logger "skswae", to stderr if nobody has set it up, or a bar."""
 
 import io
 import logging
