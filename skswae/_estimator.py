@@ -113,7 +113,8 @@ class BaseAutoencoder(
 
         A KeyboardInterrupt while it trains, after the first epoch, ends the training with the last complete
         epoch and a warning. In one of the fits of a search, a cross-validation, an ensemble or a loop of
-        joblib's it propagates, as it does everywhere before the first epoch ends.
+        joblib's it propagates, as it does everywhere before the first epoch ends. A callback that returns
+        True at the end of an epoch ends the training too (``set_callbacks``, with scikit-learn 1.9 or newer).
 
         Parameters
         ----------
