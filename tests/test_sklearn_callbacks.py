@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 
-from skswae import load_model, save_model
+from skswae import _fit, load_model, save_model
 
 from .estimators import assert_equal_fits, gan, states, swae, two_levels
 from .own_networks import DropoutMLP
@@ -121,6 +121,16 @@ def test_an_estimator_as_fitted_so_far_can_be_kept(iris, tmp_path):
     )
     fitted.set_params(warm_start=True).fit(iris)  # on its own: its weights are a copy
     assert fitted.n_iter_ == 4
+
+
+def test_reduced_precision_is_the_training_s_alone(iris, monkeypatch):
+    monkeypatch.setattr(_fit, "has_bfloat16", lambda device: True)
+    keep, constant = Keep(), {"precision": "bf16", "learning_rate": "constant"}
+    assert_equal_fits(swae(**constant).set_callbacks(keep).fit(iris), swae(**constant).fit(iris))
+    assert_equal_fits(keep.events[0][-1], swae(**constant, max_iter=1).fit(iris))
+    parts = [part for part in keep.events[0][-1].module_.modules() if hasattr(part, "autocast_dtype")]
+    assert parts
+    assert all(part.autocast_dtype is None for part in parts)
 
 
 def test_stopped_from_a_callback(iris):
