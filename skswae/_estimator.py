@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import skswae
 from skswae import _fit, _inference, _state, export
+from skswae._callbacks import OF_THE_FIT, CallbackSupportMixin
 from skswae._constraints import check_affordable
 from skswae._device import arithmetic, as_array, own_settings, resolve_device
 from skswae._parameters import SHARED_NAMES, SharedParameters
@@ -29,7 +30,11 @@ from skswae.modules._heads import Likelihood
 
 
 class BaseAutoencoder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, SharedParameters, metaclass=abc.ABCMeta
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    CallbackSupportMixin,
+    SharedParameters,
+    metaclass=abc.ABCMeta,
 ):
     """Base class of generative autoencoders as scikit-learn transformers.
 
@@ -108,7 +113,8 @@ class BaseAutoencoder(
 
         A KeyboardInterrupt while it trains, after the first epoch, ends the training with the last complete
         epoch and a warning. In one of the fits of a search, a cross-validation, an ensemble or a loop of
-        joblib's it propagates, as it does everywhere before the first epoch ends.
+        joblib's it propagates, as it does everywhere before the first epoch ends. A callback that returns
+        True at the end of an epoch ends the training too (``set_callbacks``, with scikit-learn 1.9 or newer).
 
         Parameters
         ----------
@@ -512,7 +518,8 @@ class BaseAutoencoder(
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        state.pop("_moments", None)
+        for name in ("_moments", *OF_THE_FIT):
+            state.pop(name, None)
         state[_state.VERSION_KEY] = skswae.__version__
         if "module_" in state:
             state["module_"] = _state.plain_module(self)

@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from torch import Tensor
 
+from skswae._callbacks import Hooks, hooks, with_callbacks
 from skswae._constraints import one_module
 from skswae._device import (
     arithmetic,
@@ -24,12 +21,12 @@ from skswae._device import (
     own_settings,
     resolve_device,
 )
-from skswae._diagnosis import TRIAL_EPOCHS, warn_if_poor
-from skswae._inference import call_rows
+from skswae._diagnosis import warn_if_poor
 from skswae._neighborhood import class_numbers, judged_with_neighbors, labels_of, map_loader, with_neighbors
+from skswae._outcome import Outcome
 from skswae._plan import Plan, checked_checkpoint, open_checkpoint, resolved
 from skswae._random import draw_seed, forked_rng
-from skswae._resume import check_resumable, go_on, make_builder, module_parameters, new_step
+from skswae._resume import check_resumable, go_on, make_builder, new_step
 from skswae._validation import check_and_resolve, clamps_judged, validate_rows
 from skswae._warnings import warn
 from skswae.data import DataSource
@@ -39,12 +36,13 @@ from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import reduced_precision
 from skswae.modules._front import n_inputs
 from skswae.networks._protocol import check_network, draws_from_global_streams
-from skswae.training._auto import AutoSettings, n_threads
-from skswae.training._callbacks import Callback, EarlyStopping, EpochLines, Run
+from skswae.training._auto import n_threads
+from skswae.training._callbacks import Callback, EarlyStopping, Run
 from skswae.training._checkpoint import Checkpoint
 from skswae.training._cuda_graph import MIN_STEPS, side_stream
 from skswae.training._loop import train
 from skswae.training._preparation import Preparation
+from skswae.training._progress import progress
 from skswae.training._step import TrainingStep, on_host
 
 
@@ -97,6 +95,7 @@ def _all_or_nothing(estimator: Any) -> Iterator[None]:
         raise
 
 
+@with_callbacks
 def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> None:
     """Validate, resolve each "auto", build or go on, train, and become fitted."""
     check_network(estimator.network)
@@ -151,24 +150,20 @@ def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> None:
             judged = TrainingRows(held_out, rows.scaler, clamps_judged(estimator, held_out))
             if plan.X_val is not None:
                 judged.check_reach("X_val")
+        outcome = Outcome(estimator, plan, seed, rows, map_loader(plan, module, rows, device))
+        watching = hooks(outcome, X, y, outcome.n_epochs)
         try:
-            run, settings = _train(estimator, plan, module, step, rows, judged, seed, checkpoint)
+            run = _train(outcome, module, step, judged, seed, checkpoint, watching)
         except Exception:
             if checkpoint is not None:
                 checkpoint.remove_if_empty()
             raise
-    first = estimator.n_iter_ if plan.resume else 0
-    estimator._seed = seed
-    estimator._fitted_parameters = module_parameters(estimator)
-    estimator.module_ = module
-    estimator.n_iter_ = first + len(run.history)
-    estimator.batch_size_, estimator.learning_rate_init_ = settings.batch_size, settings.learning_rate
-    estimator.early_stopping_, estimator.learning_rate_ = plan.early_stopping, plan.learning_rate
-    before = estimator.history_ if plan.resume else {name: np.empty(0) for name in estimator._terms}
-    estimator.history_ = _joined(before, run.history, first)
+    vars(estimator).update(outcome.attributes(module, run.history))
     # the optimisers are ahead of a module that was put back
     ahead = run.restored or run.interrupted
     estimator._moments = (None, None) if ahead else (on_host(step.moments()), memory)
+    if watching is not None:
+        watching.end()
     if checkpoint is not None and not plan.keep_checkpoint and not run.interrupted:
         checkpoint.remove()
 
@@ -191,25 +186,17 @@ def _built_and_initialized(estimator: Any, rows: TrainingRows, seed: int) -> Aut
 
 
 def _train(
-    estimator: Any,
-    plan: Plan,
+    outcome: Outcome,
     module: AutoencoderModule,
     step: TrainingStep,
-    rows: TrainingRows,
     judged: TrainingRows | None,
     seed: int,
     checkpoint: Checkpoint | None,
-) -> tuple[Run, AutoSettings]:
+    watching: Hooks | None,
+) -> Run:
     """Train the module as the plan and the estimator's parameters say."""
-    device = module.device
-    settings = AutoSettings.resolve(
-        len(rows),
-        max_iter=estimator.max_iter,
-        batch_size=estimator.batch_size,
-        learning_rate_init=estimator.learning_rate_init,
-        full_rate=plan.n_epochs is not None or estimator.init == "random",
-    )
-    loader = map_loader(plan, module, rows, device)
+    estimator, plan, settings = outcome.estimator, outcome.plan, outcome.settings
+    rows, loader, device = outcome.rows, outcome.loader, module.device
     preparation = Preparation(rows, estimator.augment, module)
     callbacks: list[Callback] = [preparation]
     if judged is not None:
@@ -219,14 +206,7 @@ def _train(
         with_near = judged_with_neighbors(estimator, module, prepared, validation, len(rows))
         stopping = EarlyStopping(validation, with_near, estimator.n_iter_no_change, estimator.tol)
         callbacks += [stopping, prepared]  # what augment makes of the held-out rows is checked too
-    if estimator.verbose:
-        callbacks.append(EpochLines(type(estimator).__name__))
-    callbacks += plan.callbacks
-    if checkpoint is not None:
-        callbacks.append(checkpoint)
-    first = estimator.n_iter_ if plan.resume else 0
-    n_epochs = settings.n_epochs if plan.n_epochs is None else plan.n_epochs
-    n_steps = n_epochs * loader.n_batches(settings.batch_size)
+    n_steps = outcome.n_epochs * loader.n_batches(settings.batch_size)
     foreign = draws_from_global_streams(check_network(estimator.network))
     if device.type == "cuda" and foreign and n_steps >= MIN_STEPS:
         warn(
@@ -238,7 +218,7 @@ def _train(
     if foreign or estimator.augment is not None:
         rng_context = functools.partial(forked_rng, device=device)
     with torch.no_grad(), step.arithmetic():
-        module.before_training(_prepared(loader, rows), accumulate=plan.accumulate)
+        module.before_training(outcome.in_order(), accumulate=plan.accumulate)
     preprocess = with_neighbors(estimator, plan, module, rows, preparation, loader, seed)
     one_cycle = plan.learning_rate == "one_cycle"
     step.prepare_training(preprocess, settings.learning_rate, n_steps if one_cycle else None, n_steps)
@@ -246,15 +226,17 @@ def _train(
     with (
         reduced_precision(module, precision),
         limited_threads(n_threads(module, settings.batch_size, device)),
+        progress(estimator, outcome.n_epochs) as shown,
     ):
+        others = (shown, *plan.callbacks, watching, checkpoint)
         try:
             run = train(
                 step,
                 loader,
-                epochs=range(first, first + n_epochs),
+                epochs=range(outcome.first, outcome.first + outcome.n_epochs),
                 batch_size=settings.batch_size,
                 seed=seed,
-                callbacks=callbacks,
+                callbacks=[*callbacks, *(callback for callback in others if callback is not None)],
                 rng_context=rng_context,
             )
         except ValueError as error:
@@ -266,33 +248,17 @@ def _train(
                 f"{error}"
             ) from error
     step.end_training()
-    warming = first + len(run.history) <= module.warmup  # complete epochs, all of them before its end
-    module.epoch = math.inf
-    with torch.no_grad(), step.arithmetic():
-        module.after_training(_prepared(loader, rows), accumulate=plan.accumulate)
+    outcome.finish(module, step)
     warn_if_poor(
         estimator,
         module,
         rows,
-        n_epochs=first + len(run.history),
+        n_epochs=outcome.first + len(run.history),
         in_parts=plan.n_epochs is not None,
         seed=seed,
     )
-    to_be_judged = plan.n_epochs is None and n_epochs > TRIAL_EPOCHS
-    if warming and to_be_judged and not (run.interrupted or estimator.warm_start):
-        warn(
-            f"The warm-up of {type(estimator).__name__} did not end: warmup={module.warmup} of {n_epochs} "
-            "epochs. Its whole objective was never in force. Lower warmup or raise max_iter.",
-            ConvergenceWarning,
-        )
-    if run.interrupted:
-        in_part = " They are all of its warm-up, without a part of its objective." if warming else ""
-        warn(
-            f"The fit was interrupted: {type(estimator).__name__} keeps the "
-            f"{len(run.history)} complete epochs of {n_epochs}.{in_part}",
-            ConvergenceWarning,
-        )
-    return run, settings
+    outcome.warn_of_end(run, module.warmup)
+    return run
 
 
 def _usable_precision(estimator: Any, device: torch.device, said: bool) -> str:
@@ -309,11 +275,6 @@ def _usable_precision(estimator: Any, device: torch.device, said: bool) -> str:
     return "float32"
 
 
-def _prepared(loader: Loader, rows: TrainingRows) -> Iterator[Tensor]:
-    """Return all training rows in order, in the module's units."""
-    return (rows.prepare(raw) for raw in loader.in_order(call_rows(rows.n_features)))
-
-
 @contextlib.contextmanager
 def _clear_about_memory(estimator: Any, device: torch.device) -> Iterator[None]:
     """Say what to change if a device's memory does not suffice for a fit."""
@@ -325,15 +286,3 @@ def _clear_about_memory(estimator: Any, device: torch.device) -> Iterator[None]:
             f"batch_size (got {estimator.batch_size!r}), a smaller network, fewer pseudo-inputs, no "
             f"neighbor_weight, or device='cpu'. {error}"
         ) from error
-
-
-def _joined(
-    history: dict[str, np.ndarray], records: list[dict[str, float]], first: int
-) -> dict[str, np.ndarray]:
-    """Return arrays of one number an epoch; NaN where an epoch did not have the term."""
-    joined = {}
-    names: Iterable[str] = [*history, *(name for record in records for name in record)]
-    for name in dict.fromkeys(names):
-        before = history.get(name, np.full(first, np.nan))
-        joined[name] = np.append(before, [record.get(name, np.nan) for record in records])
-    return joined

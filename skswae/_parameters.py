@@ -110,7 +110,8 @@ random_state : int, RandomState instance or None, default=None
     of torch threads. Torch's and Python's global streams are never moved; None draws a seed from
     NumPy's.
 verbose : int or bool, default=0
-    Whether to print the losses of each epoch.
+    Whether to show the losses of each epoch: by a bar on a terminal or in a notebook if rich is installed,
+    else by a line of the logger "skswae" at level INFO, which goes to stderr where no logging is set up.
 """
 
 SHARED_ATTRIBUTES = """\

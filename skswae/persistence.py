@@ -146,8 +146,9 @@ def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Te
         dropped.append("augment")
     if isinstance(state.get("random_state"), np.random.RandomState):
         dropped.append("random_state")
-    if state.pop("_metadata_request", None) is not None:
-        dropped.append("metadata request")
+    for attribute, name in (("_metadata_request", "metadata request"), ("_skl_callbacks", "callbacks")):
+        if state.pop(attribute, None) is not None:
+            dropped.append(name)
     _check_attributes(kind, {name: v for name, v in state.items() if name not in kind._get_param_names()})
     for name in dropped:
         for parameters in (state, state["_fitted_parameters"]):

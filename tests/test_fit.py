@@ -369,15 +369,6 @@ def test_arrays_and_frames_of_rows(iris, monkeypatch):
     assert named.sample(3).shape == (3, 4)
 
 
-def test_verbose_prints_the_epochs(iris, capsys):
-    swae().fit(iris)
-    assert capsys.readouterr().out == ""
-    swae(verbose=1, early_stopping=True).fit(iris)
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(",")[0] for line in lines] == [f"[SWAETransformer] Epoch {i}" for i in (1, 2, 3)]
-    assert all("loss = " in line and "validation_loss = " in line for line in lines)
-
-
 def test_history_and_score(iris):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

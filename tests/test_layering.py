@@ -22,6 +22,8 @@ LAYERS = [
     SHARED,
     ("_estimator",),
     ("_fit",),
+    ("_callbacks",),
+    ("_outcome",),
     ("_neighborhood",),
     ("_plan",),
     ("_state",),

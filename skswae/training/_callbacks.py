@@ -135,17 +135,6 @@ class EarlyStopping(Callback):
             setattr(self, name, state[name])
 
 
-class EpochLines(Callback):
-    """Print a line after each epoch, which begins with a name."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def on_epoch_end(self, run: Run) -> None:
-        terms = ", ".join(f"{name} = {value:.6g}" for name, value in run.history[-1].items())
-        print(f"[{self.name}] Epoch {run.epoch + 1}, {terms}, {run.seconds:.2f} s")
-
-
 def snapshot(module: TrainableModule, memory: dict[str, Any] | None = None) -> dict[str, Any]:
     """Copy the module's state, on its device, into the tensors of an earlier copy where it fits."""
     copies = {}

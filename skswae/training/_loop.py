@@ -59,9 +59,9 @@ def train(
                 complete = len(run.history), before
             epoch_seed = derive_seed(seed, 0, run.epoch)
             generator.manual_seed(epoch_seed)
+            for callback in callbacks:  # which may draw from the global streams, or wait for another fit
+                callback.on_epoch_begin(run)
             with rng_context(epoch_seed) if rng_context is not None else contextlib.nullcontext():
-                for callback in callbacks:
-                    callback.on_epoch_begin(run)
                 module.before_epoch(run.epoch)
                 module.train()
                 step.begin_epoch()
@@ -97,7 +97,7 @@ def train(
     return run
 
 
-_CALLED_BY_ONE_FIT = ("sklearn.base", "sklearn.pipeline", "sklearn.utils")
+_CALLED_BY_ONE_FIT = ("sklearn.base", "sklearn.callback", "sklearn.pipeline", "sklearn.utils")
 
 
 def _is_one_of_many() -> bool:
