@@ -201,10 +201,13 @@ class LatentDisplay:
         ImportError
             If matplotlib cannot be imported.
         """
+        shape = None
+        if self.X_grid is not None:
+            shape = _rows.check_image_shape(self.image_shape, self.X_grid.shape[1])
         self.ax_ = _drawing.get_axes(ax, f"{type(self).__name__}.plot")
         self.figure_ = self.ax_.figure
         if self.X_grid is not None:
-            self._draw_grid()
+            self._draw_grid(shape)
         look: dict[str, Any] = {"s": float(np.clip(6000 / len(self.points), 4, 24)), "linewidths": 0}
         if self.X_grid is not None:  # seen on any image
             look |= {"s": 2 * look["s"], "edgecolors": "white", "linewidths": 0.4}
@@ -248,11 +251,10 @@ class LatentDisplay:
         for handle in legend.legend_handles:
             handle.set_sizes([24])
 
-    def _draw_grid(self) -> None:
+    def _draw_grid(self, shape: Any) -> None:
         n = round(len(self.grid) ** 0.5)
         across, up = np.unique(self.grid[:, 0]), np.unique(self.grid[:, 1])
         width, height = across[1] - across[0], up[1] - up[0]
-        shape = _rows.check_image_shape(self.image_shape, self.X_grid.shape[1])
         if shape is None:
             self._draw_lines(width, height)
             return
