@@ -89,6 +89,11 @@ def colorbar_beside(ax: Any, drawn: Any, label: str) -> None:
     ax.figure.colorbar(drawn, cax=ax.inset_axes((1.03, 0, 0.05, 1)), label=label)
 
 
+def outlined() -> dict[str, Any]:
+    """Return the look of points whose colours may be as dark or light as the background."""
+    return {"edgecolors": line_color(), "linewidths": 0.4}
+
+
 def line_color() -> Any:
     """Return the colour of axes, which is seen on a light and on a dark background."""
     from matplotlib import rcParams

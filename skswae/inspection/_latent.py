@@ -209,6 +209,8 @@ class LatentDisplay:
         if self.X_grid is not None:
             self._draw_grid(shape)
         look: dict[str, Any] = {"s": float(np.clip(6000 / len(self.points), 4, 24)), "linewidths": 0}
+        if self.y is not None and not is_classes(self.y):
+            look |= _drawing.outlined()
         if self.X_grid is not None:  # seen on any image
             look |= {"s": 2 * look["s"], "edgecolors": "white", "linewidths": 0.4}
         look |= scatter_kwargs or {}

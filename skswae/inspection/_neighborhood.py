@@ -195,7 +195,7 @@ class NeighborhoodDisplay:
         return self
 
     def _draw_map(self, panel: Any, look: dict[str, Any]) -> None:
-        look = {"c": self.data_order, "cmap": "viridis", **look}
+        look = {"c": self.data_order, "cmap": "viridis", **_drawing.outlined(), **look}
         self.points_ = panel.scatter(*self.points.T, **look)
         panel.plot(*self.points[self.target], marker="X", color="red", markeredgecolor="white", markersize=10)
         panel.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1], title=self.name or "codes")
