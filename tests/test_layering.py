@@ -15,6 +15,7 @@ TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 SHARED = ("models/_latent_variable", "models/_mixins")
 # a file may import those of later lines, or of its own folder; the longest prefix counts
 LAYERS = [
+    ("inspection",),
     ("__init__", "base"),
     ("persistence",),
     ("datasets", "metrics"),

@@ -22,11 +22,11 @@ import pandas as pd
 import torch
 from _shared import Page, Store, parser, save
 from configurations import Preset
-from figures import places
 from run import Run, make_estimator, plain, timed_fit
 from scipy.stats import sem
 
 from skswae.datasets import make_gmm
+from skswae.inspection import NeighborhoodDisplay
 from skswae.metrics import neighborhood_agreement, rank_agreement
 
 N_TEST = 100
@@ -333,25 +333,10 @@ def draw(records: dict[str, list[dict[str, Any]]], n_rows: int, path: pathlib.Pa
     from matplotlib.figure import Figure
 
     _, X, _ = data(0, n_rows)
-    in_data = places(X)
-    figure = Figure(figsize=(7.5, 8.4), layout="constrained")
-    axes = figure.subplots(len(PICTURED), 2, width_ratios=(1.3, 1))
-    for (left, right), line in zip(axes, PICTURED):
+    figure = Figure(figsize=(7.5, 9.5), layout="constrained")
+    for ax, line in zip(figure.subplots(len(PICTURED)), PICTURED):
         model, codes = LINES[line]
-        Z = np.array(records[model][0][codes])
-        points = left.scatter(*Z.T, c=in_data, cmap="viridis", s=22, vmin=0, vmax=len(X) - 1)
-        left.plot(*Z[0], marker="x", color="red", markersize=9, markeredgewidth=2, linestyle="none")
-        left.set(title=line, xlabel="first number of the code", ylabel="second")
-        left.set_aspect("equal", adjustable="datalim")
-        in_code = places(Z)
-        right.scatter(in_data, in_code, s=12, color="tab:blue")
-        right.plot([0, len(X) - 1], [0, len(X) - 1], color="grey", linewidth=0.8)
-        agreement = rank_agreement(X, Z, targets=[0])
-        right.set(
-            title=f"rank agreement {agreement:.2f}", xlabel="index in the data", ylabel="index in the code"
-        )
-        right.set_aspect("equal")
-    figure.colorbar(points, ax=axes, location="bottom", label="index in the data", aspect=50, shrink=0.6)
+        NeighborhoodDisplay.from_arrays(X, np.array(records[model][0][codes]), name=line, ax=ax)
     save(figure, path)
 
 

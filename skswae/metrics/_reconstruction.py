@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
@@ -91,29 +92,38 @@ def denoising_error(estimator, X, *, noise=0.3, n_repeats=1, clip=None, random_s
     2.25
     """
     rows = check_rows(X, "X")
-    with own_settings():
-        dtype = check_array(X, dtype=FLOATS).dtype.newbyteorder("=")  # models keep it
-    if clip is not None and not (
-        np.shape(clip) == (2,) and all(isinstance(end, Real) for end in clip) and clip[0] < clip[1]
-    ):
-        raise ValueError(
-            f"The 'clip' argument must be None or two numbers (low, high), low < high. Got {clip!r} instead."
-        )
+    check_clip(clip)
     rng = make_rng(random_state)
     errors = []
     for _ in range(n_repeats):
-        noisy = rows + noise * rng.standard_normal(rows.shape)
-        if clip is not None:
-            noisy = np.clip(noisy, *clip)
-        noisy = noisy.astype(dtype, copy=False)
-        # an estimator that was fitted to a data frame expects its column names
-        if hasattr(X, "iloc"):
-            noisy = type(X)(noisy, index=X.index, columns=X.columns)
-        elif hasattr(X, "columns"):
-            noisy = type(X)(noisy, schema=X.columns)
+        noisy = add_noise(X, noise, clip, rng)
         if hasattr(estimator, "reconstruct"):
             rebuilt = estimator.reconstruct(noisy)
         else:
             rebuilt = estimator.inverse_transform(estimator.transform(noisy))
         errors.append(reconstruction_error(rows, rebuilt))
     return float(np.mean(errors))
+
+
+def check_clip(clip: Any) -> None:
+    """Raise ValueError unless the argument is None or a range."""
+    if clip is not None and not (
+        np.shape(clip) == (2,) and all(isinstance(end, Real) for end in clip) and clip[0] < clip[1]
+    ):
+        raise ValueError(
+            f"The 'clip' argument must be None or two numbers (low, high), low < high. Got {clip!r} instead."
+        )
+
+
+def add_noise(X: Any, noise: Any, clip: Any, rng: np.random.Generator) -> Any:
+    """Return rows with Gaussian noise, of the dtype and kind of X: an estimator may know names of columns."""
+    rows = check_rows(X, "X")
+    with own_settings():
+        dtype = check_array(X, dtype=FLOATS).dtype.newbyteorder("=")  # models keep it
+    noisy = rows + noise * rng.standard_normal(rows.shape)
+    if clip is not None:
+        noisy = np.clip(noisy, *clip)
+    noisy = noisy.astype(dtype, copy=False)
+    if hasattr(X, "iloc"):
+        return type(X)(noisy, index=X.index, columns=X.columns)
+    return type(X)(noisy, schema=X.columns) if hasattr(X, "columns") else noisy
