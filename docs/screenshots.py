@@ -1,8 +1,8 @@
 """Pictures of the built pages in headless Chromium, without a network, wide and narrow, light and dark.
 
-After the pages are built: ``python docs/screenshots.py FOLDER``. Chromium is looked for on the path, or is the
-file that the environment variable CHROMIUM names. What needs a browser is checked too: equations are rendered,
-and the search finds "beta".
+After the pages are built: ``python docs/screenshots.py FOLDER``. Chromium is looked for on the path, or is
+the file that the environment variable CHROMIUM names. What needs a browser is checked too: equations are
+rendered, and the search finds "beta".
 """
 
 import itertools
@@ -48,7 +48,7 @@ def framed(page, width, theme, folder):
     path = pathlib.Path(folder) / "frame.html"
     style = f"border: 0; width: {width}px; height: 1600px"
     path.write_text(
-        f"<script>localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')</script>"
+        f"<script>for (const key of ['mode', 'theme']) localStorage.setItem(key, '{theme}')</script>"
         f"<body style='margin: 0'><iframe src='{page.as_uri()}' style='{style}'>"
     )
     return path
