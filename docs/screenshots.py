@@ -44,7 +44,7 @@ def chromium(profile, *arguments):
 
 
 def framed(page, width, theme, folder):
-    """Write a page that shows another one in a frame: Chromium's windows are never narrower than 500 pixels."""
+    """Write a page that shows another one in a frame: no window of Chromium is narrower than 500 pixels."""
     path = pathlib.Path(folder) / "frame.html"
     style = f"border: 0; width: {width}px; height: 1600px"
     path.write_text(
