@@ -38,7 +38,13 @@ class BaseAutoencoder(
 ):
     """Base class of generative autoencoders as scikit-learn transformers.
 
-    A subclass says how its module is built (:meth:`_build_module`); everything else is here.
+    A subclass says how its module is built (``_build_module``); everything else is here.
+
+    Parameters
+    ----------
+    n_components : int, default=8
+        Dimension of the code.
+    {shared parameters}
     """
 
     # parameters that cannot change while training goes on: they decide what the module consists of
@@ -219,6 +225,7 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, which may lie anywhere.
 
         Returns
         -------
@@ -267,6 +274,7 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, which may lie anywhere.
 
         Returns
         -------
@@ -289,6 +297,7 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, which may lie anywhere.
 
         Returns
         -------
@@ -315,6 +324,7 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows, which may lie anywhere.
         y : Ignored
             Present for the API's consistency.
 
@@ -347,6 +357,7 @@ class BaseAutoencoder(
         Parameters
         ----------
         n_samples : int, default=1
+            How many, at least 1.
         prior : {"model", "gmm"}, default="model"
             Where codes are drawn from: the model's own prior, or a mixture of Gaussians fitted to the codes
             of training rows afterwards (of at most 5,000; 10 Gaussians with full covariances, fewer on few

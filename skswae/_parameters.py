@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Options, StrOptions
 
 from skswae._constraints import Number
+from skswae._documentation import Documented
 from skswae.networks._protocol import check_network
 
 SHARED_PARAMETERS = """\
@@ -166,7 +167,7 @@ def fill_in(doc: str) -> str:
     return marker.sub(lambda found: textwrap.indent(_TEXTS[found[2]], found[1]), doc)
 
 
-class SharedParameters(BaseEstimator):
+class SharedParameters(Documented, BaseEstimator):
     """The constructor of every estimator, as far as all have it."""
 
     _parameter_constraints: dict = {
@@ -260,6 +261,7 @@ class SharedParameters(BaseEstimator):
         Parameters
         ----------
         **params : dict
+            Values by name.
 
         Returns
         -------
@@ -285,5 +287,16 @@ SHARED_NAMES = tuple(inspect.signature(SharedParameters).parameters)
 
 
 def shared_parameters(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Pick the parameters that estimators share from the arguments of a constructor, its ``locals()``."""
+    """Pick the parameters that estimators share from the arguments of a constructor.
+
+    Parameters
+    ----------
+    arguments : dict
+        The constructor's ``locals()``.
+
+    Returns
+    -------
+    shared : dict
+        Those of :class:`BaseAutoencoder`, for ``super().__init__(**shared)``.
+    """
     return {name: arguments[name] for name in SHARED_NAMES if name in arguments}

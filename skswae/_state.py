@@ -30,6 +30,7 @@ class InconsistentVersionWarning(SklearnInconsistentVersionWarning):
     Parameters
     ----------
     estimator_name : str
+        Class of the estimator.
     current_version, original_version : str
         The version that reads, and the one that wrote.
     """

@@ -213,6 +213,7 @@ def load_model(
     Parameters
     ----------
     path : path-like
+        The file.
     device : str or torch.device, default="auto"
         The ``device`` of the loaded estimator, in place of the one that it had where it was saved.
     networks : iterable of classes or None, default=None

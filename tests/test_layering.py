@@ -15,6 +15,7 @@ TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 SHARED = ("models/_latent_variable", "models/_mixins")
 # a file may import those of later lines, or of its own folder; the longest prefix counts
 LAYERS = [
+    ("__main__",),
     ("inspection",),
     ("__init__", "base"),
     ("persistence",),
@@ -34,7 +35,7 @@ LAYERS = [
     ("training", "modules"),
     ("networks", "data"),
     ("_constraints", "_device", "_encoding", "_files"),
-    ("_random", "_warnings"),
+    ("_documentation", "_random", "_warnings"),
 ]
 LEVEL = {prefix: level for level, prefixes in enumerate(LAYERS) for prefix in prefixes}
 OBJECTIVES = [n for n in FILES if n.startswith("models/_") and n not in (*SHARED, "models/__init__")]

@@ -93,14 +93,17 @@ def test_every_example_runs():
                 assert name in found, name
 
 
+GUIDES = ("user_guide", "saving_and_shipping", "index", "start_table", "start_images", "coming_from")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/user_guide.md", "docs/saving_and_shipping.md"])
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{name}.md" for name in GUIDES)])
 def test_examples_in_the_docs(page, tmp_path, monkeypatch):
     """Blocks of Python run, one after the other, in a folder where they may write files."""
     text = (ROOT / page).read_text()
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)
-    assert len(blocks) >= 2
+    assert blocks
     names = {"__name__": "page"}
     for block in blocks:
         exec(compile(block, page, "exec"), names)
@@ -186,7 +189,7 @@ def test_the_readme_s_seconds_are_the_results():
         *("README.md", "CONTRIBUTING.md", "SECURITY.md"),
         *(
             f"docs/{p}.md"
-            for p in ("user_guide", "saving_and_shipping", "mlflow", "how_fast", "paper", "paper_code_ours")
+            for p in (*GUIDES, "choosing", "citing", "mlflow", "how_fast", "paper", "paper_code_ours")
         ),
     ],
 )

@@ -1,4 +1,8 @@
-"""Six generative autoencoders on digits: rebuilt rows, samples, and a line of numbers for each.
+"""
+Six generative autoencoders on digits
+=====================================
+
+Rebuilt rows, samples, and a line of numbers for each.
 
 Changing the model is changing a name: all have the same interface, networks and defaults. Takes about two
 minutes on a CPU, and writes models.png where it is run, or the file given as an argument.

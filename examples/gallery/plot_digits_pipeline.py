@@ -1,4 +1,6 @@
-"""Handwritten digits: a code for a classifier, a decoder and a sampler in one pipeline step.
+"""
+Handwritten digits: a classifier's code, a decoder and a sampler in one step
+============================================================================
 
 Fits ``SWAETransformer`` in PCA's place before a nearest-neighbour classifier, prints the scores that it
 reaches beside PCA's, and draws digits, their reconstructions, samples, and a 2-D map of the codes.

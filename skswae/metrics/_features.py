@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skswae._device import arithmetic, as_array, as_tensor, own_settings, resolve_device
+from skswae._documentation import Documented
 from skswae._random import forked_rng
 from skswae._validation import FLOATS
 from skswae.metrics._checks import check_rows
@@ -143,7 +144,7 @@ class InceptionFeatures:
         return {**self.__dict__, "_network": None}  # loaded again where it is used next
 
 
-class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Documented, BaseEstimator):
     """Features from a small classifier of the data set's own classes, for :func:`frechet_distance`.
 
     scikit-learn's ``MLPClassifier`` is trained on the training rows, images or not, and the activations of
@@ -246,7 +247,20 @@ class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         return np.asarray(self.transform(X))
 
     def score(self, X, y) -> float:
-        """Compute the accuracy of the classifier on held-out rows and their classes, in [0, 1]."""
+        """Compute the accuracy of the classifier on held-out rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows that it has not seen.
+        y : array-like of shape (n_samples,)
+            Their classes.
+
+        Returns
+        -------
+        accuracy : float
+            In [0, 1].
+        """
         X = self._validate(X)
         with own_settings():
             return float(self.classifier_.score(X, y))

@@ -31,7 +31,7 @@ class NetworkBuilder:
     n_components : int
         k, the number of columns of a code.
     n_inputs : int or None, default=None
-        m, the number of columns that an encoder sees of a row (:class:`~skswae.modules._front.Front`). None
+        m, the number of columns that an encoder sees of a row: its leading principal components, or all. None
         is ``n_features``.
     out_activation : {"identity", "sigmoid"}, default="identity"
         Activation of the decoder's output.
@@ -224,6 +224,11 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
     Batch norm takes its running statistics and leaves them as they are, dropout drops nothing; gradients
     flow. The batch goes first: a later step of the statistics would change what a gradient is taken at.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A network, or a part of one.
     """
     training = [part for part in module.modules() if part.training]
     for part in training:

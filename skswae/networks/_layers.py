@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from torch import Tensor, nn
 
 from skswae._constraints import Numbers, check_weights
+from skswae._documentation import Documented
 from skswae._random import initial_generator
 
 
@@ -126,7 +127,7 @@ def joined_gated_layers(n_first: int, n_second: int, sizes: list[int], n_outputs
     )
 
 
-class Network(BaseEstimator):
+class Network(Documented, BaseEstimator):
     """A description of networks: parameters that are checked as an estimator's are.
 
     Whatever reads a parameter reads it by :meth:`_checked`, since a part may be built by hand.
