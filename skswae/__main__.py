@@ -11,7 +11,18 @@ import torch
 import skswae
 
 NEEDED = ("numpy", "scipy", "scikit-learn", "joblib", "torch", "safetensors")
-EXTRAS = ("matplotlib", "pandas", "polars", "pooch", "pillow", "skops", "onnx", "onnxruntime", "skl2onnx")
+EXTRAS = (
+    "matplotlib",
+    "rich",
+    "pandas",
+    "polars",
+    "pooch",
+    "pillow",
+    "skops",
+    "onnx",
+    "onnxruntime",
+    "skl2onnx",
+)
 
 
 def versions(names: tuple[str, ...]) -> list[str]:

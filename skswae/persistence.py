@@ -157,8 +157,7 @@ def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Te
     if dropped:
         warn(
             f"A model file holds no {' and no '.join(dropped)} of this kind: the loaded {kind.__name__} has "
-            "none. Only further training needs it.",
-            UserWarning,
+            "none. Only further training needs it."
         )
     described = encoder.mapping(state, "state")
     module["other"] = encoder.mapping(module["other"], "module")
