@@ -51,7 +51,7 @@ neighbor_weight : float, default=0.0
     Weight, at least 0 and below 1e30, of a term that draws the codes of neighbouring rows together and pushes
     others apart, for maps of 2 or 3 components: UMAP's cross-entropy (L. McInnes, J. Healy, J. Melville 2018,
     arXiv:1802.03426) on codes of the encoder. It is a multiple of what it costs to decode every row to the
-    mean row, or for a likelihood of 1 a feature; 4 makes a map that is mostly UMAP's. In each step a row is
+    mean row, or for a likelihood of 1 a feature; 16 makes a map that is mostly UMAP's. In each step a row is
     drawn to a neighbour or to a row between two of them, whose features (or ``input_components``) are those
     of one or the other at random: always among up to 5,000 rows, more rarely among more. Neighbours are
     looked for among all training rows, as the encoders see them: exactly up to 10,000 rows, approximately
