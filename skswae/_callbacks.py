@@ -30,7 +30,8 @@ class Hooks(Callback):
     """Tell the estimator's callbacks of a fit, a task with one subtask for each epoch.
 
     They are given X and y as the user gave them. At the end of an epoch ``history_`` and ``n_iter_`` of the
-    estimator count it; one that is fitted so far is made for those callbacks that ask for it.
+    estimator count it, while its methods still compute with the module of before the fit; one that is fitted
+    so far is made for those callbacks that ask for it.
     """
 
     def __init__(self, outcome: Outcome, X: Any, y: Any, n_epochs: int):

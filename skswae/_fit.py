@@ -71,7 +71,9 @@ def fit(
         callbacks=callbacks,
     )
     with _all_or_nothing(estimator):
-        _run(estimator, X, y, plan)
+        done = _run(estimator, X, y, plan)
+        if done is not None:
+            done.remove()
 
 
 def partial_fit(estimator: Any, X: Any, y: Any = None, *, callbacks: Sequence[Callback] = ()) -> None:
@@ -96,8 +98,11 @@ def _all_or_nothing(estimator: Any) -> Iterator[None]:
 
 
 @with_callbacks
-def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> None:
-    """Validate, resolve each "auto", build or go on, train, and become fitted."""
+def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> Checkpoint | None:
+    """Validate, resolve each "auto", build or go on, train, and become fitted; return what is to be removed.
+
+    Callbacks may still fail when this has ended: the checkpoint goes after them.
+    """
     check_network(estimator.network)
     estimator._check_parameters()
     device = resolve_device(estimator.device)
@@ -164,8 +169,7 @@ def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> None:
     estimator._moments = (None, None) if ahead else (on_host(step.moments()), memory)
     if watching is not None:
         watching.end()
-    if checkpoint is not None and not plan.keep_checkpoint and not run.interrupted:
-        checkpoint.remove()
+    return None if plan.keep_checkpoint or run.interrupted else checkpoint
 
 
 def _fitted_scaler(estimator: Any, data: DataSource) -> Scaler:

@@ -10,6 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from skswae import AETransformer, SWAETransformer, VAETransformer, _fit, load_model, save_model
 from skswae.data import ArrayData, DataSource
 from skswae.metrics import knn_accuracy
+from skswae.models._ae import AEModule
 from skswae.modules import _neighbors
 from skswae.networks import GatedMLP
 from skswae.training._callbacks import Callback
@@ -69,6 +70,20 @@ def test_a_step_encodes_each_row_once(Estimator):
     term = module.neighbors.added({"loss": torch.zeros(())}, module.encode_x(rows), module.encode_x(near))
     torch.testing.assert_close(terms["neighbor_loss"], term["neighbor_loss"])
     assert "codes" not in terms
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_a_term_of_that_name_is_recorded_like_others(weight, monkeypatch):
+    losses = AEModule.losses
+
+    def with_a_number(module, x, generator):
+        for player, terms in losses(module, x, generator):
+            yield player, {**terms, "codes": terms["codes"].square().mean()}
+
+    monkeypatch.setattr(AEModule, "losses", with_a_number)
+    model = cheap(AETransformer, **{**MAP, "neighbor_weight": weight}).fit(X)
+    assert model.history_["codes"].shape == (4,)
+    assert ("neighbor_loss" in model.history_) == (weight > 0)
 
 
 def test_the_loss_is_the_model_s_and_the_weighted_term():

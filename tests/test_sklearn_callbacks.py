@@ -172,11 +172,16 @@ def test_a_callback_that_fails_leaves_the_estimator_as_it_was(iris, tmp_path):
         model.fit(np.full((5, 4), np.nan))
 
 
-def test_a_callback_that_fails_at_the_end_leaves_the_checkpoint(iris, tmp_path):
+@pytest.mark.parametrize("method", ["on_fit_task_end", "teardown"])
+def test_a_callback_that_fails_at_the_end_leaves_the_checkpoint(method, iris, tmp_path):
     class Broken(Watch):
-        def on_fit_task_end(self, estimator, context):
-            if context.task_name == "fit":
-                raise RuntimeError("broken")
+        pass
+
+    def fail(self, estimator, context):
+        if context.task_name == "fit":
+            raise RuntimeError("broken")
+
+    setattr(Broken, method, fail)
 
     path = tmp_path / "fit.ckpt"
     model = swae().set_callbacks(Broken())

@@ -94,7 +94,7 @@ class DenoisingDisplay(_rows.RowsDisplay):
             Name of the pipeline's step that is the model. None: its only autoencoder.
         image_shape : tuple of int or None, default=None
             (height, width) or (channels, height, width) of images. None: the network's, if it has one.
-        n_rows, kind, cmap, ax
+        n_rows, kind, cmap, ax : optional
             As of :meth:`plot`.
 
         Returns
@@ -137,7 +137,7 @@ class DenoisingDisplay(_rows.RowsDisplay):
             Clean rows, noisy ones and reconstructions in the same order.
         image_shape : tuple of int or None, default=None
             (height, width) or (channels, height, width) of rows that are images.
-        n_rows, kind, cmap, ax
+        n_rows, kind, cmap, ax : optional
             As of :meth:`plot`.
 
         Returns

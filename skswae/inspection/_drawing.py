@@ -77,6 +77,19 @@ def legend_above(ax: Any, n_columns: int, title: str | None = None) -> None:
     )
 
 
+def look(defaults: dict[str, Any], given: dict[str, Any] | None, artist: Any) -> dict[str, Any]:
+    """Return the arguments of matplotlib by default and as given, by whichever of their names.
+
+    A colour that is given takes the place of colours by value.
+    """
+    from matplotlib.cbook import normalize_kwargs
+
+    defaults, given = normalize_kwargs(defaults, artist), normalize_kwargs(given or {}, artist)
+    if "c" in given or "color" in given:
+        defaults = {name: value for name, value in defaults.items() if name not in ("c", "color", "cmap")}
+    return {**defaults, **given}
+
+
 def map_aspect(ax: Any, points: np.ndarray) -> None:
     """Draw both coordinates in one unit, unless one spreads much more than the other."""
     across, up = np.ptp(points, axis=0)

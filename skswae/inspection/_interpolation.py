@@ -92,7 +92,7 @@ class InterpolationDisplay(_rows.RowsDisplay):
             Name of the pipeline's step that is the model. None: its only autoencoder.
         image_shape : tuple of int or None, default=None
             (height, width) or (channels, height, width) of images. None: the network's, if it has one.
-        kind, cmap, ax
+        kind, cmap, ax : optional
             As of :meth:`plot`.
 
         Returns

@@ -104,7 +104,7 @@ class LatentDisplay:
         image_shape : tuple of int or None, default=None
             (height, width) or (channels, height, width) of decoded images. None: the network's, if it has
             one.
-        ax, scatter_kwargs
+        ax, scatter_kwargs : optional
             As of :meth:`plot`.
 
         Returns
@@ -149,7 +149,7 @@ class LatentDisplay:
             Classes or numbers to colour by.
         projection : transformer or None, default=None
             As of :meth:`from_estimator`.
-        ax, scatter_kwargs
+        ax, scatter_kwargs : optional
             As of :meth:`plot`.
 
         Returns
@@ -205,42 +205,43 @@ class LatentDisplay:
         if self.X_grid is not None:
             shape = _rows.check_image_shape(self.image_shape, self.X_grid.shape[1])
         self.ax_ = _drawing.get_axes(ax, f"{type(self).__name__}.plot")
+        from matplotlib.collections import PathCollection
+
         self.figure_ = self.ax_.figure
         if self.X_grid is not None:
             self._draw_grid(shape)
-        look: dict[str, Any] = {"s": float(np.clip(6000 / len(self.points), 4, 24)), "linewidths": 0}
+        base: dict[str, Any] = {"s": float(np.clip(6000 / len(self.points), 4, 24)), "linewidths": 0}
         if self.y is not None and not is_classes(self.y):
-            look |= _drawing.outlined()
+            base |= _drawing.outlined()
         if self.X_grid is not None:  # seen on any image
-            look |= {"s": 2 * look["s"], "edgecolors": "white", "linewidths": 0.4}
-        look |= scatter_kwargs or {}
+            base |= {"s": 2 * base["s"], "edgecolors": "white", "linewidths": 0.4}
         if self.y is None or not is_classes(self.y):
             colors = {"color": "C0"} if self.y is None else {"c": self.y, "cmap": cmap or "viridis"}
-            self.points_: Any = self.ax_.scatter(*self.points.T, **{**colors, **look})
-            if self.y is not None:
+            look = _drawing.look({**colors, **base}, scatter_kwargs, PathCollection)
+            self.points_: Any = self.ax_.scatter(*self.points.T, **look)
+            if self.points_.get_array() is not None:
                 _drawing.colorbar_beside(self.ax_, self.points_, "y")
         else:
-            self._draw_classes(look, cmap)
+            self._draw_classes(base, scatter_kwargs, cmap)
         self.ax_.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
         if self.Z.shape[1] > 1:
             _drawing.map_aspect(self.ax_, self.points)
         return self
 
-    def _draw_classes(self, look: dict[str, Any], cmap: Any) -> None:
+    def _draw_classes(self, base: dict[str, Any], given: dict[str, Any] | None, cmap: Any) -> None:
         from matplotlib import colormaps
+        from matplotlib.collections import PathCollection
 
         y = self.y.astype(str) if self.y.dtype == object else self.y
         classes = np.unique(y)
         n = len(classes)
         chosen = colormaps.get_cmap(cmap or ("tab10" if n <= 10 else "tab20" if n <= 20 else "turbo"))
         few = chosen.N <= MOST_CLASSES  # a list of colours, not a scale
-        self.points_ = [
-            self.ax_.scatter(
-                *self.points[y == c].T,
-                **{"color": [chosen(i % chosen.N if few else i / max(1, n - 1))], "label": str(c), **look},
-            )
-            for i, c in enumerate(classes)
-        ]
+        self.points_ = []
+        for i, c in enumerate(classes):
+            color = chosen(i % chosen.N if few else i / max(1, n - 1))
+            look = _drawing.look({"color": [color], "label": str(c), **base}, given, PathCollection)
+            self.points_.append(self.ax_.scatter(*self.points[y == c].T, **look))
         legend = self.ax_.legend(
             loc="upper left",
             bbox_to_anchor=(1.0, 1.0),
@@ -306,7 +307,13 @@ def project(Z: np.ndarray, projection: Any = None) -> tuple[np.ndarray, tuple[st
         return np.column_stack([Z, rankdata(Z, method="ordinal") / len(Z)]), ("code 0", "share of codes")
     if Z.shape[1] == 2:
         return Z, ("code 0", "code 1")
-    pca = PCA(2, svd_solver="full").fit(Z)
+    if len(Z) < 2:
+        raise ValueError(
+            "The 'projection' argument must be a transformer for a single code, of which there are no "
+            f"principal components. Got {projection!r} instead."
+        )
+    with np.errstate(invalid="ignore"):  # codes that are all equal
+        pca = PCA(2, svd_solver="full").fit(Z)
     shares = np.nan_to_num(pca.explained_variance_ratio_)
     first, second = (f"PC {i} of codes ({share:.0%})" for i, share in enumerate(shares))
     return pca.transform(Z), (first, second)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class LossCurveDisplay:
             Fitted, with ``history_``, or a Pipeline with such a step.
         step : str or None, default=None
             Name of the pipeline's step that is the model. None: its only autoencoder.
-        terms, yscale, ax, line_kwargs
+        terms, yscale, ax, line_kwargs : optional
             As of :meth:`plot`.
 
         Returns
@@ -104,28 +105,30 @@ class LossCurveDisplay:
             If matplotlib cannot be imported.
         """
         known = list(self.history)
-        names = known if terms is None else [terms] if isinstance(terms, str) else list(terms)
-        unknown = [name for name in names if name not in known]
-        if unknown or not names:
+        names: Any = known if terms is None else [terms] if isinstance(terms, str) else terms
+        names = list(names) if isinstance(names, Iterable) else []
+        if not names or any(name not in known for name in names):
             raise ValueError(f"The 'terms' argument must be None or some of {known}. Got {terms!r} instead.")
         if not isinstance(yscale, str) or yscale not in ("auto", "linear", "log"):
             raise ValueError(
                 f"The 'yscale' argument must be 'auto', 'linear' or 'log'. Got {yscale!r} instead."
             )
         self.ax_ = _drawing.get_axes(ax, f"{type(self).__name__}.plot")
+        from matplotlib.lines import Line2D
+
         self.figure_ = self.ax_.figure
         values = {name: np.asarray(self.history[name], dtype=np.float64) for name in names}
         values = {name: v for name, v in values.items() if np.isfinite(v).any()}
         self.lines_: dict[str, Any] = {}
         for name, v in values.items():
-            look = {
+            look: dict[str, Any] = {
                 "label": name.replace("_", " "),
                 "marker": "o" if len(v) <= 20 else None,
                 "markersize": 3,
                 "linewidth": 2.0 if name in ("loss", "validation_loss") else 1.2,
                 "linestyle": "--" if name == "validation_loss" else "-",
-                **(line_kwargs or {}),
             }
+            look = _drawing.look(look, line_kwargs, Line2D)
             (self.lines_[name],) = self.ax_.plot(np.arange(1, len(v) + 1), v, **look)
         self.best_ = None
         if "validation_loss" in self.lines_:

@@ -84,7 +84,7 @@ class NeighborhoodDisplay:
             Index of the row from which distances are taken.
         step : str or None, default=None
             Name of the pipeline's step that is the model. None: its only autoencoder.
-        kind, ax
+        kind, ax : optional
             As of :meth:`plot`.
 
         Returns
@@ -116,7 +116,7 @@ class NeighborhoodDisplay:
             Index of the row from which distances are taken.
         name : str or None, default=None
             Name of the model, for the title.
-        kind, ax
+        kind, ax : optional
             As of :meth:`plot`.
 
         Returns
@@ -191,21 +191,29 @@ class NeighborhoodDisplay:
             self.axes_ = _drawing.panels(self.ax_, *((2, 1) if stacked else (1, 2)))
         draw = {"map": self._draw_map, "order": self._draw_order}
         for panel, part in zip(self.axes_.ravel(), drawn):
-            draw[part](panel, {"s": 16, **(scatter_kwargs or {})})
+            draw[part](panel, scatter_kwargs)
         return self
 
-    def _draw_map(self, panel: Any, look: dict[str, Any]) -> None:
-        look = {"c": self.data_order, "cmap": "viridis", **_drawing.outlined(), **look}
-        self.points_ = panel.scatter(*self.points.T, **look)
+    @staticmethod
+    def _scatter(panel: Any, points: np.ndarray, look: dict[str, Any], given: Any) -> Any:
+        from matplotlib.collections import PathCollection
+
+        return panel.scatter(*points.T, **_drawing.look(look, given, PathCollection))
+
+    def _draw_map(self, panel: Any, given: dict[str, Any] | None) -> None:
+        look = {"s": 16, "c": self.data_order, "cmap": "viridis", **_drawing.outlined()}
+        self.points_ = self._scatter(panel, self.points, look, given)
         panel.plot(*self.points[self.target], marker="X", color="red", markeredgecolor="white", markersize=10)
         panel.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1], title=self.name or "codes")
         _drawing.map_aspect(panel, self.points)
-        _drawing.colorbar_beside(panel, self.points_, "place in the data")
+        if self.points_.get_array() is not None:
+            _drawing.colorbar_beside(panel, self.points_, "place in the data")
 
-    def _draw_order(self, panel: Any, look: dict[str, Any]) -> None:
+    def _draw_order(self, panel: Any, given: dict[str, Any] | None) -> None:
         last = len(self.data_order) - 1
         panel.plot([0, last], [0, last], color=_drawing.line_color(), linewidth=0.8, alpha=0.6)
-        self.order_points_ = panel.scatter(self.data_order, self.code_order, **{"color": "C0", **look})
+        places = np.column_stack([self.data_order, self.code_order])
+        self.order_points_ = self._scatter(panel, places, {"s": 16, "color": "C0"}, given)
         panel.set(
             xlabel="place in the data",
             ylabel="place in the codes",

@@ -98,7 +98,7 @@ class SampleDisplay(_rows.RowsDisplay):
             Name of the pipeline's step that is the model. None: its only autoencoder.
         image_shape : tuple of int or None, default=None
             (height, width) or (channels, height, width) of images. None: the network's, if it has one.
-        n_rows, kind, cmap, ax
+        n_rows, kind, cmap, ax : optional
             As of :meth:`plot`.
 
         Returns
@@ -133,7 +133,7 @@ class SampleDisplay(_rows.RowsDisplay):
             Rows drawn from a model, and the rows that it was fitted to.
         image_shape : tuple of int or None, default=None
             (height, width) or (channels, height, width) of rows that are images.
-        n_rows, kind, cmap, ax
+        n_rows, kind, cmap, ax : optional
             As of :meth:`plot`.
 
         Returns

@@ -87,7 +87,9 @@ class Fitted:
         if given is not None:
             return given
         shape = getattr(getattr(self.model, "network", None), "image_shape", None)
-        return tuple(shape) if shape is not None and math.prod(shape) == n_features else None
+        if not isinstance(shape, tuple | list) or len(shape) != 3 or shape[0] not in (1, 3):
+            return None  # neither grey nor colours
+        return tuple(shape) if math.prod(shape) == n_features else None
 
 
 def _position(pipeline: Pipeline, step: str | None) -> int:

@@ -199,7 +199,8 @@ class AutoencoderModule(nn.Module, abc.ABC):
 
         ``terms["loss"]`` is what that player's parameters minimise; the other terms are recorded. Each is
         a mean over the batch of sums over features. A module with one player yields once. The first player's
-        terms may hold "codes", those of :meth:`encode_x`, so that a neighbour term need not compute them.
+        terms may hold "codes" of shape (n, k), those of :meth:`encode_x`, so that a neighbour term need not
+        compute them; they are not recorded.
         """
 
     def training_losses(self, batch: Tensor, generator: torch.Generator) -> Iterator[tuple[str, Terms]]:
@@ -210,10 +211,15 @@ class AutoencoderModule(nn.Module, abc.ABC):
         x, near = batch.tensor_split([self.n_features], dim=1)
         losses = iter(self.losses(x, generator))
         player, terms = next(losses)
-        codes = terms.pop("codes", None)
+        z = terms.get("codes")
+        handed_on = z is not None and z.shape == (len(x), self.n_components)  # else it is a term like others
+        terms = {name: value for name, value in terms.items() if not (handed_on and name == "codes")}
         if self.neighbors is not None:
-            codes = self.encode_x(x) if codes is None else codes
-            terms = self.neighbors.added(terms, codes, self.encode_inputs(near))
+            if z is not None and handed_on:
+                z_near = self.encode_inputs(near)
+            else:
+                z, z_near = self.encode_inputs(torch.cat([self.front(x), near])).chunk(2)
+            terms = self.neighbors.added(terms, z, z_near)
         yield player, terms
         yield from losses
 

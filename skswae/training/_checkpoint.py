@@ -20,7 +20,7 @@ from skswae._files import replacing
 from skswae._warnings import warn
 from skswae.training._callbacks import Callback, Run
 
-_FORMAT = 8  # to be raised when a training changes, so that none goes on as another
+_FORMAT = 9  # to be raised when a training changes, so that none goes on as another
 _NAME = "skswae checkpoint"
 
 Facts = dict[str, list[str]]

@@ -93,7 +93,7 @@ def _started_bars() -> Any | None:
     if console.is_jupyter:
         watched = importlib.util.find_spec("ipywidgets") is not None  # by which rich draws in a notebook
     else:  # rich takes a file for a terminal where FORCE_COLOR is set
-        watched = console.is_interactive and console.file.isatty()
+        watched = console.is_interactive and getattr(console.file, "isatty", bool)()
     if not watched:
         return None
     bars = Progress(

@@ -25,6 +25,7 @@ from skswae.inspection import (
     ReconstructionDisplay,
     SampleDisplay,
 )
+from skswae.networks import GatedConvNet
 
 from ..estimators import cheap
 
@@ -180,3 +181,31 @@ def test_panels_need_a_grid(ae, iris):
     with pytest.raises(ValueError, match="'ax' argument must be part of a grid"):
         ReconstructionDisplay.from_estimator(ae, iris, ax=free)
     assert ReconstructionDisplay.from_estimator(ae, iris, ax=free, kind="heatmap").ax_ is free
+
+
+@pytest.mark.parametrize(
+    "look", [{"color": "k"}, {"c": "k"}, {"edgecolor": "k"}, {"linewidth": 1}, {"lw": 1}]
+)
+def test_a_look_of_one_s_own(look, ae, iris):
+    """By whichever of matplotlib's names, in the place of colours by value."""
+    LossCurveDisplay.from_estimator(ae, line_kwargs=look if "edgecolor" not in look else {"ls": ":"})
+    for y in (None, iris[:, 0], np.arange(len(iris)) % 3):
+        LatentDisplay.from_estimator(ae, iris, y, scatter_kwargs=look)
+    display = NeighborhoodDisplay.from_estimator(ae, iris)
+    assert display.plot(scatter_kwargs=look) is display
+
+
+@pytest.mark.parametrize("kind", ["auto", "heatmap", "curve"])
+def test_images_of_two_channels_are_rows_of_numbers(kind, digits):
+    X = np.hstack([digits[0][:40], digits[0][40:80]])
+    network = GatedConvNet((2, 8, 8), encoder_filters=(4, 4, 4, 4, 2), decoder_filters=(4, 4))
+    model = cheap(AETransformer, network=network).fit(X)
+    assert ReconstructionDisplay.from_estimator(model, X, kind=kind).kind_ != "image"
+
+
+def test_codes_without_principal_components(iris):
+    model = cheap(AETransformer, n_components=3).fit(iris)
+    with pytest.raises(ValueError, match="'projection' argument must be a transformer"):
+        LatentDisplay.from_estimator(model, iris[:1])
+    Z = np.ones((5, 3))
+    assert LatentDisplay.from_arrays(Z).points.shape == (5, 2)

@@ -80,9 +80,8 @@ def test_silent(unset, iris, caplog, capsys, monkeypatch):
     monkeypatch.setattr(LOGGER, "level", logging.WARNING)
     swae(verbose=1).fit(iris)
     monkeypatch.setattr(LOGGER, "level", logging.NOTSET)
-    logging.disable(logging.INFO)
+    monkeypatch.setattr(logging.root.manager, "disable", logging.INFO)
     swae(verbose=1).fit(iris)
-    logging.disable(logging.NOTSET)
     assert tuple(capsys.readouterr()) == ("", "")
     assert caplog.records == []
 
