@@ -23,7 +23,7 @@ class Waves(DataSource):
         return rows.astype(self.dtype)
 
 
-@pytest.mark.parametrize("make", [swae, two_levels])
+@pytest.mark.parametrize("make", [swae, pytest.param(two_levels, marks=pytest.mark.slow)])
 def test_a_source_is_as_good_as_an_array(make):
     source, other = Waves(600), Waves(100)
     X, Y = source.read(slice(None)), other.read(slice(None))

@@ -52,6 +52,7 @@ def assert_agrees(path, estimator, X, part="encoder"):
     assert np.all(np.abs(single - expected[:3]) <= 1e-5 * (spread if part == "encoder" else spread[:3]))
 
 
+@pytest.mark.slow
 def test_a_file_of_the_encoder(digits, tmp_path):
     """Far from 0, where float32 rows less a float32 mean would lose the fifth digit of a code."""
     X = pd.DataFrame(16 * digits[0] + 1e4, columns=[f"pixel {i}" for i in range(64)], dtype=np.float32)

@@ -53,6 +53,7 @@ def test_both_ends_of_the_ranges_are_tested():
 
 SLOW = (  # 3 to 8 seconds
     *("skswae.MIMTransformer", "skswae.VampPriorTransformer", "skswae.export_onnx"),
+    *("skswae.WAETransformer", "skswae.SWAETransformer", "skswae.VAETransformer"),
     "skswae.metrics.ClassifierFeatures",
 )
 MODULES = [importlib.import_module(m.name) for m in pkgutil.walk_packages(skswae.__path__, "skswae.")]

@@ -109,6 +109,7 @@ class DenoisingDisplay(_rows.RowsDisplay):
             If matplotlib cannot be imported.
         """
         _drawing.import_pyplot(f"{cls.__name__}.from_estimator")
+        _rows.check_kind(kind)
         fitted = Fitted(estimator, step, ("transform", "inverse_transform"))
         rows = _rows.checked_rows(X, "X")
         scale = np.asarray(noise, dtype=object)

@@ -107,6 +107,7 @@ class InterpolationDisplay(_rows.RowsDisplay):
             If matplotlib cannot be imported.
         """
         _drawing.import_pyplot(f"{cls.__name__}.from_estimator")
+        _rows.check_kind(kind)
         fitted = Fitted(estimator, step, ("transform", "inverse_transform"))
         rows = _rows.checked_rows(X, "X")
         chosen = np.asarray(ends)
@@ -130,7 +131,7 @@ class InterpolationDisplay(_rows.RowsDisplay):
         display = cls(
             X=rows,
             X_mixed=(1 - share) * rows[chosen[0]] + share * rows[chosen[1]],
-            X_interpolated=_rows.checked_rows(fitted.decode(Z), "X", n_features=rows.shape[1]),
+            X_interpolated=_rows.checked_rows(fitted.decode(Z), "X_interpolated", n_features=rows.shape[1]),
             Z=Z,
             image_shape=fitted.image_shape(rows.shape[1], image_shape),
             feature_names=_rows.names_of(X, estimator),

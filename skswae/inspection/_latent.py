@@ -102,8 +102,8 @@ class LatentDisplay:
         step : str or None, default=None
             Name of the pipeline's step that is the model. None: its only autoencoder.
         image_shape : tuple of int or None, default=None
-            (height, width) or (channels, height, width) of decoded images. None: the network's, if it has
-            one.
+            (height, width) or (channels, height, width) of decoded images, with ``n_grid``. None: the
+            network's, if it has one.
         ax, scatter_kwargs : optional
             As of :meth:`plot`.
 
@@ -121,6 +121,11 @@ class LatentDisplay:
         _drawing.import_pyplot(f"{cls.__name__}.from_estimator")
         needs = ("transform",) if n_grid is None else ("transform", "inverse_transform")
         fitted = Fitted(estimator, step, needs)
+        if n_grid is None and image_shape is not None:
+            raise ValueError(
+                "The 'image_shape' argument must be None unless n_grid asks for decoded images. "
+                f"Got {image_shape!r} instead."
+            )
         display = cls._checked(fitted.encode(X), y, projection)
         if n_grid is not None:
             if not isinstance(n_grid, Integral) or isinstance(n_grid, bool) or n_grid < 2:

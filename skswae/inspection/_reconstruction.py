@@ -92,6 +92,7 @@ class ReconstructionDisplay(_rows.RowsDisplay):
             If matplotlib cannot be imported.
         """
         _drawing.import_pyplot(f"{cls.__name__}.from_estimator")
+        _rows.check_kind(kind)
         fitted = Fitted(estimator, step, ("transform", "inverse_transform"))
         rebuilt = fitted.decode(fitted.encode(X))
         display = cls._checked(X, rebuilt, image_shape, _rows.names_of(X, estimator))

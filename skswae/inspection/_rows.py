@@ -154,9 +154,9 @@ def check_image_shape(image_shape: Any, n_features: int) -> tuple[int, int, int]
     """Return (channels, height, width), or None for None."""
     if image_shape is None:
         return None
-    sizes: Any = image_shape if isinstance(image_shape, tuple | list) else ()
+    sizes: Any = tuple(image_shape) if isinstance(image_shape, tuple | list | np.ndarray) else ()
     whole = all(isinstance(s, Integral) and not isinstance(s, bool) and int(s) > 0 for s in sizes)
-    shape = (1, *sizes) if len(sizes) == 2 else tuple(sizes)
+    shape = (1, *sizes) if len(sizes) == 2 else sizes
     if not whole or len(shape) != 3 or shape[0] not in (1, 3) or math.prod(shape) != n_features:
         raise ValueError(
             "The 'image_shape' argument must be None, (height, width) or (channels, height, width) with "

@@ -113,7 +113,13 @@ class SampleDisplay(_rows.RowsDisplay):
             If matplotlib cannot be imported.
         """
         _drawing.import_pyplot(f"{cls.__name__}.from_estimator")
+        _rows.check_kind(kind)
         fitted = Fitted(estimator, step, ("sample",))
+        if {"n_samples", "random_state"} & set(sample_kwargs or {}):
+            raise ValueError(
+                "The 'sample_kwargs' argument must leave n_samples and random_state to the arguments of "
+                f"these names. Got {sample_kwargs!r} instead."
+            )
         drawn = fitted.model.sample(n_samples, random_state=random_state, **(sample_kwargs or {}))
         names = _rows.names_of(X_train, estimator)
         inside = np.asarray(drawn), np.asarray(fitted.inputs(X_train))

@@ -125,6 +125,8 @@ BAD = [
     (ReconstructionDisplay, {"image_shape": (2, 3)}, r"multiply to the rows' 4 features. Got \(2, 3\)"),
     (ReconstructionDisplay, {"image_shape": (2, 2, 1)}, "with 1 or 3 channels"),
     (ReconstructionDisplay, {"image_shape": 4}, "'image_shape' argument must be .* Got 4"),
+    (LatentDisplay, {"image_shape": (2, 2)}, "'image_shape' argument must be None unless n_grid"),
+    (SampleDisplay, {"sample_kwargs": {"random_state": 0}}, "'sample_kwargs' argument must leave"),
     (ReconstructionDisplay, {"n_rows": 0}, "'n_rows' argument must be None or at least 1. Got 0"),
     (ReconstructionDisplay, {"n_rows": True}, "'n_rows' argument must be None or at least 1. Got True"),
     (ReconstructionDisplay, {"ax": "left"}, "'ax' argument must be None or an Axes .* Got 'left'"),
@@ -201,6 +203,11 @@ def test_images_of_two_channels_are_rows_of_numbers(kind, digits):
     network = GatedConvNet((2, 8, 8), encoder_filters=(4, 4, 4, 4, 2), decoder_filters=(4, 4))
     model = cheap(AETransformer, network=network).fit(X)
     assert ReconstructionDisplay.from_estimator(model, X, kind=kind).kind_ != "image"
+
+
+def test_a_shape_may_be_an_array(ae, iris):
+    shape = np.array([2, 2])
+    assert ReconstructionDisplay.from_estimator(ae, iris, image_shape=shape).kind_ == "image"
 
 
 def test_codes_without_principal_components(iris):
