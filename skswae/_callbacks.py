@@ -11,7 +11,7 @@ from skswae.training._callbacks import Callback, Run
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # scikit-learn before 1.9 has none, and estimators no set_callbacks
-
+    # mypy sees scikit-learn's class, and this one as a second of its name
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Nothing, in the place of scikit-learn's."""
 

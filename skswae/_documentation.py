@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 ADDRESS = ""
-"""Of the folder that ``docs/_build/html`` is put into, without a slash at the end; "" while there is none."""
+"""URL of the published documentation, without a slash at the end. "" means that it is not published."""
 
 
 class Documented:

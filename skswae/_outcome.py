@@ -1,4 +1,4 @@
-"""What a training leaves: a module that can be used, the fitted attributes, the warnings of its end."""
+"""The end of a training: the last pass over the rows, the fitted attributes, and warnings."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from skswae.training._step import TrainingStep
 
 
 class Outcome:
-    """What a training leaves on the estimator, at its end or if it ended with the epoch that just has.
+    """Compute the fitted attributes of an estimator, after its training or after an epoch of it.
 
-    ``first`` is the number of epochs of earlier trainings, which this one goes on from, and ``n_epochs`` of
-    those that it is to have itself.
+    ``first`` is the number of epochs of earlier trainings that this one continues; ``n_epochs`` is the number
+    of epochs that it should run itself.
     """
 
     def __init__(self, estimator: Any, plan: Plan, seed: int, rows: TrainingRows, loader: Loader):

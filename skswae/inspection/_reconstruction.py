@@ -136,7 +136,7 @@ class ReconstructionDisplay(_rows.RowsDisplay):
 
     @property
     def residuals(self) -> np.ndarray:
-        """What the reconstructions lack: X - X_reconstructed."""
+        """X - X_reconstructed."""
         return self.X - self.X_reconstructed
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Sequence
 from numbers import Integral
@@ -19,7 +20,7 @@ N_COLUMNS = 10  # images beside each other
 Bands = dict[str, np.ndarray]  # label, rows (n, d)
 
 
-class RowsDisplay:
+class RowsDisplay(abc.ABC):
     """A Display of several sets of equally many rows, which belong together one by one."""
 
     X: np.ndarray
@@ -28,9 +29,9 @@ class RowsDisplay:
     _one = "row"  # what the rows are called
     _faint: str | None = None  # the set that is drawn behind the others, where they overlap
 
+    @abc.abstractmethod
     def _bands(self) -> Bands:
         """Return the sets of rows by their labels."""
-        raise NotImplementedError
 
     def _reference(self) -> np.ndarray:
         """Return the rows whose range, means and deviations the colours and bars have."""
@@ -123,7 +124,7 @@ class RowsDisplay:
 
 
 # ---------------------------------------------------------------------------
-# What is drawn
+# Choices and checks: the kind of picture, image shapes, rows, names, units
 # ---------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""What ``verbose`` shows of a training: a line an epoch through the logger "skswae", or a bar."""
+"""Progress for ``verbose``: a line for each epoch through the logger "skswae", or a progress bar."""
 
 from __future__ import annotations
 
