@@ -1,4 +1,4 @@
-"""Maps of two components: with the neighbour term and without, beside PCA, t-SNE, UMAP and PaCMAP.
+"""Maps of two components (or three): with the neighbour term and without, beside PCA, t-SNE, UMAP and PaCMAP.
 
 Each is fitted to the training rows and judged on the held-out rows, which it is asked to place and, where it
 has an inverse, to rebuild. t-SNE places no other rows: its figures are of training rows, and its accuracy
@@ -64,24 +64,24 @@ LARGE = {"mnist", "fashion_mnist"}  # where t-SNE is left out
 
 
 def ours(kind, weight: float = 0.0):
-    """Return what makes one of this package's models for a number of rows and a seed."""
-    return lambda n_rows, seed: kind(2, neighbor_weight=weight, random_state=seed)
+    """Return what makes one of this package's models for numbers of components and rows and a seed."""
+    return lambda d, n_rows, seed: kind(d, neighbor_weight=weight, random_state=seed)
 
 
 def longer(weight: float, times: int = LONGER):
     """Return what makes SWAE with more epochs and batches that are not small; with the term, a map."""
 
-    def make(n_rows, seed):
+    def make(d, n_rows, seed):
         auto = AutoSettings.resolve(n_rows, max_iter="auto", batch_size="auto", learning_rate_init="auto")
         options = {"max_iter": times * auto.n_epochs, "batch_size": max(BATCH_SIZE, auto.batch_size)}
-        return SWAETransformer(2, neighbor_weight=weight, random_state=seed, **options)
+        return SWAETransformer(d, neighbor_weight=weight, random_state=seed, **options)
 
     return make
 
 
 def installed(module: str, name: str, **options):
     """Return what makes a map of another package."""
-    return lambda n_rows, seed: getattr(importlib.import_module(module), name)(**options)
+    return lambda d, n_rows, seed: getattr(importlib.import_module(module), name)(n_components=d, **options)
 
 
 RIVALS = {
@@ -92,10 +92,10 @@ RIVALS = {
     "SWAE, map": longer(WEIGHT),
     "AE": ours(AETransformer),
     "VAE": ours(VAETransformer),
-    "PCA": lambda n_rows, seed: PCA(2, random_state=seed),
-    "t-SNE": lambda n_rows, seed: TSNE(2, random_state=seed),
-    "UMAP": installed("umap", "UMAP", n_components=2),
-    "PaCMAP": installed("pacmap", "PaCMAP", n_components=2, save_tree=True),
+    "PCA": lambda d, n_rows, seed: PCA(d, random_state=seed),
+    "t-SNE": lambda d, n_rows, seed: TSNE(d, random_state=seed),
+    "UMAP": installed("umap", "UMAP"),
+    "PaCMAP": installed("pacmap", "PaCMAP", save_tree=True),
 }
 MEASURES = {
     "5-NN accuracy": 4,
@@ -126,10 +126,10 @@ def timed(function, *arguments):
     return found, clock() - start
 
 
-def measure(name: str, split: Split, seed: int) -> dict[str, float]:
-    """Fit one rival and judge it."""
+def measure(name: str, split: Split, d: int, seed: int) -> dict[str, float]:
+    """Fit one rival with d components and judge it."""
     X, X_test, y, y_test = split[:4]
-    model = RIVALS[name](len(X), seed)
+    model = RIVALS[name](d, len(X), seed)
     found: dict[str, float] = {}
     if hasattr(model, "transform"):
         _, found["fit, s"] = timed(model.fit, X)
@@ -169,9 +169,9 @@ def rows_of(page: Page, head: dict[str, int], found: dict[str, list[dict]]) -> N
     page.add()
 
 
-def load_and_measure(name: str, data: str, folder: str | None, seed: int) -> dict[str, float]:
+def load_and_measure(name: str, data: str, folder: str | None, d: int, seed: int) -> dict[str, float]:
     """Measure one rival on a data set by its name."""
-    return measure(name, DATA[data][1](folder, seed), seed)
+    return measure(name, DATA[data][1](folder, seed), d, seed)
 
 
 def compile_all(names) -> dict[str, str]:
@@ -180,7 +180,7 @@ def compile_all(names) -> dict[str, str]:
     rows = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
     for name in [name for name in ("UMAP", "PaCMAP") if name in names]:
         try:
-            model = RIVALS[name](300, 0).fit(rows)
+            model = RIVALS[name](2, 300, 0).fit(rows)
             model.transform(rows[:20])
             if name == "UMAP":
                 model.inverse_transform(model.embedding_[:10])
@@ -210,7 +210,7 @@ def draw(path, folder) -> None:
     figure = Figure(figsize=(15.5, 4.3), layout="constrained")
     for i, name in enumerate(["PCA", "UMAP", "SWAE, map"]):
         axes = figure.add_subplot(1, 4, i + 1, xticks=[], yticks=[], title=name)
-        model = RIVALS[name](len(split.X), 0).fit(split.X)
+        model = RIVALS[name](2, len(split.X), 0).fit(split.X)
         Z = model.transform(split.X_test)
         # a few rows that lie far out would take most of the picture
         low, high = np.quantile(Z, (0.001, 0.999), axis=0)
@@ -234,6 +234,7 @@ def main():
     arguments.add_argument("--data-sets", nargs="+", choices=DATA, default=list(DATA))
     arguments.add_argument("--only", nargs="+", choices=RIVALS, default=list(RIVALS), help="rivals")
     arguments.add_argument("--seeds", type=int, nargs="+", help="else 0 to 4, of MNIST and its like 0")
+    arguments.add_argument("--n-components", type=int, choices=(2, 3), default=2)
     arguments.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = arguments.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -241,7 +242,8 @@ def main():
     threadpool_limits(arguments.threads)
     warnings.filterwarnings("ignore", module="umap")
     store = Store(arguments.resume)
-    page = Page("Maps of two components", arguments.output)
+    d = arguments.n_components
+    page = Page(f"Maps of {'two' if d == 2 else 'three'} components", arguments.output)
     page.paragraph(" ".join(__doc__.split("\n\n")[1].split()))
     clock = "the CPU" if arguments.threads == 1 else "the wall clock"
     page.paragraph(
@@ -271,8 +273,9 @@ def main():
                 continue
             found[name] = []
             for seed in seeds:
-                settings = {"data": data, "rival": name, "seed": seed, "threads": arguments.threads}
-                result = store.get(settings, load_and_measure, name, data, arguments.data, seed)
+                settings = {"data": data, "rival": name, "components": d, "seed": seed}
+                settings["threads"] = arguments.threads
+                result = store.get(settings, load_and_measure, name, data, arguments.data, d, seed)
                 found[name].append(result)
         page.section(f"{title}, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
         rows_of(page, MEASURES, found)
