@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from sklearn.datasets import load_iris
 
-from skswae import SWAETransformer, VampPriorTransformer, metrics
+from skswae import SWAETransformer, metrics
 from skswae.base import DataSource
 
 from .estimators import ESTIMATORS, assert_equal_fits, cheap
@@ -98,10 +98,9 @@ def calls(estimator, Z):
     return found
 
 
-# what reads rows is one code for all of them: the fast tests try it on two
-FAST = (SWAETransformer, VampPriorTransformer)
+# what reads rows is one code for all of them: the fast tests try it on one
 FAST_OR_SLOW = [
-    pytest.param(E, marks=[pytest.mark.slow] * (E not in FAST), id=E.__name__) for E in ESTIMATORS
+    pytest.param(E, marks=[pytest.mark.slow] * (E is not SWAETransformer), id=E.__name__) for E in ESTIMATORS
 ]
 
 

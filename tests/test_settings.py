@@ -98,7 +98,7 @@ class Plain(BaseEstimator):
 
 CASES = [
     *((E, {}) for E in ESTIMATORS),
-    *VARIANTS,
+    *(pytest.param(*variant, marks=pytest.mark.slow) for variant in VARIANTS),
     (skswae.SWAETransformer, {"network": Plain()}),
     (skswae.SWAETransformer, {"network": DCGANNet((1, 8, 8), filters=(4, 4))}),
 ]

@@ -56,7 +56,10 @@ def test_the_automatic_number_of_pseudo_inputs(iris, digits):
 
 
 @each
-@pytest.mark.parametrize("sizes", [(10, 290), (6, 6, 6, 282), (150, 150), (299, 1)])
+@pytest.mark.parametrize(
+    "sizes",
+    [(10, 290), *(pytest.param(s, marks=pytest.mark.slow) for s in ((6, 6, 6, 282), (150, 150), (299, 1)))],
+)
 def test_the_number_of_pseudo_inputs_grows_with_the_rows_seen(Estimator, sizes, digits):
     """Whatever the first call was, it is that of a fit on all rows; new ones start as later rows."""
     X = digits[0]
