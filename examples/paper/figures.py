@@ -17,8 +17,9 @@ import numpy as np
 from _shared import put
 from configurations import DATA
 from results import Results, data_heading, data_name, heading
-from scipy.stats import rankdata
 from sklearn.manifold import TSNE
+
+from skswae.inspection import LatentDisplay, NeighborhoodDisplay
 
 N_LOCAL = 100  # rows of Figure 1
 N_POINTS = 2_000  # of t-SNE
@@ -37,18 +38,11 @@ TITLES = {
 # ---------------------------------------------------------------------------
 
 
-def embedded(Z: np.ndarray) -> np.ndarray:
-    """Return two coordinates a code, for points that are near if the codes are."""
+def projection(Z: np.ndarray) -> TSNE:
+    """Return what makes two coordinates of codes, of few or of equal ones too."""
     varied = min(Z.shape) >= 2 and bool(np.ptp(Z, axis=0).any())
     perplexity = min(30.0, max(1.0, (len(Z) - 1) / 3))
-    return TSNE(random_state=0, perplexity=perplexity, init="pca" if varied else "random").fit_transform(Z)
-
-
-def places(A: np.ndarray, target: int = 0) -> np.ndarray:
-    """Return the place of each row by its distance from the target, 0 for that itself: (n,)."""
-    distances = np.square(A - A[target]).sum(axis=1)
-    distances[target] = -1.0
-    return rankdata(distances, method="ordinal") - 1
+    return TSNE(random_state=0, perplexity=perplexity, init="pca" if varied else "random")
 
 
 def mosaic(X: np.ndarray, shape: Sequence[int], n_columns: int = N_COLUMNS) -> np.ndarray:
@@ -117,26 +111,29 @@ def save(figure: Any, path: pathlib.Path) -> None:
     put(path, lambda beside: beside.write_bytes(stored.getvalue()))
 
 
-def draw_points(
-    path: pathlib.Path, title: str, found: dict[str, np.ndarray], labels: np.ndarray | None
-) -> None:
-    """Draw Figure 1 or 3: points, coloured by their labels."""
-    figure, panels = new_figure(len(found), title, 1.0)
-    classes, index = np.unique(
-        np.zeros(len(next(iter(found.values())))) if labels is None else labels, return_inverse=True
-    )
-    cmap, vmax = (
-        ("tab10", 9) if len(classes) <= 10 else ("tab20", 19) if len(classes) <= 20 else ("viridis", None)
-    )
-    for panel, (model, P) in zip(panels, found.items()):
+def draw_orders(path: pathlib.Path, title: str, X: np.ndarray, codes: dict[str, np.ndarray]) -> None:
+    """Draw Figure 1: the order of rows by their distance from the first, and that of their codes."""
+    figure, panels = new_figure(len(codes), title, 1.0)
+    for panel, (model, Z) in zip(panels, codes.items()):
+        NeighborhoodDisplay.from_arrays(X, Z, kind="order", ax=panel)
         panel.set_title(heading(model), fontsize=8)
-        shown = panel.scatter(*P.T, c=index, cmap=cmap, vmin=0, vmax=vmax, s=2, linewidths=0)
-    if labels is not None and len(classes) <= 20:
-        handles = [
-            panels[0].scatter([], [], color=shown.to_rgba(i), s=12, label=str(c))
-            for i, c in enumerate(classes)
-        ]
-        figure.legend(handles=handles, loc="outside right center", fontsize=7, frameon=False)
+    save(figure, path)
+
+
+def draw_maps(
+    path: pathlib.Path, title: str, codes: dict[str, np.ndarray], labels: np.ndarray | None
+) -> None:
+    """Draw Figure 3: codes by t-SNE, coloured by their labels."""
+    figure, panels = new_figure(len(codes), title, 1.0)
+    for panel, (model, Z) in zip(panels, codes.items()):
+        look = {"s": 2, "linewidths": 0}
+        map_ = LatentDisplay.from_arrays(Z, labels, projection=projection(Z), ax=panel, scatter_kwargs=look)
+        panel.set_title(heading(model), fontsize=8)
+        if panel.get_legend() is not None:
+            panel.get_legend().remove()
+    if isinstance(map_.points_, list) and len(map_.points_) <= 20:  # classes: one legend for all
+        options = {"loc": "outside right center", "fontsize": 7, "frameon": False}
+        figure.legend(handles=map_.points_, markerscale=2.5, **options)
     save(figure, path)
 
 
@@ -220,11 +217,9 @@ def draw(
                 X = np.asarray(split.X_test[: n_rows[figure]], dtype=np.float64)
                 codes = {model: np.asarray(m.transform(X), dtype=np.float64) for model, m in models.items()}
             if figure == 1:
-                points = {model: np.stack([places(X), places(Z)], axis=1) for model, Z in codes.items()}
-                draw_points(path, full, points, None)
+                draw_orders(path, full, X, codes)
             elif figure == 3:
-                labels = None if split.y_test is None else split.y_test[:N_POINTS]
-                draw_points(path, full, {model: embedded(Z) for model, Z in codes.items()}, labels)
+                draw_maps(path, full, codes, None if split.y_test is None else split.y_test[:N_POINTS])
             elif split.image_shape is None:
                 messages.append(f"no figure {figure} of {where}: its rows are not images")
                 continue

@@ -323,9 +323,8 @@ def drawings(monkeypatch):
         path.write_bytes(b"png")
         found[path.name] = what
 
-    monkeypatch.setattr(figures, "draw_points", draw)
-    monkeypatch.setattr(figures, "draw_images", draw)
-    monkeypatch.setattr(figures, "embedded", lambda Z: Z[:, :2])
+    for name in ("draw_orders", "draw_maps", "draw_images"):
+        monkeypatch.setattr(figures, name, draw)
     monkeypatch.setattr(sys, "path", list(sys.path))
     return found
 
@@ -349,13 +348,11 @@ def test_figures_of_kept_models(tmp_path, models, digits_split, drawings, capsys
     names = [f"cpu_digits_2_figure{i}.png" for i in (1, 3, 4, 5, 6)]
     assert [*drawings] == sorted(p.name for p in folder.iterdir()) == names
     assert all(f"](images/{name})" in section(text, "Figures") for name in names)
-    places, labels = drawings[names[0]]
-    assert labels is None
-    for P in places.values():  # two orders of 100 rows, the first of which is the target
-        np.testing.assert_array_equal(np.sort(P, axis=0), np.arange(100)[:, None].repeat(2, axis=1))
-        np.testing.assert_array_equal(P[0], 0)
-    coordinates, labels = drawings[names[1]]
-    assert [*coordinates] == ["swae-0.5", "pca"]
+    X, codes = drawings[names[0]]
+    np.testing.assert_array_equal(X, digits_split.X_test[:100])
+    np.testing.assert_array_equal(codes["pca"], models["pca"].transform(X))
+    codes, labels = drawings[names[1]]
+    assert [*codes] == ["swae-0.5", "pca"]
     np.testing.assert_array_equal(labels, digits_split.y_test)
     samples, rebuilt, noisy = (drawings[name][0] for name in names[2:])
     assert [*samples] == ["SWAE(beta=0.5)"]  # PCA draws none
@@ -382,8 +379,9 @@ def test_drawing(tmp_path, monkeypatch):
     assert (colour[2] == 1).all()
     assert (colour[3:, 3:] == 1).all()  # nothing there
     path, P = tmp_path / "new" / "figure.png", np.random.default_rng(0).random((50, 2))
-    figures.draw_points(path, "title", {"vae": P, "mim": P}, np.arange(50) % 3)
-    figures.draw_points(path, "title", {"vae": figures.embedded(np.zeros((12, 2)))}, None)
+    figures.draw_orders(path, "title", P, {"vae": P, "mim": P[:, :1]})
+    figures.draw_maps(path, "title", {"vae": P, "mim": P}, np.arange(50) % 3)
+    figures.draw_maps(path, "title", {"vae": np.zeros((12, 2))}, None)
     sizes = []
     for limit in (10**6, 2_000):
         monkeypatch.setattr(figures, "MAX_BYTES", limit)
