@@ -232,7 +232,7 @@ def test_the_site_loads_nothing_from_elsewhere(site):
             parts = urllib.parse.urlsplit(load)
             assert (parts.scheme, parts.netloc) == ("", ""), (path, load)
             assert (path.parent / urllib.parse.unquote(parts.path)).exists(), (path, load)
-    assert any("mathjax" in load for load in site[SITE / "user_guide.html"].loads)
+    assert any("mathjax" in load for load in site[SITE / "guide" / "method.html"].loads)
     assert list(SITE.glob("_static/mathjax/output/chtml/fonts/woff-v2/*.woff"))
 
 
@@ -257,4 +257,4 @@ def test_search_finds_beta():
     index = json.loads(re.fullmatch(r"Search\.setIndex\((.*)\);?\s*", text, re.S)[1])
     found = index["terms"]["beta"]
     found = {index["docnames"][i] for i in (found if isinstance(found, list) else [found])}
-    assert {"user_guide", "api/skswae.SWAETransformer"} <= found
+    assert {"guide/parameters", "api/skswae.SWAETransformer"} <= found
