@@ -79,7 +79,7 @@ ROOT_PAGES = {
 
 
 def site_links(text, depth):
-    """Return Markdown, of a page so many folders deep, whose links to :data:`ROOT_PAGES` lead to the site's."""
+    """Return a page's Markdown, so many folders deep, with links to the site's :data:`ROOT_PAGES`."""
     for page, name in ROOT_PAGES.items():
         text = text.replace(f"]({'../' * (depth + 1)}{name}", f"]({'../' * depth}{page}.md")
     return text
