@@ -20,6 +20,7 @@ PAGES = {
     "maps": "guide/maps.html",
     "models": "guide/models.html",
     "choosing": "choosing.html",
+    "peers": "peers.html",
     "gallery": "gallery/index.html",
     "example": "gallery/plot_digits_pipeline.html",
     "api": "api.html",

@@ -115,10 +115,10 @@ def checks(task):
 
 
 def weight():
-    """Return the packages of this environment: the bytes of their files, and their versions."""
+    """Return the bytes of the files of this environment's packages, without bytecode, and their versions."""
     sizes, versions = {}, {}
     for found in importlib.metadata.distributions():
-        files = [pathlib.Path(str(found.locate_file(file))) for file in found.files or ()]
+        files = [pathlib.Path(str(found.locate_file(f))) for f in found.files or () if f.suffix != ".pyc"]
         name = found.metadata["Name"].lower()
         sizes[name] = sum(f.stat().st_size for f in files if f.is_file())
         versions[name] = found.version

@@ -1,7 +1,8 @@
 """What related packages can do, weigh and take to import, by installing and running each.
 
 ``python examples/benchmarks/peers.py --output docs/results/peers.md``. Each package gets a fresh virtual
-environment in a temporary folder, by pip with the pins of ``.ci/constraints.txt``.
+environment, by pip with the pins of ``.ci/constraints.txt``, in a temporary folder or in that of
+``--environments``, where it stays for the next run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import pathlib
 import re
 import resource
+import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -169,28 +172,33 @@ accuracy = pipe.score(X_test, y_test)
     "encdr": {"install": ["encdr"], "import": "encdr"},
 }
 BASE = ("torch", "scikit-learn")
+STAGES = ("job", "features", "callback", "page", "checks")
 FEATURES = ("transform", "inverse_transform", "sample", "Pipeline", "GridSearchCV", "pickle")
 
 
-def run_in(python, task, folder, limit):
-    """Return the findings of the probe with a task, and why there are no more of them."""
+def run_in(python, task, folder, limit=600):
+    """Return the findings of the probe with a task of so many CPU seconds, and why there are no more."""
     path = pathlib.Path(folder) / "task.json"
     path.write_text(json.dumps(task))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment.pop("PYTHONPATH", None)
     command = [str(python), "-P", str(PROBE), str(path)]
     with (pathlib.Path(folder) / "log").open("w+") as log:
-        try:
-            subprocess.run(
-                command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, timeout=limit
-            )
-            why = ""
-        except subprocess.TimeoutExpired:
-            why = f"stopped after {limit} s"
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5)),
+        )
         log.seek(0)
         lines = log.read().splitlines()
     found = [json.loads(line[6:]) for line in lines if line.startswith("FOUND ")]
-    return {one["name"]: one for one in found}, why or (lines[-1] if lines and not found else "")
+    why = lines[-1] if lines and not found else ""
+    if done.returncode == -signal.SIGXCPU:
+        why = f"stopped after {limit} CPU s"
+    return {one["name"]: one for one in found}, why
 
 
 def import_seconds(python, modules, repeats):
@@ -212,16 +220,32 @@ def import_seconds(python, modules, repeats):
     return statistics.median(seconds[1:])
 
 
-def installed(folder, packages):
-    """Return the Python of a new environment with the packages, and pip's reason if there is none."""
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    python = folder / "bin" / "python"
+def link_once(source, target):
+    """Make a hard link, unless the target is there."""
+    if not os.path.exists(target):
+        os.link(source, target)
+
+
+def installed(folder, packages, base=None):
+    """Return the Python of an environment with the packages, and pip's reason if there is none.
+
+    The packages of ``base``, another environment's folder, are there first, as hard links: that saves time.
+    """
+    python, mark = folder / "bin" / "python", folder / "done"
+    if mark.exists():
+        return python, ""
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+    if base is not None:
+        shutil.copytree(base / "lib", folder / "lib", copy_function=link_once, dirs_exist_ok=True)
     pins = ROOT / ".ci" / "constraints.txt"
+    options = ["-q", "--no-compile", "--disable-pip-version-check", "-c", pins]
     done = subprocess.run(
-        [python, "-m", "pip", "install", "-q", "-c", pins, *packages], capture_output=True, text=True
+        [python, "-m", "pip", "install", *options, *packages], capture_output=True, text=True
     )
-    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-    return python, " ".join(errors) if done.returncode else ""
+    if done.returncode == 0:
+        mark.touch()
+        return python, ""
+    return python, " ".join(line for line in done.stderr.splitlines() if line.startswith("ERROR: "))
 
 
 def weigh(python, folder):
@@ -234,86 +258,80 @@ def weigh(python, folder):
     return left, value["versions"]
 
 
-def measure(name, folder, base, repeats, limit):
-    """Install a package, and return all findings."""
+def weight(name, folder, base, options):
+    """Install a package: what it weighs, and how long it takes to import."""
     peer = PEERS[name]
-    python, why = installed(folder, peer["install"])
+    python, why = installed(folder, peer["install"], None if name == "umap-learn" else folder.parent / "base")
     if why:
         return {"reason": why}
     sizes, versions = weigh(python, folder)
     own = {package: size for package, size in sizes.items() if package not in base}
-    found = {
+    return {
         "version": versions[name],
         "n_own": len(own),
         "own_mb": sum(own.values()) / 1e6,
         "torch": "torch" in sizes,
         "all_mb": sum(sizes.values()) / 1e6,
-        "import_s": import_seconds(python, peer["import"], repeats),
+        "import_s": import_seconds(python, peer["import"], options.repeats),
         "lines": sum(bool(line.strip()) for line in peer["job"].splitlines()),
     }
-    results, why = run_in(python, {"kind": "job", "code": peer["job"]}, folder, limit)
-    found["job"] = results.get("job", {"ok": False, "error": why})
-    if "quick" in peer:
-        task = {"kind": "features", "values": [2, 3]}
-        task |= {key: peer[key] for key in ("setup", "quick", "parameter")}
-        found["features"], found["features_why"] = run_in(python, task, folder, limit)
-        task = {"kind": "checks", "setup": peer["setup"], "quick": peer["quick"]}
-        found["checks"], found["checks_why"] = run_in(python, task, folder, limit)
-    if "callback" in peer:
-        task = {"kind": "run", "name": "callback", "codes": [peer["callback"]]}
-        found["callback"], _ = run_in(python, task, folder, limit)
-    if "section" in peer:
-        text = (ROOT / "docs" / "coming_from.md").read_text()
-        section = text.split(f"\n## {peer['section']}\n")[1].split("\n## ")[0]
-        codes = re.findall(r"^```py\n(.*?)^```$", section, re.M | re.S)
-        found["page"], why = run_in(python, {"kind": "run", "name": "page", "codes": codes}, folder, limit)
-        found["page"] = found["page"].get("page", {"ok": False, "error": why})
-    return found
 
 
-def answer(one):
-    """Return a cell: yes, or the error's class."""
+def task_of(stage, peer):
+    """Return what the probe is to do at a stage; None where a package has nothing for it."""
+    setup = {key: peer[key] for key in ("setup", "quick", "parameter") if key in peer}
+    if stage == "job":
+        return {"kind": "job", "code": peer["job"]}
+    if stage in ("features", "checks"):
+        return {"kind": stage, "values": [2, 3], **setup} if setup else None
+    if stage == "callback":
+        return {"kind": "run", "name": stage, "codes": [peer[stage]]} if stage in peer else None
+    if "section" not in peer:
+        return None
+    text = (ROOT / "docs" / "coming_from.md").read_text()
+    section = text.split(f"\n## {peer['section']}\n")[1].split("\n## ")[0]
+    codes = re.findall(r"^```py\n(.*?)^```$", section, re.M | re.S)
+    return {"kind": "run", "name": "page", "codes": codes}
+
+
+def measure(stage, name, folder, limit):
+    """Return the findings of a stage, and why there are no more."""
+    task = task_of(stage, PEERS[name])
+    found, why = run_in(folder / "bin" / "python", task, folder, limit)
+    return {"found": found, "why": why}
+
+
+def answer(stage, name):
+    """Return a cell: yes, or the error's class, or why there is neither."""
+    if stage is None:
+        return "nothing to run"
+    one = stage["found"].get(name)
     if one is None:
-        return "not asked"
+        return f"not known: {stage['why']}"
     return "yes" if one["ok"] else f"no: {one['error'].split(':')[0]}"
 
 
-def checks_cell(found):
+def checks_cell(stage):
     """Return how scikit-learn's checks ended."""
-    if "checks" not in found:
-        return "no estimator"
-    if "checks" not in found["checks"]:
-        return f"none ran: {found['checks_why']}"
-    counts = found["checks"]["checks"]["value"]
-    ended = f", {found['checks_why']}" if found["checks_why"] else ""
+    if stage is None:
+        return "nothing to run"
+    if "checks" not in stage["found"]:
+        return f"not known: {stage['why']}"
+    counts = stage["found"]["checks"]["value"]
+    ended = f", {stage['why']}" if stage["why"] else ""
     skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
     return f"{counts['passed']} of {counts['passed'] + counts['failed'] + counts['xfail']}{skipped}{ended}"
 
 
 def feature_rows(found):
     """Yield the rows of the table of features, with a cell for each package."""
-
-    def cell(results, name):
-        if "features" not in results:
-            return "no estimator"
-        one = results["features"].get(name)
-        return answer(one) if one else f"no: {results['features_why']}"
-
     for name in FEATURES:
-        yield [f"`{name}`", *(cell(results, name) for results in found.values())]
-    yield ["scikit-learn's checks passed", *map(checks_cell, found.values())]
-    yield [
-        "a callback was called",
-        *(
-            answer(r["callback"].get("callback")) if "callback" in r else "no parameter"
-            for r in found.values()
-        ),
-    ]
-    devices = [
-        (r.get("features", {}).get("device") or {}).get("value") if "features" in r else None
-        for r in found.values()
-    ]
-    yield ["parameters that name a device", *(", ".join(d) if d else "none" for d in devices)]
+        yield [f"`{name}`", *(answer(r.get("features"), name) for r in found.values())]
+    yield ["scikit-learn's checks passed", *(checks_cell(r.get("checks")) for r in found.values())]
+    yield ["a callback was called", *(answer(r.get("callback"), "callback") for r in found.values())]
+    devices = [r["features"]["found"].get("device") if "features" in r else None for r in found.values()]
+    cells = [", ".join(d["value"]) or "none" if d else "nothing to run" for d in devices]
+    yield ["parameters that name a device", *cells]
 
 
 def main():
@@ -321,11 +339,15 @@ def main():
     parser = harness.parser(__doc__, "resume")
     parser.add_argument("--only", nargs="+", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--repeats", type=int, default=5, help="imports that are timed")
-    parser.add_argument("--limit", type=int, default=300, help="seconds of each task")
+    parser.add_argument("--limit", type=int, default=300, help="CPU seconds of each task")
+    parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
+    parser.add_argument(
+        "--environments", type=pathlib.Path, help="folder for the environments; else temporary"
+    )
     options = parser.parse_args()
     store = harness.Store(options.resume)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = pathlib.Path(temporary)
+        folder = options.environments or pathlib.Path(temporary)
 
         def baseline():
             python, why = installed(folder / "base", BASE)
@@ -338,10 +360,14 @@ def main():
         base = store.get({"peer": "baseline", "repeats": options.repeats}, baseline)
         found = {}
         for name in options.only:
-            settings = {"peer": name, "repeats": options.repeats, "limit": options.limit}
-            arguments = (name, folder / name, base["sizes"], options.repeats, options.limit)
-            found[name] = store.get(settings, measure, *arguments)
-            print(name, found[name], file=sys.stderr, flush=True)
+            settings = {"peer": name, "stage": "weight", "repeats": options.repeats}
+            found[name] = store.get(settings, weight, name, folder / name, base["sizes"], options)
+        for stage in options.stages:
+            for name, results in found.items():
+                if "reason" not in results and task_of(stage, PEERS[name]):
+                    settings = {"peer": name, "stage": stage, "limit": options.limit}
+                    arguments = (stage, name, folder / name, options.limit)
+                    results[stage] = store.get(settings, measure, *arguments)
     write(options.output, base, found, store)
 
 
@@ -350,15 +376,16 @@ def write(output, base, found, store):
     page = harness.Page("Related packages", output)
     page.paragraph(store.note())
     page.paragraph(
-        "Each package was installed by pip into a fresh virtual environment and run on the digits that ship "
+        "Each package was installed by pip into a virtual environment of its own, beside torch and "
+        "scikit-learn (UMAP beside nothing), and run on the digits that ship "
         "with scikit-learn, on one thread. Where nothing ran, the reason is given: nothing here is guessed."
     )
     there = {name: results for name, results in found.items() if "reason" not in results}
     page.section(
         "Features",
-        "yes: it ran. no: with the class of the error. Quick fits of 300 rows. Of skorch, an autoencoder is "
-        "written first (below). scikit-learn's checks are those of `check_estimator`; where a package says "
-        "that it is not yet an estimator of scikit-learn's in all respects, failures are no surprise.",
+        "yes: it ran. no: with the class of the error. nothing to run: there is no such class or parameter. "
+        "Quick fits of 300 rows. Of skorch, an autoencoder is written first (below). scikit-learn's checks are "
+        "those of `check_estimator`: those that passed, of those that were run.",
     )
     for line in harness.markdown_table(
         ["", *(f"{name} {results['version']}" for name, results in there.items())], feature_rows(there)
@@ -383,12 +410,13 @@ def write(output, base, found, store):
     )
     page.header("package | lines | 5-NN accuracy | squared error of rebuilt rows")
     for name, r in there.items():
-        if r["job"]["ok"]:
-            value = r["job"]["value"]
+        one = r["job"]["found"].get("job", {"ok": False, "error": r["job"]["why"]})
+        if one["ok"]:
+            value = one["value"]
             error = "no inverse" if value["error"] is None else f"{value['error']:.2f}"
             page.row(name, r["lines"], f"{value['accuracy']:.3f}", error)
         else:
-            page.row(name, r["lines"], r["job"]["error"], "")
+            page.row(name, r["lines"], one["error"], "")
     page.add()
     for name in there:
         page.paragraph(f"{name}:")
@@ -396,7 +424,8 @@ def write(output, base, found, store):
     page.section("Code of the page Coming from PCA, UMAP, pythae or skorch")
     for name, r in there.items():
         if "page" in r:
-            page.add(f"- {name} {r['version']}: {'it runs' if r['page']['ok'] else r['page']['error']}")
+            one = r["page"]["found"].get("page", {"ok": False, "error": r["page"]["why"]})
+            page.add(f"- {name} {r['version']}: {'it runs' if one['ok'] else one['error']}")
     page.add()
     reasons = {name: results["reason"] for name, results in found.items() if "reason" in results}
     if reasons:
