@@ -383,9 +383,9 @@ def write(output, base, found, store):
     there = {name: results for name, results in found.items() if "reason" not in results}
     page.section(
         "Features",
-        "yes: it ran. no: with the class of the error. nothing to run: there is no such class or parameter. "
-        "Quick fits of 300 rows. Of skorch, an autoencoder is written first (below). scikit-learn's checks are "
-        "those of `check_estimator`: those that passed, of those that were run.",
+        "yes: it ran. no: with the class of the error. nothing to run: no such class or parameter. "
+        "Quick fits of 300 rows. Of skorch, an autoencoder is written first (below). The checks are "
+        "those of `check_estimator`: passed, of those that were run.",
     )
     for line in harness.markdown_table(
         ["", *(f"{name} {results['version']}" for name, results in there.items())], feature_rows(there)
