@@ -78,21 +78,21 @@ ROOT_PAGES = {
 }
 
 
-def site_links(text, folder):
-    """Return Markdown whose links to :data:`ROOT_PAGES`, which are in ``folder``, lead to the site's."""
+def site_links(text, depth):
+    """Return a page's Markdown, so many folders deep, with links to the site's :data:`ROOT_PAGES`."""
     for page, name in ROOT_PAGES.items():
-        text = text.replace(f"]({folder}{name}", f"]({page}.md")
+        text = text.replace(f"]({'../' * (depth + 1)}{name}", f"]({'../' * depth}{page}.md")
     return text
 
 
 def read_source(app, docname, source):
     """Put a root page's text into its place, and lead links to root pages there."""
     if docname not in ROOT_PAGES:
-        source[0] = site_links(source[0], "../" * (1 + docname.count("/")))
+        source[0] = site_links(source[0], docname.count("/"))
         return
     path = ROOT / ROOT_PAGES[docname]
     app.env.note_dependency(str(path))
-    text = site_links(path.read_text(), "")
+    text = site_links(path.read_text(), -1)
     text = text.replace("](docs/", "](")
     source[0] = re.sub(r"\]\((?=(?:\.ci|examples|skswae|tests|CITATION|LICENSE))", "](../", text)
 

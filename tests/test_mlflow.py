@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-PAGE = pathlib.Path(__file__).parent.parent / "docs" / "mlflow.md"
+PAGE = pathlib.Path(__file__).parent.parent / "docs" / "guide" / "mlflow.md"
 
 
 @pytest.mark.mlflow

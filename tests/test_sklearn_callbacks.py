@@ -20,7 +20,7 @@ from skswae import _fit, load_model, save_model
 from .estimators import assert_equal_fits, gan, states, swae, two_levels
 from .own_networks import DropoutMLP
 
-GUIDE = pathlib.Path(__file__).parents[1] / "docs" / "user_guide.md"
+GUIDE = pathlib.Path(__file__).parents[1] / "docs" / "guide" / "callbacks.md"
 
 
 class Watch:
@@ -253,10 +253,9 @@ def test_progress_and_scores_in_a_search(digits, capsys):
 
 
 def test_the_guide_s_callback(tmp_path, monkeypatch):
-    """It writes a line an epoch; test_project.py runs the rest of its section."""
+    """It writes a line an epoch; test_project.py runs the rest of its page."""
     monkeypatch.chdir(tmp_path)
-    section = GUIDE.read_text().split("\n## Progress and callbacks\n")[1].split("\n## ")[0]
-    block = re.search(r"^```python\n(.*?)^```$", section, flags=re.M | re.S)[1]
+    block = re.search(r"^```python\n(.*?)^```$", GUIDE.read_text(), flags=re.M | re.S)[1]
     exec(compile(block, GUIDE, "exec"), {"__name__": "page"})
     lines = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5]

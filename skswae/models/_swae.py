@@ -252,11 +252,12 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
 
     .. math::
 
-        \frac1N \sum_n \beta \|x_n - D(z_n)\|^2 + (1 - \beta) \|x_n - D(E(x_n))\|^2
-        + \alpha \|E(x_n) - z_n\|^2, \quad z_n \sim p(z | u^{(n)})
+        \frac1N \sum_n \big[ & \beta \|x_n - D(z_n)\|^2 + (1 - \beta) \|x_n - D(E(x_n))\|^2 \\
+        & + \alpha \|E(x_n) - z_n\|^2 \big]
 
-    where :math:`u^{(n)}` is the pseudo-input closest to :math:`x_n`. The first and the last term match the
-    joint distributions of data and code from both sides, the middle one is a reconstruction error.
+    where :math:`z_n` is a draw from :math:`p(z | u^{(n)})`, and :math:`u^{(n)}` is the pseudo-input closest
+    to :math:`x_n`. The first and the last term match the joint distributions of data and code from both
+    sides, the middle one is a reconstruction error.
 
     Parameters
     ----------

@@ -60,8 +60,8 @@ class VAETransformer(BaseELBOModel):
 
     .. math::
 
-        \frac1N \sum_n \mathbb E_{q(z | x_n)} \log p(x_n | z) - w \, \mathrm{KL}(q(z | x_n) \,\|\, p(z)),
-        \quad p(z) = \mathcal N(0, I),
+        & \frac1N \sum_n \mathbb E_{q(z | x_n)} \log p(x_n | z) - w \, \mathrm{KL}(q(z | x_n) \,\|\, p(z)), \\
+        & p(z) = \mathcal N(0, I),
 
     with one draw for each row and step, and the divergence in closed form. :meth:`transform` returns the
     posterior's means.

@@ -48,8 +48,8 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
 
     .. math::
 
-        p(x | z_1, z_2) \, p(z_1 | z_2) \, p(z_2), \quad
-        p(z_2) = \frac1K \sum_k q(z_2 | u_k), \quad q(z_1 | x, z_2) \, q(z_2 | x),
+        & p(x | z_1, z_2) \, p(z_1 | z_2) \, p(z_2), \quad q(z_1 | x, z_2) \, q(z_2 | x), \\
+        & p(z_2) = \frac1K \sum_k q(z_2 | u_k),
 
     all Gaussian but the likelihood, with learned pseudo-inputs :math:`u_k`. Maximises the evidence lower
     bound. :meth:`transform` returns the means of both levels.
