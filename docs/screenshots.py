@@ -20,6 +20,7 @@ PAGES = {
     "choosing": "choosing.html",
     "gallery": "gallery/index.html",
     "example": "gallery/plot_digits_pipeline.html",
+    "map": "gallery/plot_map.html",
     "api": "api.html",
     "swae": "api/skswae.SWAETransformer.html",
     "results": "results/quality_defaults.html",

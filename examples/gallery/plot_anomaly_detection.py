@@ -107,7 +107,7 @@ for name, splits, n_components in (("tumours", tumours, 5), ("digits", digit_spl
 auc = {name: {detector: row[0] for detector, row in table.items()} for name, table in tables.items()}
 assert auc["tumours"]["IsolationForest"] > auc["tumours"]["SWAE"] + 0.01
 assert auc["tumours"]["neighbours"] > auc["tumours"]["SWAE"] + 0.01
-assert auc["digits"]["neighbours"] > auc["digits"]["SWAE"]
+assert auc["digits"]["neighbours"] > auc["digits"]["SWAE"] - 0.01
 assert auc["digits"]["SWAE"] > auc["digits"]["PCA"] + 0.03
 assert auc["digits"]["SWAE"] > auc["digits"]["IsolationForest"] + 0.1
 assert all(row[2] < 0.12 for table in tables.values() for row in table.values())
@@ -116,13 +116,14 @@ assert all(row[2] < 0.12 for table in tables.values() for row in table.values())
 # The threshold on a picture
 # --------------------------
 #
-# The scores of SWAE on the first split. What lies left of the line raises an alarm.
+# The scores of SWAE on the first split. What lies left of the line raises an alarm. The lowest tenth is drawn
+# at the left end.
 
 import matplotlib.pyplot as plt
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
 for axis, (name, (_, threshold, scores)) in zip(axes, kept.items()):
-    lowest = np.quantile(np.concatenate(scores), 0.01)
+    lowest = np.quantile(np.concatenate(scores), 0.1)
     shown = [np.maximum(part, lowest) for part in scores]
     axis.hist(shown, bins=40, density=True, histtype="stepfilled", alpha=0.6, label=["normal", "anomalous"])
     axis.axvline(threshold, color="C3", label="threshold")
@@ -150,9 +151,9 @@ plt.show()
 # ----------
 #
 # A threshold from held-out normal rows keeps its promise for all detectors: false alarms stay near the
-# twentieth that was asked for. Which detector finds more depends on the anomalies. Malignant tumours lie far out in many
-# columns: IsolationForest and neighbours are ahead there, and SWAE, which has learned to rebuild along those
+# twentieth that was asked for. Which detector finds more depends on the anomalies. Malignant tumours lie far
+# out in many columns: IsolationForest and neighbours are ahead there, and SWAE, which rebuilds along those
 # same directions, is behind. A foreign digit does not lie far out in any pixel. There IsolationForest and
-# PCA at its best are well behind SWAE, and the distance to neighbours is ahead of all. So start with
-# neighbours and IsolationForest. SWAE is worth a trial where rows have a shape, where a score must not need
-# the training rows at hand, and where the residual should say which columns are strange.
+# PCA at its best are well behind SWAE, and the distance to neighbours is at least about as good as SWAE. So
+# start with neighbours and IsolationForest. SWAE is worth a trial where rows have a shape, where the score
+# must not need the training rows, and where the residual should say which columns are strange.

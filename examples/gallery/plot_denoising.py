@@ -32,7 +32,6 @@ X_fit, X_test, y_fit, y_test = train_test_split(X / 16, y, test_size=0.3, strati
 X_train, X_valid = train_test_split(X_fit, test_size=0.2, stratify=y_fit, random_state=0)
 
 
-
 def add_noise(x, generator):
     """Return a batch of training rows with fresh noise."""
     return x + 0.5 * torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
@@ -60,7 +59,9 @@ for noise in levels:
     for name, model in (("PCA", chosen), ("SWAE", swae), ("SWAE, noisy rows", noisy_swae)):
         errors[name].append(denoising_error(model, X_test, noise=noise, n_repeats=3, random_state=0))
     before, pca, clean, noisy = (found[-1] for found in errors.values())
-    print(f"{noise:5.1f} {before:7.2f} {pca:6.2f} ({chosen.n_components_:2})       {clean:6.2f}            {noisy:6.2f}")
+    print(
+        f"{noise:5.1f} {before:7.2f} {pca:6.2f} ({chosen.n_components_:2})       {clean:6.2f}            {noisy:6.2f}"
+    )
 
 # %%
 # The words below hold if these do.

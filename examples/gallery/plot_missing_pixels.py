@@ -126,13 +126,13 @@ import matplotlib.pyplot as plt
 from skswae.inspection import DenoisingDisplay
 
 shown = [np.flatnonzero(y_test == digit)[0] for digit in range(10)]
-figure, axes = plt.subplots(3, 1, figsize=(7, 6.5), layout="constrained")
+figure, axes = plt.subplots(3, 1, figsize=(7.5, 6.5), layout="constrained")
 for axis, name in zip(axes, list(errors)[-3:]):
     black = np.where(hole, 1.0, X_test)
     DenoisingDisplay.from_arrays(
         X_test[shown], black[shown], repaired[name][shown], image_shape=(8, 8), cmap="gray_r", ax=axis
     )
-    axis.set_yticks(axis.get_yticks(), ["row", "damaged", "repaired"])
+    axis.set_yticks(axis.get_yticks(), ["row", "damaged", "repaired"], fontsize="small")
     axis.set_title(name)
 plt.show()
 
