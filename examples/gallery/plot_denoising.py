@@ -13,8 +13,8 @@ handwritten digits.
 #
 # All models are fitted to clean training rows. Noise is added to held-out rows alone. PCA is given its best
 # number of components for each level of noise: it is chosen on validation rows with noise of that level.
-# :class:`~skswae.SWAETransformer` is fitted twice, for all levels: to the training rows as they are, and with
-# noise that ``augment`` adds to each batch. A larger ``beta`` makes a smoother decoder, which is what
+# :class:`~skswae.SWAETransformer` is fitted twice, for all levels: to the training rows as they are, and
+# with noise that ``augment`` adds to each batch. A larger ``beta`` makes a smoother decoder, which is what
 # denoising asks for. Rows with noise leave the range from 0 to 1, hence the output without a bound.
 
 import numpy as np
@@ -59,9 +59,8 @@ for noise in levels:
     for name, model in (("PCA", chosen), ("SWAE", swae), ("SWAE, noisy rows", noisy_swae)):
         errors[name].append(denoising_error(model, X_test, noise=noise, n_repeats=3, random_state=0))
     before, pca, clean, noisy = (found[-1] for found in errors.values())
-    print(
-        f"{noise:5.1f} {before:7.2f} {pca:6.2f} ({chosen.n_components_:2})       {clean:6.2f}            {noisy:6.2f}"
-    )
+    best = f"{pca:6.2f} ({chosen.n_components_:2})"
+    print(f"{noise:5.1f} {before:7.2f} {best}       {clean:6.2f}            {noisy:6.2f}")
 
 # %%
 # The words below hold if these do.

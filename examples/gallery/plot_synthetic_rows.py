@@ -65,8 +65,8 @@ for name, (rows, classes) in sets.items():
 # A model could do well by handing out its training rows. :func:`~skswae.metrics.nearest_row_ratio` is below 1
 # where samples are nearer to training rows than held-out rows are, and
 # :func:`~skswae.metrics.duplicate_rate` is the share of samples that are as near as the nearest hundredth of
-# held-out rows. :func:`~skswae.metrics.precision_recall` says how many samples lie among real rows, and how many
-# real rows among samples.
+# held-out rows. :func:`~skswae.metrics.precision_recall` says how many samples lie among real rows, and how
+# many real rows among samples.
 
 from skswae.metrics import duplicate_rate, nearest_row_ratio, precision_recall
 
@@ -102,7 +102,7 @@ from skswae.inspection import SampleDisplay
 
 figure, axes = plt.subplots(2, 1, figsize=(7, 3.4), layout="constrained")
 for axis, (name, rows) in zip(axes, drawn.items()):
-    SampleDisplay.from_arrays(rows[:10], X_train, image_shape=(8, 8), cmap="gray_r", ax=axis)
+    SampleDisplay.from_arrays(rows[::200], X_train, image_shape=(8, 8), cmap="gray_r", ax=axis)
     axis.set_title(name)
 plt.show()
 
