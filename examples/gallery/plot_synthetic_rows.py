@@ -111,8 +111,8 @@ plt.show()
 # ----------
 #
 # Digits drawn by SWAE look like digits, and a logistic regression trained on them is better than one trained
-# on draws of the mixture. But real rows are better than either for both classifiers: drawn rows are no
-# substitute where the real ones may be used. The mixture draws rows with noise on every pixel. They cover
-# more of what real rows are like, and few of them could pass for real. SWAE draws smooth rows without the
-# rare forms. They lie nearer to training rows than held-out rows do, and some are near-copies. So drawn
-# rows are not anonymous by themselves: measure copies before you hand them out.
+# on draws of the mixture. For the random forest the table has the answer. Real rows are better than either
+# for both classifiers: drawn rows are no substitute where the real ones may be used. The mixture draws rows
+# with noise. They cover more of what real rows are like, and few of them could pass for real. SWAE draws
+# smooth rows without the rare forms. They lie nearer to training rows than held-out rows do, and some are
+# near-copies. So drawn rows are not anonymous by themselves: measure copies before you hand them out.
