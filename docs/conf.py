@@ -6,6 +6,7 @@ Nothing is fetched from elsewhere, to build the pages or to read them.
 import inspect
 import pathlib
 import re
+import tempfile
 
 import skswae
 
@@ -57,10 +58,44 @@ numpydoc_show_class_members = False
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!skswae).*")]  # of other packages, which are not looked up: no network
 
+PAGES_IN_ORDER = (  # of the gallery; others follow by name
+    *("digits_pipeline", "grid_search", "few_labels", "clustering", "compare_models"),
+    *("map", "interpolation", "synthetic_rows", "denoising", "missing_pixels", "anomaly_detection"),
+    *("beta", "early_stopping_callbacks", "spectra", "own_network", "save_and_ship"),
+)
+
+
+class PageOrder:
+    """The place of a page of the gallery."""
+
+    def __init__(self, folder):
+        pass
+
+    def __call__(self, filename):
+        name = filename.removeprefix("plot_").removesuffix(".py")
+        return (PAGES_IN_ORDER.index(name), "") if name in PAGES_IN_ORDER else (len(PAGES_IN_ORDER), name)
+
+
+class PictureElsewhere:
+    """The argument of a page that writes a picture: a file outside of the sources."""
+
+    def __repr__(self):
+        return "PictureElsewhere"
+
+    def __call__(self, gallery_conf, script_vars):
+        name = pathlib.Path(script_vars["src_file"]).stem.removeprefix("plot_")
+        return [str(pathlib.Path(tempfile.gettempdir()) / f"{name}.png")]
+
+
 sphinx_gallery_conf = {  # without running the examples: -D plot_gallery=0
     "examples_dirs": "../examples/gallery",
     "gallery_dirs": "gallery",
     "filename_pattern": "plot_",
+    "within_subsection_order": PageOrder,
+    "reset_argv": PictureElsewhere(),
+    "image_srcset": ["2x"],
+    "abort_on_example_error": True,
+    "min_reported_time": float("inf"),  # the times of one machine
     "backreferences_dir": "api/gallery",
     "doc_module": ("skswae",),
     "write_computation_times": False,

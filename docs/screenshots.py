@@ -23,6 +23,7 @@ PAGES = {
     "peers": "peers.html",
     "gallery": "gallery/index.html",
     "example": "gallery/plot_digits_pipeline.html",
+    "map": "gallery/plot_map.html",
     "api": "api.html",
     "swae": "api/skswae.SWAETransformer.html",
     "results": "results/quality_defaults.html",

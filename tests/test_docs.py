@@ -1,5 +1,6 @@
 """The documentation: names, links and figures; docstrings and the built pages, by the marker docs."""
 
+import ast
 import html.parser
 import importlib
 import inspect
@@ -7,6 +8,7 @@ import json
 import pathlib
 import pkgutil
 import re
+import runpy
 import subprocess
 import sys
 import urllib.parse
@@ -111,6 +113,35 @@ def test_the_decision_table_s_figures_are_the_results():
         for number in stated:
             places = len(number.partition(".")[2])
             assert any(f"{m:.{places}f}" == number for m in measured), (number, row)
+
+
+# ---------------------------------------------------------------------------
+# The gallery
+# ---------------------------------------------------------------------------
+
+GALLERY = sorted((ROOT / "examples" / "gallery").glob("*.py"))
+
+
+def test_the_gallery_s_pages_are_those_that_have_a_place():
+    ordered = runpy.run_path(str(ROOT / "docs" / "conf.py"))["PAGES_IN_ORDER"]
+    assert len(ordered) == 16
+    assert sorted(f"plot_{name}.py" for name in ordered) == [path.name for path in GALLERY]
+
+
+@pytest.mark.parametrize("path", GALLERY, ids=lambda path: path.stem)
+def test_a_page_of_the_gallery_checks_what_it_says(path):
+    """It has a title, pictures, asserts, and words at the end; and it leaves the backend to the reader."""
+    text = path.read_text()
+    title, line = ast.get_docstring(ast.parse(text)).splitlines()[:2]
+    assert set(line) == {"="}
+    assert len(line) >= len(title)
+    kinds = {type(node) for node in ast.walk(ast.parse(text))}
+    assert ast.Assert in kinds
+    assert "\nplt.show()\n" in text
+    assert "matplotlib.use" not in text
+    last = text.rpartition("# %%\n")[2].strip().splitlines()
+    assert last[0] == "# Conclusion"
+    assert all(words.startswith("#") for words in last)
 
 
 # ---------------------------------------------------------------------------
