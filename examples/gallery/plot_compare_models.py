@@ -39,9 +39,7 @@ from skswae.metrics import (
 
 SEED = 0
 X, y = load_digits(return_X_y=True)
-X_train, X_test, y_train, y_test = train_test_split(
-    X / 16, y, test_size=1 / 3, stratify=y, random_state=SEED
-)
+X_train, X_test, y_train, y_test = train_test_split(X / 16, y, test_size=1 / 3, stratify=y, random_state=SEED)
 
 # %%
 # The models

@@ -29,9 +29,7 @@ from skswae.inspection import LatentDisplay
 
 SEED = 0
 X, y = load_digits(return_X_y=True)
-X_train, X_test, y_train, y_test = train_test_split(
-    X / 16, y, test_size=1 / 3, stratify=y, random_state=SEED
-)
+X_train, X_test, y_train, y_test = train_test_split(X / 16, y, test_size=1 / 3, stratify=y, random_state=SEED)
 
 # %%
 # Codes
@@ -82,9 +80,7 @@ draws = [
 accuracy = {}
 for name, (A, B) in rows.items():
     for kind, classifier in classifiers.items():
-        accuracy[name, kind] = np.array(
-            [classifier.fit(A[i], y_train[i]).score(B, y_test) for i in draws]
-        )
+        accuracy[name, kind] = np.array([classifier.fit(A[i], y_train[i]).score(B, y_test) for i in draws])
     for kind, spread in spreading(A.shape[1]).items():
         scores = []
         for i in draws[:5]:  # fewer draws, for it takes longer

@@ -141,7 +141,9 @@ plt.show()
 # ``sample`` draws a code from the learned prior and decodes it. Each sample is drawn with the training row that is
 # nearest to it. Samples have no noise, for the decoder has not learned it.
 
-SampleDisplay.from_estimator(swae, X_train, n_samples=200, n_rows=3, random_state=SEED).figure_.set_size_inches(10, 5)
+SampleDisplay.from_estimator(
+    swae, X_train, n_samples=200, n_rows=3, random_state=SEED
+).figure_.set_size_inches(10, 5)
 plt.show()
 
 # %%
