@@ -2,27 +2,29 @@
 Beta from 0 to 1: what the x-loss does
 ======================================
 
-:class:`~skswae.SWAETransformer` has one number that says what the decoder is trained on. With ``beta=0`` it learns to
-decode the code of each row. With ``beta=1`` it learns to decode noisy codes, draws from the prior that belong to the row.
-In between it learns both. This page shows what that does to rebuilt rows, to samples, and to codes.
+:class:`~skswae.SWAETransformer` has one number that says what the decoder is trained on. With ``beta=0`` it
+learns to decode the code of each row. With ``beta=1`` it learns to decode noisy codes, draws from the prior
+that belong to the row. In between it learns both. This page shows what that does to rebuilt rows, to
+samples, and to codes.
 """
 
 # %%
 # The loss
 # --------
 #
-# For a row :math:`x` with the code :math:`E(x)`, and a draw :math:`z` from the part of the prior that belongs to the
-# row, the loss is
+# For a row :math:`x` with the code :math:`E(x)`, and a draw :math:`z` from the part of the prior that
+# belongs to the row, the loss is
 #
 # .. math::
 #
 #    \beta \, \|x - D(z)\|^2 + (1 - \beta) \, \|x - D(E(x))\|^2 + \alpha \, \|E(x) - z\|^2 .
 #
-# The first term is the *x-loss*, the second the *reconstruction loss*, the third the *z-loss*, which keeps draws and codes
-# close. Draws differ from the code of the row, so the x-loss asks for a decoder that is smooth: it must give about the
-# same row for all codes around. Smoothness costs detail.
+# The first term is the *x-loss*, the second the *reconstruction loss*, the third the *z-loss*, which keeps
+# draws and codes close. Draws differ from the code of the row, so the x-loss asks for a decoder that is
+# smooth: it must give about the same row for all codes around. Smoothness costs detail.
 #
-# ``warmup=0`` is set here. By default most epochs leave the x-loss out, to save time, which makes beta count for less.
+# ``warmup=0`` is set here. By default most epochs leave the x-loss out, to save time, which makes beta count
+# for less.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -45,9 +47,9 @@ models = {
 # The numbers
 # -----------
 #
-# All are of held-out rows: the share that five nearest neighbours among the codes classify correctly; the squared error of
-# rebuilt rows; the squared error of rows that are rebuilt from a noisy copy, against the clean row; the Frechet distance
-# between samples and held-out rows, where smaller is better.
+# All are of held-out rows: the share that five nearest neighbours among the codes classify correctly; the
+# squared error of rebuilt rows; the squared error of rows that are rebuilt from a noisy copy, against the
+# clean row; the Frechet distance between samples and held-out rows, where smaller is better.
 
 names = ("5-NN accuracy", "error", "error from noisy rows", "Frechet distance")
 results = np.array(
@@ -85,8 +87,8 @@ assert frechet[0] < frechet[-1]  # samples of beta=1 are further from the rows
 # The pictures
 # ------------
 #
-# The same held-out rows rebuilt with each beta, and samples. The seed of the samples is the same, but the priors differ,
-# so that their digits do too.
+# The same held-out rows rebuilt with each beta, and samples. The seed of the samples is the same, but the
+# priors differ, so that their digits do too.
 
 shown = [np.flatnonzero(y_test == digit)[0] for digit in range(10)]
 
@@ -118,7 +120,8 @@ plt.show()
 # How smooth is the decoder?
 # --------------------------
 #
-# Move a code by a tenth of the components' spread, in random directions, and see how far the decoded row moves.
+# Move a code by a tenth of the components' spread, in random directions, and see how far the decoded row
+# moves.
 
 rng = np.random.default_rng(SEED)
 moves = []
@@ -135,8 +138,9 @@ assert moves[-1] < moves[0]
 # Conclusion
 # ----------
 #
-# A larger beta makes the decoder smoother and rebuilt rows worse. Codes classify about as well with all of them. A beta of
-# 0.5 rebuilds rows from noisy copies better than 0, since it smooths; samples of 1 are further from held-out rows than
-# those of 0, since they lack detail. So take a small beta for rebuilding, and one in the middle where new rows are
-# noisier than the training rows. Where there is a measure of what the code is for, search over beta by it. ``score``, which
-# is minus the error of rebuilt rows, cannot choose it, for it prefers 0.
+# A larger beta makes the decoder smoother and rebuilt rows worse. Codes classify about as well with all of
+# them. A beta of 0.5 rebuilds rows from noisy copies better than 0, since it smooths; samples of 1 are
+# further from held-out rows than those of 0, since they lack detail. So take a small beta for rebuilding,
+# and one in the middle where new rows are noisier than the training rows. Where there is a measure of what
+# the code is for, search over beta by it. ``score``, which is minus the error of rebuilt rows, cannot choose
+# it, for it prefers 0.

@@ -2,20 +2,21 @@
 Clustering codes
 ================
 
-Do groups of rows come out better if codes are clustered instead of the rows? Two clusterings, KMeans and a mixture of
-Gaussians, find ten groups among digits without seeing a label: on pixels, on principal components, and on codes. Cluster
-centres among codes can be decoded, and looked at.
+Do groups of rows come out better if codes are clustered instead of the rows? Two clusterings, KMeans and a
+mixture of Gaussians, find ten groups among digits without seeing a label: on pixels, on principal
+components, and on codes. Cluster centres among codes can be decoded, and looked at.
 """
 
 # %%
 # Data and codes
 # --------------
 #
-# Everything is fitted to two thirds of the digits and judged on the rest, three times with other splits and seeds. The
-# measure is the adjusted Rand index: 1 where clusters are the digits, 0 where they have nothing to do with them.
+# Everything is fitted to two thirds of the digits and judged on the rest, three times with other splits and
+# seeds. The measure is the adjusted Rand index: 1 where clusters are the digits, 0 where they have nothing
+# to do with them.
 #
-# ``neighbor_weight`` draws the codes of neighbouring rows together and pushes others apart, which is what clusters are
-# made of. SWAE is fitted with the term and without.
+# ``neighbor_weight`` draws the codes of neighbouring rows together and pushes others apart, which is what
+# clusters are made of. SWAE is fitted with the term and without.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -85,8 +86,8 @@ assert abs(mean["SWAE(8)", "KMeans"] - mean["pixels", "KMeans"]) < 0.1
 # Cluster centres, decoded
 # ------------------------
 #
-# A centre among pixels is a mean of images. A centre among codes is decoded by ``inverse_transform``. The decoder has
-# learned what rows look like, so a decoded centre looks like one row and not like many at once.
+# A centre among pixels is a mean of images. A centre among codes is decoded by ``inverse_transform``. The
+# decoder has learned what rows look like, so a decoded centre looks like one row and not like many at once.
 
 swae = fitted["SWAE(8), neighbours"]
 Z_train, Z_test = swae.transform(X_train), swae.transform(X_test)
@@ -117,7 +118,8 @@ plt.show()
 # Conclusion
 # ----------
 #
-# KMeans finds the digits better among codes that were learned with the neighbour term than among pixels, principal
-# components or plain codes. Plain codes are about as good as pixels here: their objective asks for rows that can be
-# rebuilt, not for groups. A mixture of Gaussians, whose clusters may be long and thin, depends much on the seed; so look at
-# the ranges in the table before choosing by its mean. The number of clusters was known beforehand in all cases.
+# KMeans finds the digits better among codes that were learned with the neighbour term than among pixels,
+# principal components or plain codes. Plain codes are about as good as pixels here: their objective asks for
+# rows that can be rebuilt, not for groups. A mixture of Gaussians, whose clusters may be long and thin,
+# depends much on the seed; so look at the ranges in the table before choosing by its mean. The number of
+# clusters was known beforehand in all cases.

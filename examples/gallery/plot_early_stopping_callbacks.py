@@ -2,17 +2,18 @@
 Early stopping, callbacks, and going on
 =======================================
 
-On few and noisy rows a long fit learns the noise. This page shows how to see that in the losses, how early stopping ends
-such a fit, how a callback of your own watches or ends it, and how to go on with a fit that has ended.
+On few and noisy rows a long fit learns the noise. This page shows how to see that in the losses, how early
+stopping ends such a fit, how a callback of your own watches or ends it, and how to go on with a fit that has
+ended.
 """
 
 # %%
 # A noisy table
 # -------------
 #
-# 150 training rows of 60 columns follow from 4 hidden numbers, in part by curved relations, and have noise on top. Since
-# the table is generated, the rows without noise are known: the error against these says whether a fit has learned the
-# rows or their noise. Another 300 rows are held out.
+# 150 training rows of 60 columns follow from 4 hidden numbers, in part by curved relations, and have noise
+# on top. Since the table is generated, the rows without noise are known: the error against these says
+# whether a fit has learned the rows or their noise. Another 300 rows are held out.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,10 +33,10 @@ X_train, X_test, clean_test = X[:150], X[150:], clean[150:]
 # -------------------------------
 #
 # ``early_stopping=True`` holds a tenth of the training rows out, ends once their loss has not fallen for
-# ``n_iter_no_change`` epochs, and keeps the best epoch. It is the default where there are fewer than 15 rows for each
-# column and ``max_iter`` is not set; :class:`~skswae.SWAETransformer` with a ``max_iter`` and no word on early stopping
-# trains for all epochs. To see the whole course of a long fit, the second model is given rows to watch (``X_val``) and
-# more patience than it has epochs.
+# ``n_iter_no_change`` epochs, and keeps the best epoch. It is the default where there are fewer than 15 rows
+# for each column and ``max_iter`` is not set; :class:`~skswae.SWAETransformer` with a ``max_iter`` and no
+# word on early stopping trains for all epochs. To see the whole course of a long fit, a third model is
+# given rows to watch (``X_val``) and more patience than it has epochs.
 
 models = {
     "early stopping": SWAETransformer(8, early_stopping=True, max_iter=100, random_state=SEED).fit(X_train),
@@ -53,8 +54,9 @@ assert error["early stopping"] < 0.9 * error["all epochs"]
 assert models["all epochs"].score(X_train) > models["early stopping"].score(X_train)
 
 # %%
-# The fit of all epochs rebuilds its training rows better and new rows worse. :class:`~skswae.inspection.LossCurveDisplay`
-# shows why: the training's loss goes on falling while that of the watched rows turns.
+# The fit of all epochs rebuilds its training rows better and new rows worse.
+# :class:`~skswae.inspection.LossCurveDisplay` shows why: the training's loss goes on falling while that of
+# the watched rows turns.
 
 figure, axes = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained", sharey=True)
 for ax, (title, model) in zip(axes, (("stopped", models["early stopping"]), ("watched to the end", watched))):
@@ -71,11 +73,11 @@ assert validation[-1] > validation.min()
 # A callback of your own
 # ----------------------
 #
-# From scikit-learn 1.9 on all estimators take callbacks: objects with the four methods below. A fit is a task, and each
-# of its epochs is a task below it. At the end of an epoch ``estimator.history_`` has the losses so far. A callback that
-# asks for ``fitted_estimator`` gets a copy of the estimator as if the fit had ended there. One that returns True ends the
-# fit, which keeps its complete epochs. This one measures the true error after every third epoch, and ends the fit once it
-# has not fallen in two measurements running.
+# From scikit-learn 1.9 on all estimators take callbacks: objects with the four methods below. A fit is a
+# task, and each of its epochs is a task below it. At the end of an epoch ``estimator.history_`` has the
+# losses so far. A callback that asks for ``fitted_estimator`` gets a copy of the estimator as if the fit had
+# ended there. One that returns True ends the fit, which keeps its complete epochs. This one measures the
+# true error after every third epoch, and ends the fit once it has not fallen in two measurements running.
 
 
 class TrueError:
@@ -114,16 +116,17 @@ ax.set(xlabel="epoch", ylabel="error against rows\nwithout noise")
 plt.show()
 
 # %%
-# In place of the list, ``mlflow.log_metrics`` or the ``SummaryWriter`` of TensorBoard can be called in the method.
-# scikit-learn's own ``ProgressBar`` and ``ScoringMonitor`` are set in the same way, on an estimator, a pipeline or a
-# search.
+# In place of the lists, ``mlflow.log_metrics`` or the ``SummaryWriter`` of TensorBoard can be called in the
+# method. scikit-learn's own ``ProgressBar`` and ``ScoringMonitor`` are set in the same way, on an estimator,
+# a pipeline or a search.
 #
 # Going on
 # --------
 #
-# A fit that was ended by a callback, or by Ctrl-C, is a fitted estimator. With ``warm_start=True`` a further ``fit`` trains
-# for ``max_iter`` more epochs from there. With the constant learning rate that is the same as a fit that was never
-# stopped, to the last bit. Here a callback ends a fit after 10 epochs of 30, and a second ``fit`` adds the other 20.
+# A fit that was ended by a callback, or by Ctrl-C, is a fitted estimator. With ``warm_start=True`` a further
+# ``fit`` trains for ``max_iter`` more epochs from there. With the constant learning rate that is the same as
+# a fit that was never stopped, to the last bit. Here a callback ends a fit after 10 epochs of 30, and a
+# second ``fit`` adds the other 20.
 
 
 class Enough(TrueError):
@@ -151,6 +154,7 @@ assert equal
 # Conclusion
 # ----------
 #
-# On this table the fit of all epochs rebuilds new rows worse than the one that stopped early, though its training rows
-# look better. Early stopping needs no knowledge of the clean rows, only some rows held out. A callback can use whatever
-# you know besides, and a fit that was ended is never lost: it can be used, and it can go on.
+# On this table the fit of all epochs rebuilds new rows worse than the one that stopped early, though its
+# training rows look better. Early stopping needs no knowledge of the clean rows, only some rows held out. A
+# callback can use whatever you know besides, and a fit that was ended is never lost: it can be used, and it
+# can go on.

@@ -2,17 +2,18 @@
 A network of your own: convolutions on sensor windows
 =====================================================
 
-The default network treats the columns of a row as if they had no order. In a window of a sensor's signal they have one, and
-the same event may begin anywhere. Convolutions are made for that. This page writes such a network for
-:class:`~skswae.SWAETransformer` and compares it with the default.
+The default network treats the columns of a row as if they had no order. In a window of a sensor's signal
+they have one, and the same event may begin anywhere. Convolutions are made for that. This page writes such a
+network for :class:`~skswae.SWAETransformer` and compares it with the default.
 """
 
 # %%
 # The windows
 # -----------
 #
-# Each window is 128 samples of a signal with one event of four kinds, at a random place, of a random size, in noise. 1,000
-# windows are for training. The other 800 are held out, and everything below is measured on them.
+# Each window is 128 samples of a signal with one event of four kinds, at a random place, of a random size,
+# in noise. 1,000 windows are for training. The other 800 are held out, and everything below is measured on
+# them.
 
 import time
 
@@ -52,11 +53,12 @@ plt.show()
 # The network
 # -----------
 #
-# A network is a description with two methods, ``build_encoder`` and ``build_decoder``, that return fresh torch modules from
-# rows to codes and back. Its own parameters are those of a scikit-learn estimator: derived from ``BaseEstimator``, it can be
-# cloned, searched over (``network__width``), and saved. Rows come as ``(n_rows, n_features)``, so the encoder begins with
-# ``Unflatten``, which makes one channel of them, and the decoder ends with ``Flatten``. ``n_outputs`` is the number of
-# components, or twice that for networks that also say how wide a distribution is.
+# A network is a description with two methods, ``build_encoder`` and ``build_decoder``, that return fresh
+# torch modules from rows to codes and back. Its own parameters are those of a scikit-learn estimator:
+# derived from ``BaseEstimator``, it can be cloned, searched over (``network__width``), and saved. Rows come
+# as ``(n_rows, n_features)``, so the encoder begins with ``Unflatten``, which makes one channel of them, and
+# the decoder ends with ``Flatten``. ``n_outputs`` is the number of components, or twice that for networks
+# that also say how wide a distribution is.
 
 
 class ConvNet1d(BaseEstimator):
@@ -100,9 +102,9 @@ class ConvNet1d(BaseEstimator):
 # Beside the default
 # ------------------
 #
-# Both networks are given two learning rates, since the best one depends on the network. The convolutions begin at random
-# weights: the start from principal components, the default, helps little where events move. The default network is
-# better with it here, and keeps it.
+# Both networks are given two learning rates, since the best one depends on the network. The convolutions
+# begin at random weights: the start from principal components, the default, helps little where events move.
+# The default network is better with it here, and keeps it.
 
 settings = {
     "default network": {},
@@ -138,8 +140,9 @@ for name, model in models.items():
 print(f"(squared length of a window's noise: {np.square(X_test - clean[1000:]).sum(axis=1).mean():.2f})")
 
 # %%
-# *error* is the squared distance of rebuilt windows from the held-out ones, *without noise* that from the windows before the
-# noise was added. *5-NN accuracy* is the share of windows whose kind five nearest neighbours among the codes tell.
+# *error* is the squared distance of rebuilt windows from the held-out ones, *without noise* that from the
+# windows before the noise was added. *5-NN accuracy* is the share of windows whose kind five nearest
+# neighbours among the codes tell.
 
 best = min((name for name in models if "Conv" in name), key=lambda name: results[name][0])
 default = min((name for name in models if "default" in name), key=lambda name: results[name][0])
@@ -170,6 +173,6 @@ plt.show()
 # Conclusion
 # ----------
 #
-# Where the same event may begin anywhere, a small network of convolutions rebuilds windows better than the default network,
-# with far fewer weights, once its learning rate suits it. It takes more time for each epoch. A network costs two methods; what else
-# changes is one parameter of the estimator.
+# Where the same event may begin anywhere, a small network of convolutions rebuilds windows better than the
+# default network, with far fewer weights, once its learning rate suits it. It takes more time for each
+# epoch. A network costs two methods; what else changes is one parameter of the estimator.

@@ -2,8 +2,9 @@
 Saving and shipping a model
 ===========================
 
-A fitted model can go to a file in four ways. They differ in what the file holds, in who can read it, and in whether
-reading it can run code that came with the file. This page writes all four, loads them again, and compares the results.
+A fitted model can go to a file in four ways. They differ in what the file holds, in who can read it, and in
+whether reading it can run code that came with the file. This page writes all four, loads them again, and
+compares the results.
 """
 
 # %%
@@ -49,9 +50,10 @@ def place(name):
 # One estimator: ``save_model``
 # -----------------------------
 #
-# The file is in the safetensors format: numbers, and a header in JSON with the parameters. :func:`~skswae.load_model` looks
-# the class up in its own list and builds it from the parameters. It runs no code of the file's, so it may read files
-# from somebody else. The codes of the loaded model are equal to the bit.
+# The file is in the safetensors format: numbers, and a header in JSON with the parameters.
+# :func:`~skswae.load_model` looks the class up in its own list and builds it from the parameters. It runs no
+# code of the file's, so it may read files from somebody else. The codes of the loaded model are equal to the
+# bit.
 
 save_model(swae, place("digits.safetensors"))
 again = load_model(place("digits.safetensors"))
@@ -77,8 +79,8 @@ print(refusal.replace(folder.name, "..."))
 # A pipeline: skops
 # -----------------
 #
-# `skops <https://skops.readthedocs.io>`__ writes all steps of a pipeline to one file, and reads only types that it is told to
-# trust. ``TRUSTED_TYPES`` has those of this package.
+# `skops <https://skops.readthedocs.io>`__ writes all steps of a pipeline to one file, and reads only types
+# that it is told to trust. ``TRUSTED_TYPES`` has those of this package.
 
 try:
     import skops.io
@@ -99,8 +101,8 @@ else:
 # What a model computes: ONNX
 # ---------------------------
 #
-# An ONNX file needs neither Python nor torch where it runs. It holds the encoder, the decoder or both. Another runtime
-# computes it, so the codes are equal up to the rounding of float32, and not to the bit.
+# An ONNX file needs neither Python nor torch where it runs. It holds the encoder, the decoder or both.
+# Another runtime computes it, so the codes are equal up to the rounding of float32, and not to the bit.
 
 try:
     import onnxruntime
@@ -121,9 +123,9 @@ else:
 # Within one program: pickle
 # --------------------------
 #
-# Pickles work with everything, also with networks and functions of your own, and are what joblib sends to its
-# workers. Reading one runs whatever code the file names: never load a pickle from somebody whom you would not let run
-# programs on your machine.
+# Pickles work with everything, also with networks and functions of your own, and are what joblib sends to
+# its workers. Reading one runs whatever code the file names: never load a pickle from somebody whom you
+# would not let run programs on your machine.
 
 with open(place("digits.pkl"), "wb") as file:
     pickle.dump(swae, file)
@@ -151,10 +153,10 @@ plt.show()
 # What a file tells about the rows
 # --------------------------------
 #
-# No file holds the table of training rows. A file of the whole model is not free of them, however: the pseudo-inputs of a
-# SWAE start as training rows, and those that no row is closest to stay as they were. How many of them are training rows
-# still, to a thousandth of the pixels' range, and how many are as near to one as the nearest hundredth of held-out rows? And
-# the file keeps the codes of up to 5,000 training rows for
+# No file holds the table of training rows. A file of the whole model is not free of them, however: the
+# pseudo-inputs of a SWAE start as training rows, and those that no row is closest to stay as they were. How
+# many of them are training rows still, to a thousandth of the pixels' range, and how many are as near to one
+# as the nearest hundredth of held-out rows? And the file keeps the codes of up to 5,000 training rows for
 # ``sample(prior="gmm")``, which the decoder makes rows of again.
 
 pseudo_inputs = load_model(place("digits.safetensors")).pseudo_inputs_
@@ -171,9 +173,9 @@ display.figure_.set_size_inches(8, 3)
 plt.show()
 
 # %%
-# The pictures are ordered from the pseudo-input that is nearest to a training row to the one that is farthest from all.
-# Where rows are confidential, treat a saved model as you treat the rows. An ONNX file has the weights of its part only, and
-# neither pseudo-inputs nor codes.
+# The pictures are ordered from the pseudo-input that is nearest to a training row to the one that is
+# farthest from all. Where rows are confidential, treat a saved model as you treat the rows. An ONNX file has
+# the weights of its part only, and neither pseudo-inputs nor codes.
 
 folder.cleanup()
 
@@ -181,6 +183,6 @@ folder.cleanup()
 # Conclusion
 # ----------
 #
-# Use ``save_model`` to keep one estimator or to send it, skops for a pipeline, ONNX to run the encoder or the decoder where
-# there is no Python, and pickle within your own programs alone. All but ONNX give the same codes to the bit after loading,
-# on one machine with the same versions.
+# Use ``save_model`` to keep one estimator or to send it, skops for a pipeline, ONNX to run the encoder or
+# the decoder where there is no Python, and pickle within your own programs alone. All but ONNX give the same
+# codes to the bit after loading, on one machine with the same versions.

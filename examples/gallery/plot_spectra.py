@@ -2,19 +2,20 @@
 Spectra: a wide table
 =====================
 
-A spectrum is a row of many columns that lie next to each other. This page generates spectra of mixtures of three
-substances and asks three things of a short code: does it predict the concentrations, does it rebuild the spectrum
-without the noise, and can new spectra be drawn from it? Principal components (PCA) and partial least squares (PLS),
-the standard of the field, are asked the same.
+A spectrum is a row of many columns that lie next to each other. This page generates spectra of mixtures of
+three substances and asks three things of a short code: does it predict the concentrations, does it rebuild
+the spectrum without the noise, and can new spectra be drawn from it? Principal components (PCA) and partial
+least squares (PLS), the standard of the field, are asked the same.
 """
 
 # %%
 # The spectra
 # -----------
 #
-# Each of three substances has two peaks, and peaks of different substances overlap. The peaks move with a temperature
-# that nobody has measured, so that a spectrum is not a plain sum of fixed curves. A baseline and noise are added. The
-# first 400 rows are for training. The other 200 are held out, and everything below is measured on them.
+# Each of three substances has two peaks, and peaks of different substances overlap. The peaks move with a
+# temperature that nobody has measured, so that a spectrum is not a plain sum of fixed curves. A baseline and
+# noise are added. The first 400 rows are for training. The other 200 are held out, and everything below is
+# measured on them.
 
 import time
 
@@ -70,12 +71,13 @@ plt.show()
 # Codes of 7 and of 14 numbers
 # ----------------------------
 #
-# Seven numbers make a spectrum here: three concentrations, a temperature, and three of the baseline. A Gaussian process
-# predicts the concentrations from the codes of each kind, so that none suffers from a relation that is not linear. The
-# plain PLS regression, which is linear, gets the number of components that a search prefers.
+# Seven numbers make a spectrum here: three concentrations, a temperature, and three of the baseline. A
+# Gaussian process predicts the concentrations from the codes of each kind, so that none suffers from a
+# relation that is not linear. The plain PLS regression, which is linear, gets the number of components that
+# a search prefers.
 #
-# There are fewer than 15 rows for each column, so :class:`~skswae.SWAETransformer` holds a tenth of the training rows
-# out and stops early, by default.
+# There are fewer than 15 rows for each column, so :class:`~skswae.SWAETransformer` holds a tenth of the
+# training rows out and stops early, by default.
 
 
 def predict(Z_train, Z_test):
@@ -114,8 +116,8 @@ for (name, n_components), (error, rebuilt, seconds) in results.items():
 print(f"(noise of a row: {np.sqrt(np.square(X_test - clean_test).mean()):.4f})")
 
 # %%
-# All numbers are roots of mean squared errors on held-out rows; the second column compares rebuilt spectra with those
-# that had no noise. The lines below are what the conclusion rests on.
+# All numbers are roots of mean squared errors on held-out rows; the second column compares rebuilt spectra
+# with those that had no noise. The lines below are what the conclusion rests on.
 
 assert results["SWAE", 7][1] < 0.9 * results["PCA", 7][1]  # 7 numbers: rebuilds better
 assert results["PCA", 14][1] < results["SWAE", 14][1]  # 14 numbers: PCA rebuilds better
@@ -126,8 +128,8 @@ assert results["PCA", 14][0] < pls_error  # the relation is not linear
 # Rebuilt spectra
 # ---------------
 #
-# The row is noisy, and the curve that seven numbers give back is smooth. The residual on the right should be noise alone.
-# Where a peak has left its mark there, the code has missed something.
+# The row is noisy, and the curve that seven numbers give back is smooth. The residual on the right should be
+# noise alone. Where a peak has left its mark there, the code has missed something.
 
 swae = fitted["SWAE", 7]
 display = ReconstructionDisplay.from_estimator(swae, X_test[:3])
@@ -138,8 +140,8 @@ plt.show()
 # New spectra
 # -----------
 #
-# ``sample`` draws a code from the learned prior and decodes it. Each sample is drawn with the training row that is
-# nearest to it. Samples have no noise, for the decoder has not learned it.
+# ``sample`` draws a code from the learned prior and decodes it. Each sample is drawn with the training row
+# that is nearest to it. Samples have no noise, for the decoder has not learned it.
 
 SampleDisplay.from_estimator(
     swae, X_train, n_samples=200, n_rows=3, random_state=SEED
@@ -147,8 +149,8 @@ SampleDisplay.from_estimator(
 plt.show()
 
 # %%
-# Are they copies? Compare their distance to the nearest training row with that of held-out rows, and take rebuilt
-# held-out rows as the measure, which have no noise either. Copies of training rows would have 0.
+# Are they copies? Compare their distance to the nearest training row with that of held-out rows, and take
+# rebuilt held-out rows as the measure, which have no noise either. Copies of training rows would have 0.
 
 drawn = nearest_row_ratio(swae.sample(200, random_state=SEED), X_train, X_test)
 rebuilt = nearest_row_ratio(swae.reconstruct(X_test), X_train, X_test)
@@ -158,8 +160,9 @@ print(f"samples {drawn:.3f}, rebuilt held-out rows {rebuilt:.3f}")
 # What the encoder sees
 # ---------------------
 #
-# Of rows with more than 128 columns the encoder sees the 64 leading principal components (``input_components="auto"``),
-# while the decoder gives all columns. ``input_components=None`` shows the encoder all columns.
+# Of rows with more than 128 columns the encoder sees the 64 leading principal components
+# (``input_components="auto"``), while the decoder gives all columns. ``input_components=None`` shows the
+# encoder all columns.
 
 print("input_components   spectrum without noise   epochs   CPU s")
 errors = {}
@@ -174,8 +177,8 @@ for input_components in (16, "auto", None):
 # Conclusion
 # ----------
 #
-# To predict concentrations, take PLS or PCA with as many components as a search prefers, and a regressor that is not
-# linear where peaks move: with 14 numbers they are as good as the codes of the SWAE or better, in far less time. What the
-# SWAE adds is a short code. Seven numbers rebuild spectra whose peaks move better than seven principal components do,
-# since its decoder is not linear, and new spectra can be drawn from it. Where peaks stay in place, spectra are sums of
-# fixed curves, and PCA is all that is needed.
+# To predict concentrations, take PLS or PCA with as many components as a search prefers, and a regressor
+# that is not linear where peaks move: with 14 numbers they are as good as the codes of the SWAE or better,
+# in far less time. What the SWAE adds is a short code. Seven numbers rebuild spectra whose peaks move better
+# than seven principal components do, since its decoder is not linear, and new spectra can be drawn from it.
+# Where peaks stay in place, spectra are sums of fixed curves, and PCA is all that is needed.
