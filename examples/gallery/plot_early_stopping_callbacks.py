@@ -61,7 +61,7 @@ assert models["all epochs"].score(X_train) > models["early stopping"].score(X_tr
 figure, axes = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained", sharey=True)
 for ax, (title, model) in zip(axes, (("stopped", models["early stopping"]), ("watched to the end", watched))):
     LossCurveDisplay.from_estimator(model, terms=["loss", "validation_loss"], ax=ax)
-    ax.set_title(title, pad=26)
+    ax.set_title(title, pad=36)
 plt.show()
 
 validation = watched.history_["validation_loss"]
@@ -77,16 +77,16 @@ assert validation[-1] > validation.min()
 # task, and each of its epochs is a task below it. At the end of an epoch ``estimator.history_`` has the
 # losses so far. A callback that asks for ``fitted_estimator`` gets a copy of the estimator as if the fit had
 # ended there. One that returns True ends the fit, which keeps its complete epochs. This one measures the
-# true error after every third epoch, and ends the fit once it has not fallen in two measurements running.
+# true error after each epoch, and ends the fit once it has not fallen below its lowest for five epochs.
 
 
 class TrueError:
     """Follow the error against rows without noise; end the fit when it rises."""
 
-    def __init__(self, X, X_clean, every=3):
+    def __init__(self, X, X_clean, patience=5):
         self.X = X
         self.X_clean = X_clean
-        self.every = every
+        self.patience = patience
 
     def setup(self, estimator, context):
         self.epochs, self.errors = [], []
@@ -96,12 +96,12 @@ class TrueError:
     def on_fit_task_begin(self, estimator, context): ...
 
     def on_fit_task_end(self, estimator, context, *, fitted_estimator):
-        if context.task_name != "epoch" or estimator.n_iter_ % self.every:
+        if context.task_name != "epoch":
             return False
         rebuilt = fitted_estimator.reconstruct(self.X)
         self.errors.append(np.square(self.X_clean - rebuilt).sum(axis=1).mean())
         self.epochs.append(estimator.n_iter_)
-        return min(self.errors) < min(self.errors[-2:])
+        return min(self.errors) < min(self.errors[-self.patience :])
 
 
 follow = TrueError(X_test, clean_test)
