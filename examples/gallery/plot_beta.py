@@ -8,6 +8,8 @@ that belong to the row. In between it learns both. This page shows what that doe
 samples, and to codes.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # The loss
 # --------

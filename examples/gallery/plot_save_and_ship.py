@@ -7,6 +7,8 @@ whether reading it can run code that came with the file. This page writes all fo
 compares the results.
 """
 
+# sphinx_gallery_thumbnail_number = 2
+
 # %%
 # A model
 # -------
