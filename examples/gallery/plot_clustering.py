@@ -89,8 +89,8 @@ assert mean["pixels", "GaussianMixture"] < min(mean[n, "GaussianMixture"] for n 
 # Cluster centres, decoded
 # ------------------------
 #
-# A centre among pixels is a mean of images. A centre among codes is decoded by ``inverse_transform``. The
-# decoder has learned what rows look like, so a decoded centre looks like one row and not like many at once.
+# A centre among pixels is a mean of images. A centre among codes is a mean of codes, and the decoder makes a
+# row of it, by ``inverse_transform``. The order of the clusters is arbitrary in both lines.
 
 swae = fitted["SWAE(8), neighbours"]
 Z_train, Z_test = swae.transform(X_train), swae.transform(X_test)
@@ -112,9 +112,9 @@ plt.show()
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
 LatentDisplay.from_estimator(swae, X_test, y_test, ax=axes[0])
-axes[0].set_title("digits", pad=40)
+axes[0].set_title("digits")
 LatentDisplay.from_estimator(swae, X_test, by_codes.predict(Z_test), ax=axes[1])
-axes[1].set_title("clusters found by KMeans among the codes", pad=40)
+axes[1].set_title("clusters found by KMeans among the codes")
 plt.show()
 
 # %%
@@ -123,6 +123,7 @@ plt.show()
 #
 # Both clusterings find the digits better among codes that were learned with the neighbour term than among
 # pixels, principal components or plain codes. For KMeans plain codes are about as good as pixels: their
-# objective asks for rows that can be rebuilt, not for groups. A mixture of Gaussians, which learns a covariance
-# for each cluster, is better off with any short code than with the pixels. The number of clusters was known
-# beforehand in all cases, and the ranges in the table show how much depends on the split and the seed.
+# objective asks for rows that can be rebuilt, not for groups. A mixture of Gaussians, which learns a
+# covariance for each cluster, is better off with any short code than with the pixels. The number of clusters
+# was known beforehand in all cases, and the ranges in the table show how much depends on the split and the
+# seed.

@@ -166,7 +166,7 @@ plt.show()
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
 for ax, name in zip(axes, (default, best)):
     LatentDisplay.from_estimator(models[name], X_test, y_test, ax=ax)
-    ax.set_title(name, pad=40)
+    ax.set_title(name)
 plt.show()
 
 # %%
