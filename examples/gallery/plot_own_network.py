@@ -116,7 +116,7 @@ models, results = {}, {}
 pca = PCA(4, random_state=SEED).fit(X_train)
 models["PCA"] = pca
 for name, parameters in settings.items():
-    models[name] = SWAETransformer(4, max_iter=30, random_state=SEED, **parameters)
+    models[name] = SWAETransformer(4, max_iter=25, random_state=SEED, **parameters)
 
 print(f"{'codes of 4 numbers':22} error  without noise  5-NN accuracy  weights  CPU s")
 for name, model in models.items():
@@ -149,6 +149,7 @@ default = min((name for name in models if "default" in name), key=lambda name: r
 print(f"{best}: {results[best][1] / results[default][1]:.0%} of the error without noise of: {default}")
 assert results[best][1] < 0.7 * results[default][1]
 assert results[default][1] < results["PCA"][1]
+assert results[best][2] < results[default][2] + 0.05  # no better for a classifier
 
 # %%
 # Pictures
@@ -175,4 +176,6 @@ plt.show()
 #
 # Where the same event may begin anywhere, a small network of convolutions rebuilds windows better than the
 # default network, with far fewer weights, once its learning rate suits it. It takes more time for each
-# epoch. A network costs two methods; what else changes is one parameter of the estimator.
+# epoch. Its codes are hardly better for a classifier, or worse: four numbers that rebuild a window have to
+# say where the event is and how large, and neighbours among codes are alike in that too. A network costs two
+# methods; what else changes is a parameter or two of the estimator.
