@@ -7,6 +7,8 @@ they have one, and the same event may begin anywhere. Convolutions are made for 
 network for :class:`~skswae.SWAETransformer` and compares it with the default.
 """
 
+# sphinx_gallery_thumbnail_number = 3
+
 # %%
 # The windows
 # -----------
@@ -155,10 +157,10 @@ assert results[best][2] < results[default][2] + 0.05  # no better for a classifi
 # Pictures
 # --------
 
-figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
-for ax, name in zip(axes, (default, best)):
-    ax.set_title(name, pad=24)
-    ReconstructionDisplay.from_estimator(models[name], X_test[:4], ax=ax)
+for name in (default, best):
+    display = ReconstructionDisplay.from_estimator(models[name], X_test[:4])
+    display.figure_.suptitle(name)
+    display.figure_.set_size_inches(10, 5)
 plt.show()
 
 # %%
