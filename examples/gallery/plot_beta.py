@@ -73,6 +73,7 @@ figure, axes = plt.subplots(1, 4, figsize=(12, 3), layout="constrained")
 for ax, name, values in zip(axes, names, results.T):
     ax.plot(betas, values, marker="o")
     ax.set(xlabel="beta", title=name, xticks=betas)
+axes[0].set_ylim(0.9, 1)
 plt.show()
 
 # %%
