@@ -371,7 +371,7 @@ class BaseAutoencoder(
         as_frame : bool, default=False
             Whether to return a pandas DataFrame. Its columns are ``feature_names_in_`` where :meth:`fit` has
             seen names, else numbers.
-        random_state : int, RandomState instance or None, default=None
+        random_state : int, RandomState or Generator instance, or None, default=None
             None draws afresh in each call, also on an estimator with a ``random_state``; pass an int to
             repeat.
 
