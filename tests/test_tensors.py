@@ -1,16 +1,10 @@
-"""Tensors as rows: arrays come back, or tensors on their device where scikit-learn's array API is on."""
+"""Tensors as rows, of which arrays come back; ``test_array_api.py`` has those of which tensors do."""
 
 import numpy as np
 import pytest
-import sklearn
 import torch
-from sklearn.base import clone
-from sklearn.decomposition import PCA
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from skswae import VAETransformer
-from skswae.networks import GatedMLP
 
 from .estimators import assert_equal_fits, cheap
 
@@ -30,14 +24,6 @@ def model(iris):
 
 def vae(**parameters):
     return cheap(VAETransformer, likelihood="gaussian", **parameters)
-
-
-@pytest.fixture
-def dispatch(monkeypatch):
-    """scikit-learn wants SciPy's variable to be set, too."""
-    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
-    with sklearn.config_context(array_api_dispatch=True):
-        yield
 
 
 def same_array(tensor):
@@ -69,38 +55,6 @@ def test_tensors_on_the_host_are_arrays(kind, model, iris):
     assert type(vae(max_iter=1).fit_transform(tensor)) is np.ndarray
 
 
-@each_kind
-def test_with_dispatch_tensors_come_back(kind, model, iris, dispatch):
-    tensor = KINDS[kind](iris)
-    X, before = same_array(tensor), tensor.detach().clone()
-    for name, call in METHODS.items():
-        found = call(model, tensor)
-        assert isinstance(found, torch.Tensor), name
-        assert not found.requires_grad
-        np.testing.assert_array_equal(found.numpy(), call(model, X), strict=True, err_msg=name)
-    assert model.score(tensor) == model.score(X)
-    fits = [vae(early_stopping=True, max_iter=1).fit(A, X_val=A[:20]).partial_fit(A) for A in (tensor, X)]
-    assert_equal_fits(*fits)
-    assert torch.equal(tensor, before)
-    assert isinstance(clone(fits[0]).fit_transform(tensor), torch.Tensor)
-
-
-def test_dispatch_changes_nothing_for_arrays(model, iris, dispatch):
-    found = {name: call(model, iris) for name, call in METHODS.items()}
-    fitted = vae().fit(iris)
-    with sklearn.config_context(array_api_dispatch=False):
-        for name, call in METHODS.items():
-            np.testing.assert_array_equal(found[name], call(model, iris), strict=True)
-        assert_equal_fits(fitted, vae().fit(iris))
-
-
-def test_tensors_pass_through_a_pipeline(iris, dispatch):
-    X = torch.tensor(iris)
-    pipe = make_pipeline(StandardScaler(), PCA(3), vae()).fit(X)
-    assert isinstance(pipe.transform(X), torch.Tensor)
-    assert isinstance(pipe.inverse_transform(pipe.transform(X)), torch.Tensor)
-
-
 REFUSED = {
     "sparse": (lambda A: torch.tensor(A).to_sparse(), r"X must be a dense tensor of real numbers"),
     "complex": (lambda A: torch.tensor(A) + 1j, r"X must be a dense tensor of real numbers"),
@@ -113,16 +67,12 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("on", [False, True])
 @pytest.mark.parametrize("kind", REFUSED)
-def test_tensors_that_cannot_be_used(kind, on, model, iris, monkeypatch):
-    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+def test_tensors_that_cannot_be_used(kind, model, iris):
     make, message = REFUSED[kind]
-    with sklearn.config_context(array_api_dispatch=on):
-        names = {"score_samples"} if kind == "too large" else {"transform", "inverse_transform"}
-        for name in names:
-            with pytest.raises((TypeError, ValueError), match=message):
-                getattr(model, name)(make(iris))
+    for name in {"score_samples"} if kind == "too large" else {"transform", "inverse_transform"}:
+        with pytest.raises((TypeError, ValueError), match=message):
+            getattr(model, name)(make(iris))
 
 
 class OnCuda(torch.Tensor):
@@ -143,20 +93,10 @@ def test_a_tensor_on_a_card_is_refused_without_dispatch(model, iris):
         vae(early_stopping=True).fit(iris, X_val=X)
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_gpu_tensors_stay_where_they_are(device, iris, dispatch):
-    """Whatever device the model computes on."""
-    X = torch.tensor(iris, device="cuda")
-    y = torch.tensor(iris[:, 0] > 6, device="cuda")
-    model = vae(device=device, neighbor_weight=1.0, early_stopping=True, target_weight=0.5).fit(
-        X, y, X_val=X[:20]
-    )
-    for name, call in METHODS.items():
-        found, expected = call(model, X), call(model, iris)
-        assert found.device == X.device, name
-        np.testing.assert_allclose(found.cpu().numpy(), expected, rtol=1e-9, err_msg=name)
-    assert model.score(X) == pytest.approx(model.score(iris))
-    with sklearn.config_context(array_api_dispatch=False), pytest.raises(TypeError, match=r"pass X\.cpu"):
-        model.transform(X)
-    assert clone(model).set_params(network=GatedMLP((8,))).fit_transform(X, y).device == X.device
+def test_classes_in_a_tensor(iris):
+    y = (iris[:, 0] > 6).astype(int)
+    fits = [
+        vae(max_iter=1, neighbor_weight=1.0, target_weight=0.5).fit(iris, classes)
+        for classes in (y, torch.tensor(y))
+    ]
+    assert_equal_fits(*fits)
