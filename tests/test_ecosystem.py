@@ -1,5 +1,10 @@
 """What scikit-learn builds of estimators, with one of the package's inside."""
 
+import pathlib
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -127,3 +132,19 @@ def test_halving_predictions_and_stacking(iris):
     assert np.mean(cross_val_predict(pipe, iris, y, cv=3) == y) > 0.8
     stack = StackingClassifier([("ae", pipe), ("linear", LogisticRegression(max_iter=1000))], cv=2)
     assert stack.fit(iris, y).score(iris, y) > 0.9
+
+
+@pytest.mark.optuna
+def test_the_examples_with_optuna(tmp_path):
+    page = pathlib.Path(__file__).parent.parent / "docs" / "scikit_learn.md"
+    blocks = re.findall(r"^```{code-block} python\n(.*?)^```$", page.read_text(), re.M | re.S)
+    assert len(blocks) == 2
+    script = tmp_path / "search.py"
+    script.write_text("".join(blocks))
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    searched, studied = done.stdout.splitlines()
+    assert {"swaetransformer__beta", "swaetransformer__n_components"} == set(re.findall(r"'(\w+)'", searched))
+    assert {"beta", "n_components"} == set(re.findall(r"'(\w+)'", studied))

@@ -95,6 +95,7 @@ def test_every_example_runs():
 
 
 GUIDES = ("user_guide", "saving_and_shipping", "index", "start_table", "start_images", "coming_from")
+GUIDES += ("scikit_learn",)
 
 
 @pytest.mark.slow
@@ -103,6 +104,7 @@ def test_examples_in_the_docs(page, tmp_path, monkeypatch):
     """Blocks of Python run, one after the other, in a folder where they may write files."""
     text = (ROOT / page).read_text()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # what docs/scikit_learn.md asks for
     blocks = re.findall(r"^```python\n(.*?)^```$", text, flags=re.M | re.S)
     assert blocks
     names = {"__name__": "page"}
