@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_array_api_input
 
 from .estimators import assert_equal_fits
-from .test_tensors import KINDS, METHODS, REFUSED, each_kind, model, same_array, vae
+from .test_tensors import KINDS, METHODS, REFUSED, OnCuda, each_kind, model, same_array, vae
 
 __all__ = ["model"]  # a fixture
 
@@ -54,6 +54,16 @@ def test_tensors_pass_through_a_pipeline(iris):
     pipe = make_pipeline(StandardScaler(), PCA(3), vae()).fit(X)
     assert isinstance(pipe.transform(X), torch.Tensor)
     assert isinstance(pipe.inverse_transform(pipe.transform(X)), torch.Tensor)
+
+
+def test_a_fit_copies_rows_from_a_card_to_the_host(iris):
+    X, y = torch.tensor(iris), torch.tensor(iris[:, 0] > 6).int()
+    settings = {"early_stopping": True, "neighbor_weight": 1.0, "target_weight": 0.5, "max_iter": 1}
+    fits = [
+        vae(**settings).fit(A, b, X_val=A).partial_fit(A, b)
+        for A, b in ((X, y), (X.as_subclass(OnCuda), y.as_subclass(OnCuda)))
+    ]
+    assert_equal_fits(*fits)
 
 
 def test_sklearn_s_check_of_tensors():
