@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextvars import ContextVar
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,15 @@ class Number(Interval):
         except OverflowError:  # an integer of more than 308 digits
             return False
         return True
+
+
+RANDOM_STATE = [
+    Number(Integral, 0, 2**32 - 1, closed="both"),
+    np.random.RandomState,
+    np.random.Generator,
+    None,
+]
+"""What a ``random_state`` may be: scikit-learn's three kinds, and NumPy's Generator."""
 
 
 class Scale(Number):

@@ -65,12 +65,14 @@ def fits_on(device: torch.device, n_bytes: int) -> bool:
     return n_bytes <= free // 2
 
 
-def as_tensor(array: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+def as_tensor(array: np.ndarray | Tensor, device: torch.device | str = "cpu") -> Tensor:
     """Return a tensor of the array's dtype, C-contiguous whatever the array's strides.
 
     Its memory is its own, so that a network may change it in place. Only an array that owns its memory, as
     one does that was just made, is shared.
     """
+    if isinstance(array, Tensor):
+        return array.to(device, copy=True, memory_format=torch.contiguous_format)
     owned = np.require(array, requirements=("C", "ALIGNED", "ENSUREARRAY", "OWNDATA", "WRITEABLE"))
     return torch.from_numpy(owned).to(device)
 
@@ -78,6 +80,37 @@ def as_tensor(array: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
 def as_array(tensor: Tensor) -> np.ndarray:
     """Return the tensor's numbers as an array on the host."""
     return tensor.detach().cpu().numpy()
+
+
+def dispatches() -> bool:
+    """Tell whether scikit-learn's ``array_api_dispatch`` is on: the results for a tensor are tensors then."""
+    return bool(sklearn.get_config()["array_api_dispatch"])
+
+
+def given_tensor(X: Tensor) -> Tensor:
+    """Return a caller's tensor without its gradient, in a type that NumPy has.
+
+    Raises
+    ------
+    TypeError
+        If it is not on the host, and scikit-learn's ``array_api_dispatch`` is off.
+    ValueError
+        If it is sparse, or of complex numbers.
+    """
+    if X.is_complex() or X.layout != torch.strided:
+        raise ValueError(f"X must be a dense tensor of real numbers. Got {X.layout} of {X.dtype}.")
+    if X.device.type not in ("cpu", "meta") and not dispatches():
+        raise TypeError(
+            f"X must be in the memory of the host. Got a tensor on {X.device}: pass X.cpu(), or let tensors "
+            "stay where they are, by sklearn.set_config(array_api_dispatch=True) in a Python that was "
+            "started with the environment variable SCIPY_ARRAY_API=1."
+        )
+    return X.detach().double() if X.dtype == torch.bfloat16 else X.detach()
+
+
+def copied_to_host(X: Any) -> Any:
+    """Return a tensor on the host if ``array_api_dispatch`` is on; whatever else as it is."""
+    return X.cpu() if isinstance(X, Tensor) and X.device.type != "meta" and dispatches() else X
 
 
 # Settings of the thread or the process that a caller may have changed: what is computed here does not depend

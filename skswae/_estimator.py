@@ -220,7 +220,9 @@ class BaseAutoencoder(
     def transform(self, X):
         """Map rows to their codes.
 
-        The code of a row depends on that row alone, not on the batch, the order or earlier calls.
+        The code of a row depends on that row alone, not on the batch, the order or earlier calls. With
+        scikit-learn's ``array_api_dispatch`` on, this and other methods that take rows or codes return a
+        tensor on the device of X if X is a torch tensor.
 
         Parameters
         ----------
@@ -338,6 +340,8 @@ class BaseAutoencoder(
             As :meth:`score_samples`.
         """
         scores = self.score_samples(X)
+        if isinstance(scores, Tensor):
+            scores = as_array(scores)
         return float(np.sum(scores / len(scores), dtype=np.float64))  # the sum of the scores may overflow
 
     def sample(
@@ -371,7 +375,7 @@ class BaseAutoencoder(
         as_frame : bool, default=False
             Whether to return a pandas DataFrame. Its columns are ``feature_names_in_`` where :meth:`fit` has
             seen names, else numbers.
-        random_state : int, RandomState instance or None, default=None
+        random_state : int, RandomState or Generator instance, or None, default=None
             None draws afresh in each call, also on an estimator with a ``random_state``; pass an int to
             repeat.
 
@@ -455,7 +459,7 @@ class BaseAutoencoder(
         function: Callable[[Any, Tensor], Tensor],
         n_rows: int | None = None,
         name: str = "X",
-    ) -> np.ndarray:
+    ) -> Any:
         """Apply a function of the module and rows; in float32 for float32, in float64 for all else."""
         dtype = torch.float32 if data.dtype == np.float32 else torch.float64
         return _inference.apply(self._module_on_device(), data, function, dtype, n_rows, name)

@@ -15,6 +15,7 @@ from skswae._callbacks import Hooks, hooks, with_callbacks
 from skswae._constraints import one_module
 from skswae._device import (
     arithmetic,
+    copied_to_host,
     float32_by_default,
     has_bfloat16,
     limited_threads,
@@ -58,6 +59,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
 ) -> None:
     """Do what :meth:`BaseAutoencoder.fit` says, and tell the callbacks."""
+    X, y, X_val = map(copied_to_host, (X, y, X_val))
     estimator._validate_params()
     resume = estimator.warm_start and hasattr(estimator, "module_")
     plan = Plan(
@@ -78,6 +80,7 @@ def fit(
 
 def partial_fit(estimator: Any, X: Any, y: Any = None, *, callbacks: Sequence[Callback] = ()) -> None:
     """Do what :meth:`BaseAutoencoder.partial_fit` says, and tell the callbacks."""
+    X, y = copied_to_host(X), copied_to_host(y)
     estimator._validate_params()
     resume = hasattr(estimator, "module_")
     with _all_or_nothing(estimator):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from skswae._device import arithmetic, as_array, as_tensor, own_settings
 from skswae.data import DataSource
+from skswae.data._array import TensorData
 from skswae.data._source import chunk_rows
 from skswae.modules._base import AutoencoderModule, detached_copy, detached_tensors
 
@@ -32,8 +33,10 @@ def apply(
     dtype: torch.dtype,
     n_rows: int | None = None,
     name: str = "X",
-) -> np.ndarray:
+) -> Any:
     """Apply a function of the module and rows to all rows, chunk by chunk: an array of len(data) rows.
+
+    It is a tensor where the rows are, if ``data`` are those of a tensor.
 
     The module is in float32 and evaluation mode; the function gets it in ``dtype``. The function's result has
     one row for each row, and does not depend on the other rows of a chunk of ``n_rows``; None is
@@ -46,7 +49,7 @@ def apply(
     """
     device, multiple = module.device, module.row_block
     n_rows = n_rows or call_rows(data.n_features)
-    out: np.ndarray | None = None
+    out: Any = None
     start = 0
     with own_settings(), torch.no_grad():
         if dtype == torch.float64:
@@ -54,12 +57,12 @@ def apply(
         while start < len(data):
             stop = min(start + n_rows, len(data))
             try:
-                rows = data.read(slice(start, stop))
-                if len(rows) % multiple:
-                    rows = np.concatenate([rows, rows[-1:].repeat(-len(rows) % multiple, axis=0)])
-                block = as_tensor(rows, device).to(dtype)
+                block = as_tensor(data.read(slice(start, stop)), device).to(dtype)
+                if len(block) % multiple:
+                    block = torch.cat([block, block[-1:].expand(-len(block) % multiple, -1)])
                 with arithmetic(device):
-                    chunk = as_array(function(module, block))[: stop - start]
+                    found = function(module, block)[: stop - start]
+                chunk = found.to(data.X.device) if isinstance(data, TensorData) else as_array(found)
                 _check_finite(chunk, start, name)
             except torch.OutOfMemoryError:
                 if n_rows <= multiple:
@@ -67,14 +70,19 @@ def apply(
                 n_rows = max(multiple, n_rows // 2 // multiple * multiple)
                 continue
             if out is None:
-                out = np.empty((len(data), *chunk.shape[1:]), dtype=chunk.dtype)
+                shape = (len(data), *chunk.shape[1:])
+                out = chunk.new_empty(shape) if isinstance(chunk, Tensor) else np.empty(shape, chunk.dtype)
             out[start:stop] = chunk
             start = stop
     assert out is not None
     return out
 
 
-def _check_finite(results: np.ndarray, start: int, name: str) -> None:
+def _check_finite(results: np.ndarray | Tensor, start: int, name: str) -> None:
+    if isinstance(results, Tensor):
+        if bool(results.isfinite().all()):
+            return
+        results = as_array(results)
     finite = np.isfinite(results)
     if not finite.all():
         row = start + int(np.argmin(finite.reshape(len(results), -1).all(axis=1)))

@@ -16,7 +16,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Options, StrOptions
 
-from skswae._constraints import Number
+from skswae._constraints import RANDOM_STATE, Number
 from skswae._documentation import Documented
 from skswae.networks._protocol import check_network
 
@@ -106,10 +106,10 @@ precision : {"float32", "tf32", "bf16"}, default="float32"
     device to 10 bits, but for the search of pseudo-inputs, and is float32 elsewhere; "bf16" computes the
     networks in bfloat16, 8 bits, and nothing else; on a processor without instructions for it the fit warns
     and computes in float32. The weights and everything after the fit are float32 or finer.
-random_state : int, RandomState instance or None, default=None
+random_state : int, RandomState or Generator instance, or None, default=None
     Seed of weights, batches and noise. Equal ints give bit-equal fits on one machine with equal numbers
-    of torch threads. Torch's and Python's global streams are never moved; None draws a seed from
-    NumPy's.
+    of torch threads. A fit draws one number, its seed, from a RandomState or a Generator, and so the next
+    fit has another. Torch's and Python's global streams are never moved; None draws the seed from NumPy's.
 verbose : int or bool, default=0
     Whether to show the losses of each epoch: by a bar on a terminal or in a notebook if rich is installed,
     else by a line of the logger "skswae" at level INFO, which goes to stderr where no logging is set up.
@@ -196,7 +196,7 @@ class SharedParameters(Documented, BaseEstimator):
         "warm_start": ["boolean"],
         "device": [str, torch.device],
         "precision": [StrOptions({"float32", "tf32", "bf16"})],
-        "random_state": [Number(Integral, 0, 2**32 - 1, closed="both"), np.random.RandomState, None],
+        "random_state": RANDOM_STATE,
         "verbose": ["verbose"],
     }
 

@@ -14,16 +14,23 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 
+def without_generator(random_state):
+    """Return what scikit-learn takes: a seed drawn from a Generator, and anything else as it is."""
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**32))
+    return random_state
+
+
 def draw_seed(random_state) -> int:
-    """Draw a seed from scikit-learn's ``random_state``; None draws it from NumPy's global stream."""
+    """Draw one number, a seed, from a ``random_state``; None draws it from NumPy's global stream."""
     try:
         if isinstance(random_state, bool):
             raise TypeError("True and False are no seeds.")
-        stream = check_random_state(random_state)
+        stream = check_random_state(without_generator(random_state))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            "The 'random_state' argument must be an int in [0, 2**32 - 1], a RandomState or None. "
-            f"Got {random_state!r} instead. {error}"
+            "The 'random_state' argument must be an int in [0, 2**32 - 1], a RandomState, a Generator or "
+            f"None. Got {random_state!r} instead. {error}"
         ) from error
     return int(stream.randint(np.iinfo(np.int32).max))
 

@@ -134,8 +134,8 @@ def _is_plain(value: Any) -> bool:
 
 def _kept(value: Any) -> Any:
     """Return a plain value as it is, and of any other a copy, if there is one."""
-    if isinstance(value, np.random.RandomState):  # which will have moved: any of them equals any other
-        return "RandomState"
+    if isinstance(value, np.random.RandomState | np.random.Generator):
+        return "RandomState"  # which will have moved: any of them equals any other
     if _is_plain(value):
         return value
     try:

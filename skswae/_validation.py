@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import torch
+from sklearn import config_context
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from skswae._device import own_settings
+from skswae._device import dispatches, given_tensor, own_settings
 from skswae.data import ArrayData, DataSource, _checks
+from skswae.data._array import TensorData
 
 FLOATS: list[np.dtype[Any]] = [np.dtype(np.float64), np.dtype(np.float32)]
 FLOATS += [dtype.newbyteorder() for dtype in FLOATS]
@@ -25,14 +28,8 @@ def validate_rows(
 ) -> DataSource:
     """Check rows as scikit-learn does, and wrap them; a source of one's own is checked chunk by chunk."""
     if not isinstance(X, DataSource):
-        dtype = [*FLOATS, np.dtype(np.uint8)]
-        with _checking():
-            _refuse_what_is_no_number(X)
-            return ArrayData(
-                validate_data(
-                    estimator, X, reset=reset, dtype=dtype, order=order, ensure_min_samples=min_rows
-                )
-            )
+        settings = {"dtype": [*FLOATS, np.dtype(np.uint8)], "order": order, "ensure_min_samples": min_rows}
+        return _validated(X, settings, lambda X, **how: validate_data(estimator, X, reset=reset, **how))
     _checks.check_source(X)
     if len(X) < min_rows:
         raise ValueError(f"X must have at least {min_rows} rows. Got {len(X)}.")
@@ -51,9 +48,22 @@ def validate_rows(
 
 def validate_codes(estimator: Any, X: Any) -> DataSource:
     """Check codes as scikit-learn checks rows, but for their number of columns, and wrap them."""
+    return _validated(X, {"dtype": FLOATS, "input_name": "X", "estimator": estimator}, check_array)
+
+
+def _validated(X: Any, settings: dict[str, Any], check: Callable[..., Any]) -> DataSource:
+    """Check rows by a function of scikit-learn's: those of a tensor as such where its dispatch is on."""
+    as_tensors = isinstance(X, torch.Tensor) and dispatches()
+    if isinstance(X, torch.Tensor):
+        X = given_tensor(X)
     with _checking():
+        if as_tensors:
+            with config_context(array_api_dispatch=True):
+                return TensorData(check(X, **{**settings, "dtype": [torch.float64, torch.float32]}))
+        if isinstance(X, torch.Tensor):
+            X = X.numpy()  # scikit-learn sees no dtype of NumPy's in a tensor
         _refuse_what_is_no_number(X)
-        return ArrayData(check_array(X, dtype=FLOATS, input_name="X", estimator=estimator))
+        return ArrayData(check(X, **settings))
 
 
 # what errors say that need no word more: those that name the rows, and scikit-learn's of shapes and names

@@ -86,8 +86,8 @@ def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
     Warns
     -----
     UserWarning
-        If ``augment`` is a function of your own, or ``random_state`` a RandomState. They are left out, and
-        None in the loaded model; only further training needs them.
+        If ``augment`` is a function of your own, or ``random_state`` a RandomState or a Generator. They are
+        left out, and None in the loaded model; only further training needs them.
 
     See Also
     --------
@@ -144,7 +144,7 @@ def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Te
     dropped = []
     if state.get("augment") is not None and encoder.name(state["augment"]) is None:
         dropped.append("augment")
-    if isinstance(state.get("random_state"), np.random.RandomState):
+    if isinstance(state.get("random_state"), np.random.RandomState | np.random.Generator):
         dropped.append("random_state")
     for attribute, name in (("_metadata_request", "metadata request"), ("_skl_callbacks", "callbacks")):
         if state.pop(attribute, None) is not None:

@@ -13,8 +13,12 @@ from sklearn.datasets import load_digits, load_iris
 
 torch.set_num_threads(1)
 
-# scikit-learn has callbacks from version 1.9 on
-collect_ignore = [] if importlib.util.find_spec("sklearn.callback") else ["test_sklearn_callbacks.py"]
+# what older versions of scikit-learn lack, which has callbacks from version 1.9 on
+_NEEDED = {
+    "test_sklearn_callbacks.py": "sklearn.callback",
+    "test_array_api.py": "sklearn.externals.array_api_compat",
+}
+collect_ignore = [file for file, module in _NEEDED.items() if importlib.util.find_spec(module) is None]
 
 # examples of each test by property; `pytest --hypothesis-profile nightly` takes the second
 _every_time = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}

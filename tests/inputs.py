@@ -230,6 +230,8 @@ CONTAINERS = {
     "list of arrays": list,
     "tensor": torch.tensor,
     "float32 tensor": lambda A: torch.tensor(single(A)),
+    "tensor with a gradient": lambda A: torch.tensor(A, requires_grad=True),
+    "bfloat16 tensor": lambda A: torch.tensor(A).bfloat16(),
     "list of tensors": lambda A: list(torch.tensor(A)),
     "pandas": frame,
     "pandas float32": lambda A: frame(single(A)),
@@ -317,8 +319,6 @@ CONTAINERS = {
     },
     "polars words": lambda A: pl.DataFrame({"a": ["b"] * len(A)}),
     "polars lazy": lambda A: pl.DataFrame(A, schema=names(A)).lazy(),
-    "tensor with a gradient": lambda A: torch.tensor(A, requires_grad=True),
-    "bfloat16 tensor": lambda A: torch.tensor(A).bfloat16(),
     "sparse tensor": lambda A: torch.tensor(A).to_sparse(),
     "tensor without numbers": lambda A: torch.empty(A.shape, device="meta"),
 }
@@ -332,7 +332,7 @@ REFUSED = {
     "pandas sparse": "sparse; scikit-learn densifies only what has a fill value of 0",
 }
 # those of a single dtype, and the dtype of the results
-SINGLE = {"float32", "big-endian float32", "pandas float32"}
+SINGLE = {"float32", "big-endian float32", "float32 tensor", "pandas float32"}
 
 SETTINGS = [
     {},
@@ -522,7 +522,7 @@ def assert_fit(model, setting, X, dtype):
         attempt(first.fit, GOOD)
         assert_equal_fits(first, good(model, setting))
         return "refused"
-    A = check_array(X, dtype=[np.float64, np.float32])
+    A = check_array(array_of(X), dtype=[np.float64, np.float32])
     A = np.ascontiguousarray(A, dtype)
     second = clone(first)
     attempt(second.fit, X)
@@ -549,11 +549,16 @@ def assert_fit(model, setting, X, dtype):
     return "kept"
 
 
+def array_of(X):
+    """A tensor's numbers as an array, which scikit-learn makes of few tensors; others as they are."""
+    return X.detach().double().numpy() if isinstance(X, torch.Tensor) else X
+
+
 def rows_of(X):
     """The rows as scikit-learn reads them; None if it refuses them."""
     try:
         with np.errstate(all="ignore"):
-            return check_array(X, dtype=[np.float64, np.float32])
+            return check_array(array_of(X), dtype=[np.float64, np.float32])
     except ValueError:
         return None
 

@@ -105,7 +105,7 @@ def test_unusable_arguments(fitted):
         for value in (1, "yes", None):
             with pytest.raises(ValueError, match=f"'{name}' argument must be True or False. Got {value!r}"):
                 fitted.sample(**{name: value})
-    for seed in ("a", -1, 1.5, True, [1.5], 2**32, np.random.default_rng(0)):
+    for seed in ("a", -1, 1.5, True, [1.5], 2**32, np.random.MT19937(0)):
         with pytest.raises(ValueError, match=r"The 'random_state' argument must be an int in .* Got"):
             fitted.sample(random_state=seed)
     with pytest.raises(MemoryError, match=r"'n_samples' argument asks for, 1000000000000, would take"):

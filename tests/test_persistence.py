@@ -207,8 +207,9 @@ def test_names_and_output_settings_are_kept(tmp_path):
     assert again.sample(as_frame=True).columns.tolist() == frame.columns.tolist()
 
 
-def test_what_only_training_needs_is_left_out(X, tmp_path):
-    estimator = swae(augment=lambda x, generator: x, random_state=np.random.RandomState(0)).fit(X)
+@pytest.mark.parametrize("stream", [np.random.RandomState, np.random.default_rng])
+def test_what_only_training_needs_is_left_out(stream, X, tmp_path):
+    estimator = swae(augment=lambda x, generator: x, random_state=stream(0)).fit(X)
     with pytest.warns(UserWarning, match="no augment and no random_state of this kind: the loaded"):
         again = through_a_file(estimator, tmp_path / "model")
     assert again.augment is None

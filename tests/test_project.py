@@ -111,6 +111,7 @@ RUN_ELSEWHERE = {"docs/guide/mlflow.md": "test_mlflow", "CONTRIBUTING.md": "test
 def test_examples_in_the_docs(page, tmp_path, monkeypatch):
     """Blocks of Python run, one after the other, in a folder where they may write files."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # what docs/scikit_learn.md asks for
     names = {"__name__": "page"}
     for block in BLOCKS[page]:
         exec(compile(block, page, "exec"), names)

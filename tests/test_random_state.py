@@ -9,12 +9,18 @@ import pytest
 import torch
 from sklearn.base import clone
 
+import skswae
+from skswae import datasets, metrics
 from skswae.networks import GatedMLP
 
 from .estimators import ESTIMATORS, assert_equal_fits, cheap, gan, swae
 from .own_networks import DropoutMLP
 
 networks = pytest.mark.parametrize("network", [GatedMLP((16,)), DropoutMLP()])
+
+
+def features(random_state):
+    return metrics.ClassifierFeatures((4,), max_iter=2, random_state=random_state)
 
 
 def streams():
@@ -117,3 +123,35 @@ def test_torch_s_global_settings_do_not_matter(digits):
             assert_equal_fits(swae().fit(X), plain)
             np.testing.assert_array_equal(plain.transform(X), Z)
             assert plain.sample(3).shape == (3, 64)
+
+
+def test_a_generator_gives_one_seed_to_each_call(iris):
+    """NumPy's Generator, which scikit-learn refuses, wherever a random_state is taken."""
+    rng = np.random.default_rng
+    estimator = swae(random_state=rng(0))
+    twin = clone(estimator)  # with a copy of the stream, as of a RandomState
+    assert_equal_fits(estimator.fit(iris), twin.fit(iris))
+    after_one = rng(0)
+    after_one.integers(2**32)
+    assert estimator.random_state.bit_generator.state == after_one.bit_generator.state
+    assert not np.array_equal(clone(twin).fit(iris).transform(iris), twin.transform(iris))
+    vae, image = cheap(skswae.VAETransformer, random_state=rng(1)).fit(iris), iris / 10
+    vae.set_params(warm_start=True).fit(iris)
+    calls = {
+        "sample": lambda state: vae.sample(3, random_state=state),
+        "sample, gmm": lambda state: vae.sample(3, prior="gmm", observation_noise=True, random_state=state),
+        "sample_posterior": lambda state: vae.sample_posterior(iris, random_state=state),
+        "log_likelihood": lambda state: vae.log_likelihood(iris, 2, random_state=state),
+        "denoising_error": lambda state: metrics.denoising_error(vae, iris, random_state=state),
+        "precision_recall": lambda state: metrics.precision_recall(iris[:40], iris[40:], random_state=state),
+        "ClassifierFeatures": lambda state: features(state).fit(iris, iris[:, 0] > 6).transform(iris),
+        "make_gmm": lambda state: datasets.make_gmm(9, random_state=state)[0],
+        "binarised": lambda state: datasets.binarised(image, random_state=state),
+    }
+    before = streams()
+    for name, call in calls.items():
+        stream = rng(2)
+        drawn = [call(state) for state in (stream, rng(2), stream)]
+        np.testing.assert_array_equal(drawn[0], drawn[1], err_msg=name)
+        assert not np.array_equal(drawn[0], drawn[2]), name
+    assert moved(before) == [False, False, False]

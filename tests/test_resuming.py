@@ -160,10 +160,11 @@ def test_structure_cannot_change_while_training_goes_on(name, value, digits):
 @pytest.mark.parametrize(
     ("first", "then", "stays"),
     [(0, None, False), (None, 0, False), (0, np.random.RandomState(0), False), (None, None, True),
-     (3, np.int64(3), True), (np.random.RandomState(0), np.random.RandomState(1), True)],
+     (3, np.int64(3), True), (np.random.RandomState(0), np.random.RandomState(1), True),
+     (np.random.default_rng(0), np.random.default_rng(1), True), (np.random.default_rng(0), 0, False)],
 )  # fmt: skip
 def test_a_seed_cannot_change_while_training_goes_on(first, then, stays, iris):
-    """A RandomState has moved on since the first fit, and a pickled one is another: they are not compared."""
+    """A stream has moved on since the first fit, and a pickled one is another: they are not compared."""
     estimator = swae(random_state=first).partial_fit(iris)
     estimator = pickle.loads(pickle.dumps(estimator)).set_params(random_state=then)
     if stays:

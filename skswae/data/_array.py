@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator
 
-from skswae.data._source import DataSource, Subset
+import numpy as np
+from sklearn.utils import gen_batches
+from torch import Tensor
+
+from skswae._device import as_array
+from skswae.data._source import DataSource, Subset, chunk_rows
 
 
 class ArrayData(DataSource):
@@ -36,6 +41,29 @@ class ArrayData(DataSource):
         # take copies whole rows at a time
         rows = self.X[index] if isinstance(index, slice) else self.X.take(index, axis=0)
         return rows.astype(rows.dtype.newbyteorder("="), copy=False)
+
+
+class TensorData(DataSource):
+    """Rows of a tensor on any device, read as tensors on it, for methods of a fitted model.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n_samples, n_features)
+    """
+
+    def __init__(self, X: Tensor):
+        self.X = X
+        self.shape = X.shape[0], X.shape[1]
+        self.dtype = np.dtype(str(X.dtype).removeprefix("torch."))
+
+    def read(self, index):
+        """Return the rows of a slice: (m, d)."""
+        return self.X[index]
+
+    def chunks(self, n_rows: int | None = None) -> Iterator[np.ndarray]:
+        """Read all rows in order, as arrays on the host."""
+        for rows in gen_batches(len(self), n_rows or chunk_rows(self.n_features)):
+            yield as_array(self.X[rows])
 
 
 def in_memory(source: DataSource) -> bool:

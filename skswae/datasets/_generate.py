@@ -10,12 +10,15 @@ from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, validate_params
 from torch import Tensor
 
+from skswae._constraints import RANDOM_STATE
+from skswae._random import without_generator
+
 
 @validate_params(
     {
         **{k: [Interval(Integral, 1, None, closed="left")] for k in ("n_samples", "n_modes", "n_features")},
         "variance": [Interval(Real, 0, None, closed="left")],
-        "random_state": ["random_state"],
+        "random_state": RANDOM_STATE,
     },
     prefer_skip_nested_validation=True,
 )
@@ -31,7 +34,7 @@ def make_gmm(n_samples=100, *, n_modes=5, n_features=10, variance=0.2, random_st
         Numbers of rows, modes and features.
     variance : float, default=0.2
         Variance of each feature within a mode.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState or Generator instance, or None, default=None
         Pass an int for the same rows in each call.
 
     Returns
@@ -48,7 +51,7 @@ def make_gmm(n_samples=100, *, n_modes=5, n_features=10, variance=0.2, random_st
     >>> print(f"{X[y == 3].mean():.1f}")
     3.0
     """
-    rng = check_random_state(random_state)
+    rng = check_random_state(without_generator(random_state))
     y = rng.randint(n_modes, size=n_samples)
     return y[:, None] + np.sqrt(variance) * rng.standard_normal((n_samples, n_features)), y
 
@@ -100,7 +103,7 @@ def binarised(X, random_state=None):
     ----------
     X : array-like of shape (n_samples, n_features)
         Probabilities of ones in [0, 1]; rounded to float32 first.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState or Generator instance, or None, default=None
         Pass an int for the same rows in each call. A RandomState instance goes on where it is: the SWAE
         paper's authors draw the validation rows of MNIST (the last 10,000 for training), and then the test
         rows, from one that starts at 777.
@@ -123,7 +126,7 @@ def binarised(X, random_state=None):
             "X must lie in [0, 1] to be binarised: divide pixels by their maximum, such as 255. "
             f"Got values from {low:.6g} to {high:.6g}."
         )
-    rng = check_random_state(random_state)
+    rng = check_random_state(without_generator(random_state))
     drawn = np.empty_like(X)
     for rows in gen_batches(len(X), 4096):  # the same draws as all at once, with less memory
         drawn[rows] = rng.binomial(1, X[rows])

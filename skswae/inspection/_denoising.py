@@ -88,7 +88,7 @@ class DenoisingDisplay(_rows.RowsDisplay):
             columns of several units give one for each, such as ``0.3 * X.std(axis=0)``.
         clip : tuple of (low, high) or None, default=None
             Range to which the noisy rows are clipped.
-        random_state : int, RandomState instance or None, default=None
+        random_state : int, RandomState or Generator instance, or None, default=None
             Seed of the noise.
         step : str or None, default=None
             Name of the pipeline's step that is the model. None: its only autoencoder.

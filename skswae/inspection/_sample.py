@@ -90,7 +90,7 @@ class SampleDisplay(_rows.RowsDisplay):
             The rows that it was fitted to.
         n_samples : int, default=10
             How many rows to draw.
-        random_state : int, RandomState instance or None, default=None
+        random_state : int, RandomState or Generator instance, or None, default=None
             Seed of the samples.
         sample_kwargs : dict or None, default=None
             Further arguments of ``sample``, such as ``{"prior": "gmm"}``.

@@ -12,6 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.extmath import row_norms
 
+from skswae._constraints import RANDOM_STATE
 from skswae._device import own_settings
 from skswae.metrics._checks import check_rows, make_rng
 
@@ -22,7 +23,7 @@ _ROUNDING = 1e-12
 
 
 @validate_params(
-    {"n_neighbors": [Interval(Integral, 1, None, closed="left")], "random_state": ["random_state"]},
+    {"n_neighbors": [Interval(Integral, 1, None, closed="left")], "random_state": RANDOM_STATE},
     prefer_skip_nested_validation=True,
 )
 @own_settings()
@@ -39,7 +40,7 @@ def precision_recall(X_generated, X_real, *, n_neighbors=3, random_state=None) -
         many are drawn at random from the larger set.
     n_neighbors : int, default=3
         Number of neighbours k, as in [1]_; less than the number of rows of the smaller set.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState or Generator instance, or None, default=None
         Seed of the draw. Pass an int for the same rows in each call.
 
     Returns

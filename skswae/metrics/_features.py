@@ -16,9 +16,10 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skswae._constraints import RANDOM_STATE
 from skswae._device import arithmetic, as_array, as_tensor, own_settings, resolve_device
 from skswae._documentation import Documented
-from skswae._random import forked_rng
+from skswae._random import forked_rng, without_generator
 from skswae._validation import FLOATS
 from skswae.metrics._checks import check_rows
 
@@ -159,7 +160,7 @@ class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Docu
     max_iter : int or "auto", default="auto"
         Largest number of epochs; reaching it is no warning. "auto" is 200 up to 3,000 rows and fewer beyond,
         so that 600,000 rows are seen in all, but at least 10.
-    random_state : int, RandomState instance or None, default=0
+    random_state : int, RandomState or Generator instance, or None, default=0
         Seed of the classifier. It is fixed, as distances compare only by one and the same classifier.
 
     Attributes
@@ -182,7 +183,7 @@ class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Docu
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", _AT_LEAST_1],
         "max_iter": [_AT_LEAST_1, StrOptions({"auto"})],
-        "random_state": ["random_state"],
+        "random_state": RANDOM_STATE,
     }
 
     def __init__(self, hidden_layer_sizes=(256, 128), max_iter="auto", random_state=0):
@@ -214,7 +215,8 @@ class ClassifierFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Docu
             raise ValueError("The 'y' argument must have at least 2 classes. Got 1 class instead.")
         auto = min(200, max(10, round(600_000 / len(X))))
         max_iter = auto if self.max_iter == "auto" else self.max_iter
-        classifier = MLPClassifier(self.hidden_layer_sizes, max_iter=max_iter, random_state=self.random_state)
+        seed = without_generator(self.random_state)
+        classifier = MLPClassifier(self.hidden_layer_sizes, max_iter=max_iter, random_state=seed)
         with warnings.catch_warnings(), own_settings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the features need no optimum
             self.classifier_ = classifier.fit(X, y)

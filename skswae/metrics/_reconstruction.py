@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
+from skswae._constraints import RANDOM_STATE
 from skswae._device import own_settings
 from skswae._validation import FLOATS
 from skswae.metrics._checks import check_rows, make_rng
@@ -51,7 +52,7 @@ def reconstruction_error(X, X_reconstructed) -> float:
         "noise": [Interval(Real, 0, np.inf, closed="left")],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "clip": ["array-like", None],
-        "random_state": ["random_state"],
+        "random_state": RANDOM_STATE,
     },
     prefer_skip_nested_validation=True,
 )
@@ -74,7 +75,7 @@ def denoising_error(estimator, X, *, noise=0.3, n_repeats=1, clip=None, random_s
         Number of times that noise is drawn for all rows.
     clip : tuple of (low, high) or None, default=None
         Range to which the noisy rows are clipped, such as (0, 1). The paper does not say that it clips.
-    random_state : int, RandomState instance or None, default=None
+    random_state : int, RandomState or Generator instance, or None, default=None
         Seed of the noise. Pass an int to compare models on equal noise.
 
     Returns

@@ -52,7 +52,7 @@ class BaseLatentVariableModel(BaseAutoencoder):
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
-        random_state : int, RandomState instance or None, default=None
+        random_state : int, RandomState or Generator instance, or None, default=None
             None draws afresh in each call; pass an int to repeat, with rows of the same dtype.
 
         Returns
@@ -131,7 +131,7 @@ class BaseELBOModel(BaseLatentVariableModel):
             Rows.
         n_importance_samples : int, default=100
             Codes drawn for each row; 5,000 is customary in papers.
-        random_state : int, RandomState instance or None, default=None
+        random_state : int, RandomState or Generator instance, or None, default=None
             None draws afresh in each call; pass an int to repeat.
 
         Returns
