@@ -174,13 +174,17 @@ def load_and_measure(name: str, data: str, folder: str | None, d: int, seed: int
     return measure(name, DATA[data][1](folder, seed), d, seed)
 
 
-def compile_all(names) -> dict[str, str]:
-    """Let the rivals compile what they do; return why some are missing."""
+def compile_all(names, large: bool) -> dict[str, str]:
+    """Let the rivals compile what they do; return why some are missing.
+
+    From 4,096 rows on UMAP searches for neighbours in another way, which takes most of a minute to compile.
+    """
     missing = {}
-    rows = np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
+    n_rows = 5000 if large else 300
+    rows = np.random.default_rng(0).normal(size=(n_rows, 20)).astype(np.float32)
     for name in [name for name in ("UMAP", "PaCMAP") if name in names]:
         try:
-            model = RIVALS[name](2, 300, 0).fit(rows)
+            model = RIVALS[name](2, n_rows, 0).fit(rows)
             model.transform(rows[:20])
             if name == "UMAP":
                 model.inverse_transform(model.embedding_[:10])
@@ -261,7 +265,7 @@ def main():
         "and recall are shares of samples among rows and of rows among samples; a nearest-row ratio below 1 "
         "and a duplicate rate above 0 tell of copied training rows; classes are by 5 nearest of them."
     )
-    missing = compile_all(arguments.only)
+    missing = compile_all(arguments.only, large=not LARGE.isdisjoint(arguments.data_sets))
     for name, why in missing.items():
         page.paragraph(f"{name} is not measured: {why}.")
     for data in arguments.data_sets:
