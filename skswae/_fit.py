@@ -23,7 +23,14 @@ from skswae._device import (
     resolve_device,
 )
 from skswae._diagnosis import warn_if_poor
-from skswae._neighborhood import class_numbers, judged_with_neighbors, labels_of, map_loader, with_neighbors
+from skswae._neighborhood import (
+    check_batches,
+    class_numbers,
+    judged_with_neighbors,
+    labels_of,
+    map_loader,
+    with_neighbors,
+)
 from skswae._outcome import Outcome
 from skswae._plan import Plan, checked_checkpoint, open_checkpoint, resolved
 from skswae._random import draw_seed, forked_rng
@@ -108,6 +115,7 @@ def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> Checkpoint | None:
     """
     check_network(estimator.network)
     estimator._check_parameters()
+    check_batches(estimator)
     device = resolve_device(estimator.device)
     # C-contiguous, for rows are read one by one
     min_rows = 1 if plan.accumulate else 2

@@ -23,6 +23,15 @@ from skswae.modules._neighbors import NeighborGraph, WithNeighbors, WithNeighbor
 from skswae.training._step import Preprocess
 
 
+def check_batches(estimator: Any) -> None:
+    """Raise ValueError where batches have no two rows that the term could push apart."""
+    if estimator.neighbor_weight and estimator.batch_size == 1:
+        raise ValueError(
+            "The 'batch_size' parameter must be at least 2 with neighbor_weight above 0, for the term pushes "
+            "the codes of a batch's rows apart. Got 1."
+        )
+
+
 def class_numbers(estimator: Any, y: Any, n_rows: int) -> np.ndarray | None:
     """Return the number of each row's class from 0 on, -1 for none: (n,); None if classes do not count.
 

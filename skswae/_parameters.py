@@ -55,15 +55,16 @@ neighbor_weight : float, default=0.0
     drawn to a neighbour or to a row between two of them, whose features (or ``input_components``) are those
     of one or the other at random: always among up to 5,000 rows, more rarely among more. Neighbours are
     looked for among all training rows, as the encoders see them: exactly up to 10,000 rows, approximately
-    among more. In ``partial_fit``, and for a data source of your own, they are those in the batch, which
-    makes a coarser map. ``history_["neighbor_loss"]`` has the term unweighted, "loss" contains it.
+    among more; ``augment`` leaves them as they are. In ``partial_fit``, and for a data source of your own,
+    they are those in the batch, which makes a coarser map. The term needs a ``batch_size`` of 2 or more.
+    ``history_["neighbor_loss"]`` has the term unweighted, "loss" contains it.
 n_neighbors : int, default=15
     Neighbours of a row in that term; never more than there are other rows.
 target_weight : float in [0, 1), default=0.0
     How much the classes ``y`` of :meth:`fit` count in the term: a neighbour of another class counts
     exp(-5 w / (1 - w)) times as much as one of the same, and where either row has none, exp(-w / (1 - w))
-    times. 0.5 is UMAP's default. At 0 ``y`` is ignored; above, ``neighbor_weight`` must be too, and a data
-    source of your own is read by the numbers of rows.
+    times. 0.5 is UMAP's default, and these factors are then its own. At 0 ``y`` is ignored; above,
+    ``neighbor_weight`` must be too, and a data source of your own is read by the numbers of rows.
 max_iter : int or "auto", default="auto"
     Number of epochs, passes over the training rows. "auto" is 40 up to 9,000 rows, and fewer from there on,
     so that 360,000 rows are seen in all: 6 passes over 60,000 rows; at least 4. Early stopping may end

@@ -254,6 +254,7 @@ def test_rows_without_a_class_among_texts_are_refused(y):
         ({"target_weight": 0.5}, None, "'y' argument must hold the class of each row"),
         ({"target_weight": 0.5}, X[:, 30] + 0.1, "'y' argument must hold classes .* 'continuous'"),
         ({"target_weight": 0.5}, Y[:-1], "inconsistent numbers of samples"),
+        ({"batch_size": 1}, None, "'batch_size' parameter must be at least 2 with neighbor_weight above 0"),
     ],
 )
 def test_what_is_refused(parameters, y, words):
@@ -284,6 +285,20 @@ def test_a_module_with_codes_of_its_own_is_refused():
 
     with pytest.raises(TypeError, match="encode_inputs"):
         cheap(Module, **MAP).fit(X)
+
+
+class Viewed(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x.view(-1).view(len(x), -1))
+
+
+class ViewedNetwork:
+    build_encoder = build_decoder = staticmethod(Viewed)
+
+
+def test_a_network_may_take_views_of_the_rows():
+    model = AETransformer(2, network=ViewedNetwork(), max_iter=2, random_state=0)
+    assert "neighbor_loss" in model.set_params(neighbor_weight=4.0).fit(X).history_
 
 
 def test_few_rows_and_equal_rows():

@@ -208,7 +208,8 @@ class AutoencoderModule(nn.Module, abc.ABC):
 
         Where there is one, the batch is (n, d + m): rows, and beside each what an encoder sees of a row near.
         """
-        x, near = batch.tensor_split([self.n_features], dim=1)
+        # contiguous, for networks of one's own may take views of them
+        x, near = (part.contiguous() for part in batch.tensor_split([self.n_features], dim=1))
         losses = iter(self.losses(x, generator))
         player, terms = next(losses)
         z = terms.get("codes")
