@@ -1,4 +1,4 @@
-"""MLflow's recipe, and losses in MLflow and TensorBoard: run by ``.ci/mlflow``, whose environment has both."""
+"""MLflow's recipe, and losses in MLflow and TensorBoard, for ``.ci/mlflow``, whose environment has both."""
 
 import json
 import os
