@@ -95,7 +95,8 @@ def nearest_rows(h: Tensor, n_neighbors: int, seed: int = 0) -> tuple[Tensor, Te
 
     Exact up to 10,000 rows. Among more, a row is compared with those of its own cell of a partition (k-means
     of some rows) and of the 15 closest, for 256 rows a cell on average up to a million rows and for more
-    beyond; cells of more than 1,024 are cut, and their parts count as cells.
+    beyond. Cells of more than 1,024 are cut, and their parts count as cells; rows of other cells are compared
+    with one part.
     """
     n = len(h)
     every = torch.arange(n, device=h.device)
@@ -109,20 +110,24 @@ def nearest_rows(h: Tensor, n_neighbors: int, seed: int = 0) -> tuple[Tensor, Te
         cell = _cells(h, centers)
     members = torch.argsort(cell, stable=True)
     ends = torch.bincount(cell, minlength=len(centers)).cumsum(0).tolist()
-    parts = [
-        (center, part)
-        for center, begin, end in zip(centers, [0, *ends], ends)
-        for part in (members[begin:end].split(4 * _CELL_ROWS) if end > begin else ())
-    ]
-    of_parts = torch.stack([center for center, _ in parts]).double()
-    for number, (center, own) in enumerate(parts):
-        order = _squared(center[None].double(), of_parts)[0].argsort(stable=True)
-        others = order[order != number].tolist()  # those of its own cell come first
-        keys = torch.cat([own, *(parts[other][1] for other in others[: _CELLS - 1])])
+    parts, cells, firsts = [], [], []  # rows of each part, its cell, whether it is that cell's first
+    for number, (begin, end) in enumerate(zip([0, *ends], ends)):
+        cut = members[begin:end].split(4 * _CELL_ROWS) if end > begin else ()
+        parts += cut
+        cells += [number] * len(cut)
+        firsts += [place == 0 for place in range(len(cut))]
+    cell, first = (torch.tensor(values, device=h.device) for values in (cells, firsts))
+    of_parts = centers[cell].double()
+    for number, own in enumerate(parts):
+        order = _squared(of_parts[number][None], of_parts)[0].argsort(stable=True)
+        order = order[order != number]  # those of its own cell come first
+        taken = (first | (cell == cell[number]))[order]
+        others = torch.cat([order[taken], order[~taken]]).tolist()
+        keys = torch.cat([own, *(parts[other] for other in others[: _CELLS - 1])])
         for other in others[_CELLS - 1 :]:  # at least enough of them
             if len(keys) > n_neighbors:
                 break
-            keys = torch.cat([keys, parts[other][1]])
+            keys = torch.cat([keys, parts[other]])
         distances[own], index[own] = _nearest_of(h, own, keys, n_neighbors)
     return distances, index
 

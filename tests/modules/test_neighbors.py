@@ -129,6 +129,17 @@ def test_equal_rows_do_not_make_the_search_quadratic(monkeypatch):
     assert sum(work) <= 2000 * 16 * 4 * 4
 
 
+def test_equal_rows_do_not_hide_the_neighbors_of_others(monkeypatch):
+    monkeypatch.setattr(_neighbors, "_EXACT_ROWS", 10)
+    monkeypatch.setattr(_neighbors, "_CELL_ROWS", 8)
+    few = rows(1000, 8)
+    found = []
+    for h in (few, torch.cat([few, torch.zeros((1000, 8))])):
+        exact, distances = torch.cdist(few, h).sort(dim=1).values[:, 5], nearest_rows(h, 5)[0][:1000, -1]
+        found.append(float((distances <= exact * (1 + 1e-5)).float().mean()))
+    assert found[1] > 0.8 * found[0]  # of rows whose neighbours were all found
+
+
 def test_a_draw_is_between_two_neighbors():
     h = rows(50, 30)
     graph = NeighborGraph(h, 4)
