@@ -147,7 +147,7 @@ assert np.ptp([r["accuracy"] for r in results.values()]) < 0.04
 assert max(r["error"] for r in results.values()) < 1.25 * min(r["error"] for r in results.values())
 assert max(results[name]["frechet"] for name in learned) < min(results[name]["frechet"] for name in fixed)
 assert max(results[name]["nearness"] for name in learned) < min(results[name]["nearness"] for name in fixed)
-assert results["AE"]["gmm"] < min(results[name]["frechet"] for name in fixed)
+assert results["AE"]["gmm"] < min(results[name]["frechet"] for name in learned) + 0.02
 assert min(seconds[name] for name in ("VampPrior", "MIM")) > seconds["SWAE"]
 
 # %%
@@ -189,7 +189,7 @@ plt.show()
 # Codes and rebuilt rows hardly tell the six apart: where these are all that is wanted, take the simplest.
 # Samples do tell them apart. Those of the three learned priors have smaller Frechet distances from real rows
 # than those of the two fixed ones. They are also nearer to training rows, so look at the columns on copies
-# before samples are given away. A mixture of Gaussians fitted to the codes of the plain autoencoder beats
-# the fixed priors too: compare the two Frechet columns before choosing a model for its prior. Among the
-# three, SWAE's fit takes the least time. The differences among these three in the other columns are of one
+# before samples are given away. A mixture of Gaussians fitted to the codes of the plain autoencoder is at
+# least about as good as the learned priors by this distance: compare the two Frechet columns before choosing
+# a model for its prior. Among the three, SWAE's fit takes the least time. The differences among these three in the other columns are of one
 # fit each, and may be chance.
