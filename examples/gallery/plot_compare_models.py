@@ -191,5 +191,5 @@ plt.show()
 # than those of the two fixed ones. They are also nearer to training rows, so look at the columns on copies
 # before samples are given away. A mixture of Gaussians fitted to the codes of the plain autoencoder is at
 # least about as good as the learned priors by this distance: compare the two Frechet columns before choosing
-# a model for its prior. Among the three, SWAE's fit takes the least time. The differences among these three in the other columns are of one
-# fit each, and may be chance.
+# a model for its prior. Among the three, SWAE's fit takes the least time. The differences among these three
+# in the other columns are of one fit each, and may be chance.
