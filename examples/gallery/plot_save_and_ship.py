@@ -156,7 +156,7 @@ plt.show()
 # --------------------------------
 #
 # No file holds the table of training rows. A file of the whole model is not free of them, however: the
-# pseudo-inputs of a SWAE start as training rows, and those that no row is closest to stay as they were. How
+# pseudo-inputs of a SWAE start as training rows, and training may leave them near where they were. How
 # many of them are training rows still, to a thousandth of the pixels' range, and how many are as near to one
 # as the nearest hundredth of held-out rows? And the file keeps the codes of up to 5,000 training rows for
 # ``sample(prior="gmm")``, which the decoder makes rows of again.
