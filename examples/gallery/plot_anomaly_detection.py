@@ -107,10 +107,11 @@ for name, splits, n_components in (("tumours", tumours, 5), ("digits", digit_spl
 auc = {name: {detector: row[0] for detector, row in table.items()} for name, table in tables.items()}
 assert auc["tumours"]["IsolationForest"] > auc["tumours"]["SWAE"] + 0.01
 assert auc["tumours"]["neighbours"] > auc["tumours"]["SWAE"] + 0.01
+assert auc["tumours"]["PCA"] > auc["tumours"]["SWAE"] + 0.03
 assert auc["digits"]["neighbours"] > auc["digits"]["SWAE"] - 0.01
 assert auc["digits"]["SWAE"] > auc["digits"]["PCA"] + 0.03
 assert auc["digits"]["SWAE"] > auc["digits"]["IsolationForest"] + 0.1
-assert all(row[2] < 0.12 for table in tables.values() for row in table.values())
+assert all(0.02 < row[2] < 0.09 for table in tables.values() for row in table.values())
 
 # %%
 # The threshold on a picture
@@ -152,8 +153,8 @@ plt.show()
 #
 # A threshold from held-out normal rows keeps its promise for all detectors: false alarms stay near the
 # twentieth that was asked for. Which detector finds more depends on the anomalies. Malignant tumours lie far
-# out in many columns: IsolationForest and neighbours are ahead there, and SWAE, which rebuilds along those
-# same directions, is behind. A foreign digit does not lie far out in any pixel. There IsolationForest and
+# out in many columns: IsolationForest, neighbours and PCA at its best are ahead there, and SWAE is behind
+# them all. A foreign digit does not lie far out in any pixel. There IsolationForest and
 # PCA at its best are well behind SWAE, and the distance to neighbours is at least about as good as SWAE. So
 # start with neighbours and IsolationForest. SWAE is worth a trial where rows have a shape, where the score
 # must not need the training rows, and where the residual should say which columns are strange.

@@ -84,7 +84,7 @@ for name, model in models.items():
 #   rows. The column beside it has the same of rebuilt held-out rows.
 #
 # Each model draws as many samples as there are held-out rows. The last line, "training rows", takes training
-# rows for samples: this is the best that Frechet distance, precision and recall can be, and the worst that
+# rows for samples: these are the Frechet distance, precision and recall of real rows, and the worst that
 # copies can be.
 
 
@@ -125,7 +125,7 @@ for name, model in models.items():
             ),
         )
     )
-best = judge(X_train[: len(X_test)])
+real = judge(X_train[: len(X_test)])
 
 print(f"{'':13}  5-NN  error  Frechet  (gmm)  precision  recall  nearness (rebuilt)  copies (rebuilt)  CPU s")
 for name, r in results.items():
@@ -135,8 +135,8 @@ for name, r in results.items():
         f"{r['copies']:6.3f} {r['same']:9.3f}  {seconds[name]:5.1f}"
     )
 print(
-    f"{'training rows':13} {'':5}  {'':5}  {best[0]:7.3f}  {'':5}  "
-    f"{best[1]:9.2f}  {best[2]:6.2f}  {best[3]:8.2f} {'':9}  {best[4]:6.3f}"
+    f"{'training rows':13} {'':5}  {'':5}  {real[0]:7.3f}  {'':5}  "
+    f"{real[1]:9.2f}  {real[2]:6.2f}  {real[3]:8.2f} {'':9}  {real[4]:6.3f}"
 )
 
 # %%
@@ -147,8 +147,8 @@ assert np.ptp([r["accuracy"] for r in results.values()]) < 0.04
 assert max(r["error"] for r in results.values()) < 1.25 * min(r["error"] for r in results.values())
 assert max(results[name]["frechet"] for name in learned) < min(results[name]["frechet"] for name in fixed)
 assert max(results[name]["nearness"] for name in learned) < min(results[name]["nearness"] for name in fixed)
-assert results["AE"]["gmm"] < min(results[name]["frechet"] for name in fixed)
-assert np.mean([seconds[name] for name in ("VampPrior", "MIM")]) > 1.2 * seconds["SWAE"]
+assert results["AE"]["gmm"] < min(results[name]["frechet"] for name in learned) + 0.02
+assert min(seconds[name] for name in ("VampPrior", "MIM")) > seconds["SWAE"]
 
 # %%
 # The pictures
@@ -189,7 +189,7 @@ plt.show()
 # Codes and rebuilt rows hardly tell the six apart: where these are all that is wanted, take the simplest.
 # Samples do tell them apart. Those of the three learned priors have smaller Frechet distances from real rows
 # than those of the two fixed ones. They are also nearer to training rows, so look at the columns on copies
-# before samples are given away. A mixture of Gaussians fitted to the codes of the plain autoencoder beats
-# the fixed priors too: compare the two Frechet columns before choosing a model for its prior. Among the
-# three, SWAE's fit takes the least time. The differences among these three in the other columns are of one
-# fit each, and may be chance.
+# before samples are given away. A mixture of Gaussians fitted to the codes of the plain autoencoder is at
+# least about as good as the learned priors by this distance: compare the two Frechet columns before choosing
+# a model for its prior. Among the three, SWAE's fit takes the least time. The differences among these three
+# in the other columns are of one fit each, and may be chance.

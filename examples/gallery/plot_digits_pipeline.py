@@ -90,4 +90,4 @@ plt.show()
 #
 # With two numbers a digit, the classifier is far ahead on the codes of SWAE. With eight, it is not behind.
 # Rows are rebuilt better from either. The price is the time of the fit: seconds, where PCA needs
-# milliseconds. Where codes of many components or speed alone matter, PCA does as well.
+# milliseconds. Where speed matters more than short codes and new rows, take PCA.

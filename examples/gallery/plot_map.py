@@ -133,4 +133,4 @@ plt.show()
 # return is a function each way: new rows are placed in a fraction of UMAP's time, and points of the map are
 # turned into rows faster and with a smaller error. Take UMAP to look at one data set, SWAE where new rows
 # keep coming or where the map is to be read backwards. More epochs (``max_iter=200``) bring SWAE's map
-# nearer to UMAP's.
+# nearer to UMAP's: :doc:`the guide </guide/maps>` has the figures.

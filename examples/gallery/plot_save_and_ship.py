@@ -156,18 +156,18 @@ plt.show()
 # --------------------------------
 #
 # No file holds the table of training rows. A file of the whole model is not free of them, however: the
-# pseudo-inputs of a SWAE start as training rows, and those that no row is closest to stay as they were. How
+# pseudo-inputs of a SWAE start as training rows, and training may leave them near where they were. How
 # many of them are training rows still, to a thousandth of the pixels' range, and how many are as near to one
 # as the nearest hundredth of held-out rows? And the file keeps the codes of up to 5,000 training rows for
 # ``sample(prior="gmm")``, which the decoder makes rows of again.
 
 pseudo_inputs = load_model(place("digits.safetensors")).pseudo_inputs_
-distance = np.abs(pseudo_inputs[:, None] - X_train[None]).max(axis=2).min(axis=1)
-nearest = np.abs(pseudo_inputs[:, None] - X_train[None]).max(axis=2).argmin(axis=1)
+distances = np.abs(pseudo_inputs[:, None] - X_train[None]).max(axis=2)  # the largest difference of a pixel
+distance, nearest = distances.min(axis=1), distances.argmin(axis=1)
 n_copies = int((distance < 1e-3).sum())
 print(f"{n_copies} of {len(pseudo_inputs)} pseudo-inputs are training rows")
 near = duplicate_rate(pseudo_inputs, X_train, X_test)
-print(f"{near:.0%} of them, and 1% of held-out rows, are as near to one as the nearest held-out rows are")
+print(f"{near:.0%} are as near to a training row as only 1% of the held-out rows are")
 assert near > 0.5
 
 order = np.argsort(distance)[np.linspace(0, len(distance) - 1, 10).astype(int)]

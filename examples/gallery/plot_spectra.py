@@ -179,7 +179,8 @@ assert max(errors.values()) < 1.3 * min(errors.values())
 
 # %%
 # It makes little difference here: what tells these spectra apart is in the leading components.
-#
+
+# %%
 # Conclusion
 # ----------
 #

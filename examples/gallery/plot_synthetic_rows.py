@@ -11,42 +11,51 @@ on the pixels, trains classifiers on them, and tests these on real rows.
 # Two samplers
 # ------------
 #
-# The mixture of Gaussians is tuned: the number of Gaussians is the one with the largest likelihood of
-# validation rows, and the covariances are full, with a small constant on the diagonal, as some pixels are
-# always empty.
+# The samplers know no classes. So each drawn row gets the class of most of its five nearest training rows.
+#
+# The mixture of Gaussians is tuned by what it is judged by: the number of Gaussians, and the constant on the
+# diagonal of their full covariances, are those whose draws train the best logistic regression for validation
+# rows. The likelihood of validation rows would choose worse, since some pixels are always empty, and they
+# decide it. SWAE has its defaults.
 
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier
 
 from skswae import SWAETransformer
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X / 16, y, test_size=0.4, stratify=y, random_state=0)
 
-X_fit, X_valid = train_test_split(X_train, test_size=0.2, random_state=0)
+X_fit, X_valid, y_fit, y_valid = train_test_split(X_train, y_train, test_size=0.3, random_state=0)
+n_samples = 2000
+
+
+def usefulness(mixture):
+    """Accuracy on validation rows of a classifier that was trained on draws."""
+    rows = mixture.fit(X_fit).sample(n_samples)[0]
+    classes = KNeighborsClassifier(5).fit(X_fit, y_fit).predict(rows)
+    return LogisticRegression(max_iter=1000).fit(rows, classes).score(X_valid, y_valid)
+
+
 mixtures = [
-    GaussianMixture(n, reg_covar=size, random_state=0).fit(X_fit)
-    for n in (5, 10, 20, 30)
-    for size in (1e-3, 1e-2)
+    GaussianMixture(n, reg_covar=size, random_state=0) for n in (5, 10, 20, 30) for size in (1e-4, 1e-3, 1e-2)
 ]
-gmm = max(mixtures, key=lambda mixture: mixture.score(X_valid)).fit(X_train)
+gmm = max(mixtures, key=usefulness).fit(X_train)
 print(f"{gmm.n_components} Gaussians, constant {gmm.reg_covar}")
 swae = SWAETransformer(10, random_state=0).fit(X_train)
 
-n_samples = 2000
 drawn = {"GaussianMixture": gmm.sample(n_samples)[0], "SWAE": swae.sample(n_samples, random_state=0)}
 
 # %%
 # Train on synthetic rows, test on real ones
 # ------------------------------------------
 #
-# The samplers know no classes. So each drawn row gets the class of most of its five nearest training rows.
 # Classifiers are trained on the drawn rows and, for scale, on the real ones. Test rows are real.
 
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 
 labels = KNeighborsClassifier(5).fit(X_train, y_train)
 sets = {"real rows": (X_train, y_train)}
@@ -83,12 +92,13 @@ for name, rows in drawn.items():
 # The words below hold if these do.
 
 real, mixture, ours = accuracy.values()
-assert ours[0] > mixture[0]
+assert ours[0] > mixture[0] - 0.01
+assert mixture[1] > ours[1] + 0.01
 assert min(real) > max(*ours, *mixture)
-assert quality["SWAE"]["precision"] > quality["GaussianMixture"]["precision"] + 0.2
-assert quality["SWAE"]["recall"] < quality["GaussianMixture"]["recall"] - 0.1
-assert quality["SWAE"]["ratio"] < 0.95 < 1.1 < quality["GaussianMixture"]["ratio"]
-assert quality["SWAE"]["copies"] > quality["GaussianMixture"]["copies"]
+assert quality["SWAE"]["precision"] > quality["GaussianMixture"]["precision"] + 0.15
+assert quality["SWAE"]["recall"] < quality["GaussianMixture"]["recall"] - 0.2
+assert quality["SWAE"]["ratio"] < 0.95 < 1 < quality["GaussianMixture"]["ratio"]
+assert quality["SWAE"]["copies"] > quality["GaussianMixture"]["copies"] + 0.01
 
 # %%
 # On a picture
@@ -110,9 +120,10 @@ plt.show()
 # Conclusion
 # ----------
 #
-# Digits drawn by SWAE look like digits, and a logistic regression trained on them is better than one trained
-# on draws of the mixture. For the random forest the table has the answer. Real rows are better than either
-# for both classifiers: drawn rows are no substitute where the real ones may be used. The mixture draws rows
-# with noise. They cover more of what real rows are like, and few of them could pass for real. SWAE draws
-# smooth rows without the rare forms. They lie nearer to training rows than held-out rows do, and some are
-# near-copies. So drawn rows are not anonymous by themselves: measure copies before you hand them out.
+# As training rows for a logistic regression, draws of SWAE are at least about as good as those of a tuned
+# mixture. For a random forest the mixture's are better. Real rows are better than either for both
+# classifiers: drawn rows are no substitute where the real ones may be used. Nearly all that SWAE draws lies
+# among real rows, but its draws cover fewer of the forms that real rows have. The mixture covers more of
+# them, with more draws that are off. SWAE's draws lie nearer to training rows than held-out rows do, and some
+# are near-copies; the mixture's are not. So drawn rows are not anonymous by themselves: measure copies before
+# you hand them out.
