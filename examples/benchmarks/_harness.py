@@ -14,6 +14,7 @@ import os
 import pathlib
 import platform
 import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -296,7 +297,7 @@ class Page:
         now = circumstances()
         self.add(f"{self.heading} {title}\n")
         self.paragraph(f"{now['date']}, {now['hardware']}. {named(now['versions'])}.")
-        self.paragraph(f"Made by `python {' '.join(shown)}`.")
+        self.paragraph(f"Made by `{shlex.join(['python', *shown])}`.")
 
     def add(self, line: str = "") -> None:
         """Add a line."""

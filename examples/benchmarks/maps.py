@@ -251,7 +251,8 @@ def main():
     warnings.filterwarnings("ignore", module="umap")
     store = Store(arguments.resume)
     d = arguments.n_components
-    page = Page(f"Maps of {'two' if d == 2 else 'three'} components", arguments.output)
+    names = ", ".join(DATA[data][0] for data in arguments.data_sets)
+    page = Page(f"Maps of {'two' if d == 2 else 'three'} components: {names}", arguments.output)
     page.paragraph(" ".join(__doc__.split("\n\n")[1].split()))
     clock = "the CPU" if arguments.threads == 1 else "the wall clock"
     page.paragraph(

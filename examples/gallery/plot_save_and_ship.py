@@ -111,7 +111,7 @@ try:
     import onnxscript  # noqa: F401  (writing needs it)
 except ImportError:
     onnxruntime = None
-    print("ONNX is not installed (pip install 'skswae[onnx]'), so this part of the page has not been run.")
+    print("ONNX is not installed (the extra onnx has it), so this part of the page has not been run.")
 else:
     export_onnx(swae, place("encoder.onnx"))
     session = onnxruntime.InferenceSession(place("encoder.onnx"))
