@@ -270,6 +270,7 @@ def test_layers_are_summed_within_a_module_alone(limited):
     many.fit(GOOD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: type(network).__name__)
 def test_weights_are_counted_as_they_are(limited, network):
     """Of all parts and kernels, once each; vectors are not counted."""

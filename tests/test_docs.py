@@ -89,6 +89,7 @@ def test_what_a_bug_report_should_say(capsys):
     assert __main__.versions(("no-such-package",)) == ["no-such-package: not installed"]
 
 
+@pytest.mark.slow
 def test_it_is_printed_by_the_command():
     done = subprocess.run(
         [sys.executable, "-m", "skswae"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -511,6 +511,7 @@ def test_parameters_that_are_arrays_stay_arrays(weights, X, tmp_path):
         assert_equal_fits(model, again)
 
 
+@pytest.mark.slow
 def test_models_are_read_in_threads_while_others_are_built(path):
     """torch's own tables are left alone, and so are modules that others build."""
     interval, threads, failed = sys.getswitchinterval(), [], []

@@ -51,8 +51,8 @@ def test_both_ends_of_the_ranges_are_tested():
         assert set(re.findall(rf'"{name}[>=]=(.*?)"', project)) == {version}, name
 
 
-SLOW = (  # 3 to 8 seconds
-    *("skswae.MIMTransformer", "skswae.VampPriorTransformer", "skswae.export_onnx"),
+SLOW = (  # 1 to 8 seconds
+    *("skswae.AETransformer", "skswae.MIMTransformer", "skswae.VampPriorTransformer", "skswae.export_onnx"),
     *("skswae.WAETransformer", "skswae.SWAETransformer", "skswae.VAETransformer"),
     "skswae.metrics.ClassifierFeatures",
 )

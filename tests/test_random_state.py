@@ -65,6 +65,7 @@ def test_equal_seeds_give_bit_equal_fits(Estimator, digits):
     assert not np.array_equal(a.transform(X), other.transform(X))
 
 
+@pytest.mark.slow
 @networks
 def test_fits_in_threads_equal_serial_ones(network, digits):
     X = digits[0]

@@ -291,9 +291,8 @@ class Watch(Callback):
             raise self.error
 
 
-@pytest.mark.parametrize(
-    "make", [swae, *(pytest.param(make, marks=pytest.mark.slow) for make in (gan, two_levels))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [swae, gan, two_levels])
 def test_nothing_of_a_training_outlives_it(make, digits):
     """Neither its parts nor the rows; of the optimisers the moments alone, which a further call needs."""
     for early_stopping, error, method in [

@@ -70,6 +70,7 @@ def test_differences_that_are_rounding_beside_small_ones():
     assert torch.equal(rows.grad, torch.ones(2, 3, dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_a_recorded_graph_takes_differences_that_are_rounding_back_too():
     class Standardize(torch.nn.Module):
         def __init__(self, scaler):

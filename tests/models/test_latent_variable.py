@@ -325,6 +325,7 @@ def test_log_likelihood_of_a_linear_two_level_mixture():
     assert_moments(drawn.numpy(), centres.mean(axis=0), covariance + np.cov(centres.T, bias=True))
 
 
+@pytest.mark.slow
 @both
 def test_it_grows_with_the_samples(Estimator, digits):
     """Burda et al. 2016, theorem 1: for a fitted model, averaged over draws."""

@@ -132,6 +132,7 @@ def test_the_warm_up_by_default(n_rows, parameters, expected, rng):
     assert ("validation_loss" in swae.history_) == bool(parameters.get("early_stopping"))
 
 
+@pytest.mark.slow
 def test_a_fitted_module_has_the_final_objective(rng):
     """In training mode too, whether it was fitted, interrupted in its warm-up, or pickled."""
 
@@ -328,6 +329,7 @@ def test_gradient_reaches_the_closest_pseudo_inputs_only():
     assert not used.all()
 
 
+@pytest.mark.slow
 def test_the_floor_bounds_the_prior_s_scale(digits):
     module, x = small(floor=0.2)
     with torch.no_grad():
