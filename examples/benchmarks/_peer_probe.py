@@ -43,14 +43,6 @@ def namespace(*codes):
     return vars(module)
 
 
-def job(code):
-    """Run the job: the accuracy of 5 neighbours and, where there is an inverse, the squared error."""
-    names = namespace(code)
-    back = names.get("X_back")
-    error = None if back is None else float(((names["X_test"] - back) ** 2).sum(1).mean())
-    return {"accuracy": float(names["accuracy"]), "error": error}
-
-
 def features(task):
     """Try what an estimator of scikit-learn's can do."""
     import numpy as np
@@ -132,8 +124,6 @@ def main():
     kind = task["kind"]
     if kind == "weight":
         attempt("weight", weight)
-    elif kind == "job":
-        attempt("job", job, task["code"])
     elif kind == "run":
         attempt(task["name"], lambda: namespace(*task["codes"]) and None)
     elif kind == "features":
