@@ -113,8 +113,8 @@ plt.show()
 # ----------
 #
 # Where the level of the noise is known, and noise is equal in all columns, take PCA and shrink its
-# components: it leaves the smallest error at all levels. The comparison with PCA that is cut is another one.
-# With little noise it is ahead of SWAE: it may keep many components, while ten numbers leave out detail that
+# components: it leaves the smallest error at all levels. PCA that is cut does less well, but with little
+# noise it too is ahead of SWAE: it may keep many components, while ten numbers leave out detail that
 # this noise would not have hidden. In the middle of the range SWAE leaves a smaller error than the best cut,
 # though it has seen clean rows alone and is not told the level. With much noise such a model falls behind,
 # for its encoder is led astray by rows that it has never seen the like of. The remedy is one function: fitted

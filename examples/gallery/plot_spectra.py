@@ -123,7 +123,7 @@ print(f"(noise of a row: {np.sqrt(np.square(X_test - clean_test).mean()):.4f})")
 
 assert results["SWAE", 7][1] < 1.1 * results["PCA", 7][1]  # 7 numbers: as good, or better
 assert results["PCA", 14][1] < results["SWAE", 14][1]  # 14 numbers: PCA rebuilds better
-assert min(results["PCA", 14][0], results["PLS", 14][0]) < 1.05 * results["SWAE", 14][0]
+assert results["PCA", 14][0] < 1.05 * results["SWAE", 14][0]
 assert results["PCA", 14][0] < pls_error  # the relation is not linear
 
 # %%
@@ -184,8 +184,8 @@ assert max(errors.values()) < 1.3 * min(errors.values())
 # Conclusion
 # ----------
 #
-# To predict concentrations, take PLS or PCA with as many components as a search prefers, and a regressor
-# that is not linear where peaks move: with 14 numbers they are as good as the codes of the SWAE or better,
-# in far less time. Of seven numbers the SWAE rebuilds spectra about as well as PCA does, or better: that
-# depends on the data drawn, and 400 rows are few for it. What it adds is a prior: new spectra can be drawn.
-# Where peaks stay in place, spectra are sums of fixed curves, and PCA is all that is needed.
+# To predict concentrations, take principal components and a regressor that is not linear where peaks move: 14
+# of them are at least about as good as the codes of the SWAE, in far less time. Of seven numbers the SWAE
+# rebuilds spectra about as well as PCA does, or better: that depends on the data drawn, and 400 rows are few
+# for it. What it adds is a prior: new spectra can be drawn. Where peaks stay in place, spectra are sums of
+# fixed curves, and PCA is all that is needed.

@@ -124,6 +124,6 @@ plt.show()
 # mixture. For a random forest the mixture's are better. Real rows are better than either for both
 # classifiers: drawn rows are no substitute where the real ones may be used. Nearly all that SWAE draws lies
 # among real rows, but its draws cover fewer of the forms that real rows have. The mixture covers more of
-# them, with more draws that are off. SWAE's draws lie nearer to training rows than held-out rows do, and some
-# are near-copies; the mixture's are not. So drawn rows are not anonymous by themselves: measure copies before
-# you hand them out.
+# them, with more draws that are off. SWAE's draws lie nearer to training rows than held-out rows do; decoded
+# rows are smooth, which alone brings them nearer. The mixture's draws do not. Drawn rows are not anonymous by
+# themselves: measure copies before you hand them out.

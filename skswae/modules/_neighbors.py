@@ -93,10 +93,10 @@ def memberships(distances: Tensor) -> Tensor:
 def nearest_rows(h: Tensor, n_neighbors: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Return the distances and the numbers of each row's nearest other rows: (n, m) -> (n, k), (n, k).
 
-    Exact up to 10,000 rows. Among more, a row is compared with those of its own cell of a partition (k-means
-    of some rows) and of the 15 closest, for 256 rows a cell on average up to a million rows and for more
-    beyond. Cells of more than 1,024 are cut, and their parts count as cells; rows of other cells are compared
-    with one part.
+    Exact up to 10,000 rows. Among more, a row is compared with those of the 16 closest cells of a partition
+    (k-means of some rows), of 256 rows on average up to a million rows and of more beyond. Cells of more than
+    1,024 are cut into parts. The 16, or more until they hold enough rows, are then parts: those of the own
+    cell first, then the first part of each of the closest others.
     """
     n = len(h)
     every = torch.arange(n, device=h.device)
