@@ -183,7 +183,7 @@ def test_measures_handle_floating_point_errors_as_by_default(iris):
 
 
 @pytest.mark.slow
-def test_tensors_are_read_as_arrays_under_array_api_dispatch():
+def test_tensors_give_what_arrays_give_under_array_api_dispatch():
     """In a process of its own: SciPy reads the variable when it is imported."""
     code = """
         import numpy as np
@@ -221,6 +221,8 @@ def test_tensors_are_read_as_arrays_under_array_api_dispatch():
             ]
             results.append(found)
         for first, second in zip(*results):
+            if isinstance(second, torch.Tensor):  # what has rows for an argument returns its kind
+                second = second.numpy()
             assert type(first) is type(second)
             np.testing.assert_array_equal(first, second)
     """
