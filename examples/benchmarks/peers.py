@@ -361,7 +361,7 @@ def main():
         found = {}
         for name in options.only:
             settings = {"peer": name, "stage": "weight", "repeats": options.repeats}
-            found[name] = store.get(settings, weight, name, folder / name, base["sizes"], options)
+            found[name] = dict(store.get(settings, weight, name, folder / name, base["sizes"], options))
         for stage in options.stages:
             for name, results in found.items():
                 if "reason" not in results and task_of(stage, PEERS[name]):
