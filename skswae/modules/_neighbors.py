@@ -110,7 +110,9 @@ def nearest_rows(h: Tensor, n_neighbors: int, seed: int = 0) -> tuple[Tensor, Te
         cell = _cells(h, centers)
     members = torch.argsort(cell, stable=True)
     ends = torch.bincount(cell, minlength=len(centers)).cumsum(0).tolist()
-    parts, cells, firsts = [], [], []  # rows of each part, its cell, whether it is that cell's first
+    parts: list[Tensor] = []
+    cells: list[int] = []
+    firsts: list[bool] = []  # whether a part is the first of its cell
     for number, (begin, end) in enumerate(zip([0, *ends], ends)):
         cut = members[begin:end].split(4 * _CELL_ROWS) if end > begin else ()
         parts += cut
