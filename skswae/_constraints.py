@@ -35,7 +35,7 @@ RANDOM_STATE = [
     np.random.Generator,
     None,
 ]
-"""What a ``random_state`` may be: scikit-learn's three kinds, and NumPy's Generator."""
+"""Constraints of ``random_state``: an int, RandomState or None, as in scikit-learn, or a NumPy Generator."""
 
 
 class Scale(Number):

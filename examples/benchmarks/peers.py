@@ -415,7 +415,7 @@ def write(output, base, found, store):
     page.add()
     for name in there:
         page.paragraph(f"{name}:")
-        page.paragraph(f"```py\n{textwrap.dedent(PEERS[name]['job']).strip()}\n```")
+        page.paragraph(f"```text\n{textwrap.dedent(PEERS[name]['job']).strip()}\n```")
     page.section("Code of the page Coming from PCA, UMAP, pythae or skorch")
     for name, r in there.items():
         if "page" in r:

@@ -79,7 +79,7 @@ def match(drawn, rows, n_neighbors=20):
 # training rows must have the hole too, so it gets each of them whole and damaged. It and SWAE are not tuned.
 
 from sklearn.decomposition import PCA
-from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401  (its import enables the next)
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 
 from skswae import SWAETransformer
