@@ -33,12 +33,15 @@ from skswae._neighborhood import (
 )
 from skswae._outcome import Outcome
 from skswae._plan import Plan, checked_checkpoint, open_checkpoint, resolved
-from skswae._random import draw_seed, forked_rng
+from skswae._processes import active, joined
+from skswae._random import derive_seed, draw_seed, forked_rng
 from skswae._resume import check_resumable, go_on, make_builder, new_step
+from skswae._sharing import check_alike, together
 from skswae._validation import check_and_resolve, clamps_judged, validate_rows
 from skswae._warnings import warn
 from skswae.data import DataSource
-from skswae.data._loader import Loader
+from skswae.data._loader import make_loader
+from skswae.data._local import drawn_from_all, has_own_rows
 from skswae.data._scaler import Scaler, TrainingRows
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import reduced_precision
@@ -79,7 +82,7 @@ def fit(
         keep_checkpoint=bool(keep_checkpoint),
         callbacks=callbacks,
     )
-    with _all_or_nothing(estimator):
+    with _all_or_nothing(estimator), joined():
         done = _run(estimator, X, y, plan)
         if done is not None:
             done.remove()
@@ -90,7 +93,7 @@ def partial_fit(estimator: Any, X: Any, y: Any = None, *, callbacks: Sequence[Ca
     X, y = copied_to_host(X), copied_to_host(y)
     estimator._validate_params()
     resume = hasattr(estimator, "module_")
-    with _all_or_nothing(estimator):
+    with _all_or_nothing(estimator), joined():
         _run(estimator, X, y, Plan(resume=resume, accumulate=resume, n_epochs=1, callbacks=callbacks))
 
 
@@ -113,59 +116,71 @@ def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> Checkpoint | None:
 
     Callbacks may still fail when this has ended: the checkpoint goes after them.
     """
-    check_network(estimator.network)
-    estimator._check_parameters()
-    check_batches(estimator)
-    device = resolve_device(estimator.device)
-    # C-contiguous, for rows are read one by one
-    min_rows = 1 if plan.accumulate else 2
-    data = validate_rows(estimator, X, reset=not plan.resume, min_rows=min_rows, order="C")
-    plan = replace(plan, labels=class_numbers(estimator, y, len(data)))
-    held_out = None
-    if plan.X_val is not None:
-        if not plan.early_stopping:
-            raise ValueError("The 'X_val' argument must be None with early_stopping=False. Got rows.")
-        try:
-            held_out = validate_rows(estimator, plan.X_val, reset=False, order="C")
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"The 'X_val' argument must hold rows like those of X. {error}") from error
+    group = active()
+    with together():
+        check_network(estimator.network)
+        estimator._check_parameters()
+        check_batches(estimator)
+        device = resolve_device(estimator.device)
+        # C-contiguous, for rows are read one by one
+        min_rows = 1 if plan.accumulate else 2
+        data = validate_rows(estimator, X, reset=not plan.resume, min_rows=min_rows, order="C")
+        plan = replace(plan, labels=class_numbers(estimator, y, len(data)))
+        held_out = _judged_rows(estimator, plan)
+    if group is not None:
+        plan = replace(plan, local=has_own_rows(data))
+        check_alike(group, estimator, data, plan.local, plan.n_epochs)
     checkpoint = None
     if plan.resume:
         check_resumable(estimator)
         seed = estimator._seed
     elif plan.checkpoint is None:
         seed = draw_seed(estimator.random_state)
+        if group is not None:
+            seed = group.gather(seed)[0]
     else:
         checkpoint = open_checkpoint(estimator, plan, data, held_out)
         seed = checkpoint.seed
-    plan = resolved(plan, estimator, data)
+    plan = resolved(plan, estimator, plan.total(len(data)), data.n_features)
     train_data = data
-    if plan.early_stopping and held_out is None:
-        train_data, held_out = data.split(estimator.validation_fraction, seed)
-        plan = replace(plan, labels=labels_of(plan.labels, train_data, data))
-    known_epochs = plan.known_epochs(estimator, len(train_data))
-    clamp = check_and_resolve(estimator, data, len(train_data), known_epochs, plan.resume)
+    with together():
+        if plan.early_stopping and held_out is None:
+            train_data, held_out = data.split(estimator.validation_fraction, seed)
+            plan = replace(plan, labels=labels_of(plan.labels, train_data, data))
+    n_rows = plan.total(len(train_data))
+    known_epochs = plan.known_epochs(estimator, n_rows)
+    # what a model starts from: all rows, or some of those that the processes have
+    whole = drawn_from_all(data, group, seed) if group is not None and plan.local else data
+    with together():
+        clamp = check_and_resolve(estimator, whole, n_rows, known_epochs, plan.resume)
+        if whole is not data:
+            clamp = check_and_resolve(estimator, data, n_rows, known_epochs, resume=True)
     with _clear_about_memory(estimator, device), side_stream(device):
         memory = None
         fitted = copy.deepcopy(estimator.module_.scaler).cpu() if plan.resume else None
-        scaler = fitted or _fitted_scaler(estimator, data)
-        rows = TrainingRows(train_data, scaler, clamp, more_to_come=plan.n_epochs is not None)
-        if plan.resume or estimator.scaling is None:  # else the scale is these rows' own
-            rows.check_reach("X")
+        scaler = fitted or _fitted_scaler(estimator, whole)
+        more_to_come = plan.n_epochs is not None
+        rows = TrainingRows(train_data, scaler, clamp, more_to_come=more_to_come)
+        start = rows if whole is data else TrainingRows(whole, scaler, clamp, more_to_come=more_to_come)
+        with together():
+            if plan.resume or estimator.scaling is None or plan.local:  # else the scale is these rows' own
+                rows.check_reach("X")
         if plan.resume:
-            module, step, memory = go_on(estimator, rows, device)
+            module, step, memory = go_on(estimator, start, device)
         else:
-            estimator.input_components_ = n_inputs(estimator, rows, seed)
+            estimator.input_components_ = n_inputs(estimator, start, seed)
             with one_module(trained_here=device.type == "cpu"):
-                module = _built_and_initialized(estimator, rows, seed).to(device)
-            estimator._see_rows(module, rows, seed, resume=False)
+                module = _built_and_initialized(estimator, start, seed).to(device)
+            estimator._see_rows(module, start, seed, resume=False)
             step = new_step(estimator, module)
+        if group is not None:
+            group.broadcast(module)
         judged = None
         if held_out is not None:
             judged = TrainingRows(held_out, rows.scaler, clamps_judged(estimator, held_out))
             if plan.X_val is not None:
-                judged.check_reach("X_val")
+                with together():
+                    judged.check_reach("X_val")
         outcome = Outcome(estimator, plan, seed, rows, map_loader(plan, module, rows, device))
         watching = hooks(outcome, X, y, outcome.n_epochs)
         try:
@@ -181,6 +196,19 @@ def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> Checkpoint | None:
     if watching is not None:
         watching.end()
     return None if plan.keep_checkpoint or run.interrupted else checkpoint
+
+
+def _judged_rows(estimator: Any, plan: Plan) -> DataSource | None:
+    """Return the rows of ``X_val``, checked; None if it is."""
+    if plan.X_val is None:
+        return None
+    if not plan.early_stopping:
+        raise ValueError("The 'X_val' argument must be None with early_stopping=False. Got rows.")
+    try:
+        return validate_rows(estimator, plan.X_val, reset=False, order="C")
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"The 'X_val' argument must hold rows like those of X. {error}") from error
 
 
 def _fitted_scaler(estimator: Any, data: DataSource) -> Scaler:
@@ -215,10 +243,10 @@ def _train(
     preparation = Preparation(rows, estimator.augment, module)
     callbacks: list[Callback] = [preparation]
     if judged is not None:
-        validation = Loader(judged.source, device)
+        validation = make_loader(judged.source, device, has_own_rows(judged.source))
         anywhere = plan.X_val is not None
         prepared = Preparation(judged, estimator.augment, module, anywhere=anywhere)
-        with_near = judged_with_neighbors(estimator, module, prepared, validation, len(rows))
+        with_near = judged_with_neighbors(estimator, module, prepared, validation, len(outcome.loader))
         stopping = EarlyStopping(validation, with_near, estimator.n_iter_no_change, estimator.tol)
         callbacks += [stopping, prepared]  # what augment makes of the held-out rows is checked too
     n_steps = outcome.n_epochs * loader.n_batches(settings.batch_size)
@@ -231,7 +259,7 @@ def _train(
         )
     rng_context = None
     if foreign or estimator.augment is not None:
-        rng_context = functools.partial(forked_rng, device=device)
+        rng_context = functools.partial(_own_forked_rng, device=device)
     with torch.no_grad(), step.arithmetic():
         module.before_training(outcome.in_order(), accumulate=plan.accumulate)
     preprocess = with_neighbors(estimator, plan, module, rows, preparation, loader, seed)
@@ -274,6 +302,12 @@ def _train(
     )
     outcome.warn_of_end(run, module.warmup)
     return run
+
+
+def _own_forked_rng(seed: int, device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Return a block in which the global streams are this process's own."""
+    group = active()
+    return forked_rng(seed if group is None else derive_seed(seed, group.rank), device)
 
 
 def _usable_precision(estimator: Any, device: torch.device, said: bool) -> str:

@@ -14,8 +14,8 @@ from skswae._device import arithmetic
 from skswae._plan import Plan
 from skswae._random import named_seed
 from skswae.data import DataSource
-from skswae.data._array import in_memory
-from skswae.data._loader import Loader
+from skswae.data._loader import Loader, make_loader
+from skswae.data._local import in_memory
 from skswae.data._scaler import TrainingRows
 from skswae.data._source import Subset, chunk_rows
 from skswae.modules._base import AutoencoderModule
@@ -106,7 +106,7 @@ def _in_batches(plan: Plan, loader: Loader) -> bool:
 
 def map_loader(plan: Plan, module: AutoencoderModule, rows: TrainingRows, device: torch.device) -> Loader:
     """Return a loader, which tells the numbers of a batch's rows where a neighbour term needs them."""
-    loader = Loader(rows.source, device)
+    loader = make_loader(rows.source, device, plan.local)
     by_number = plan.labels is not None or not _in_batches(plan, loader)
     loader.keeps_index = module.neighbors is not None and by_number
     return loader
@@ -131,7 +131,7 @@ def with_neighbors(
     h = torch.empty((len(rows), module.front.n_inputs), dtype=torch.float32, device=module.device)
     n = chunk_rows(rows.n_features)
     with torch.no_grad():
-        for part, raw in zip(h.split(n), loader.in_order(n)):
+        for part, raw in zip(h.split(n), loader.all_rows(n)):
             with arithmetic(module.device):  # float32, whatever the precision of the training
                 part.copy_(module.front(rows.prepare(raw)))
         graph = NeighborGraph(h, n_neighbors, labels, w, seed=named_seed(seed, "neighbors"))

@@ -14,6 +14,7 @@ from torch import Tensor
 from skswae._diagnosis import TRIAL_EPOCHS
 from skswae._inference import call_rows
 from skswae._plan import Plan
+from skswae._processes import active
 from skswae._resume import module_parameters
 from skswae._warnings import warn
 from skswae.data._loader import Loader
@@ -38,7 +39,7 @@ class Outcome:
         self.rows = rows
         self.loader = loader
         self.settings = AutoSettings.resolve(
-            len(rows),
+            len(loader),
             max_iter=estimator.max_iter,
             batch_size=estimator.batch_size,
             learning_rate_init=estimator.learning_rate_init,
@@ -58,15 +59,18 @@ class Outcome:
         }
 
     def in_order(self) -> Iterator[Tensor]:
-        """Return all training rows in order, in the module's units."""
+        """Return the training rows in order, in the module's units; of several processes each has some."""
         rows = self.rows
-        return (rows.prepare(raw) for raw in self.loader.in_order(call_rows(rows.n_features)))
+        return (rows.prepare(raw) for raw in self.loader.passed(call_rows(rows.n_features)))
 
     def finish(self, module: AutoencoderModule, step: TrainingStep) -> None:
         """Pass over the training rows a last time, with the whole objective in force."""
         module.epoch = math.inf
         with torch.no_grad(), step.arithmetic():
             module.after_training(self.in_order(), accumulate=self.plan.accumulate)
+        group = active()
+        if group is not None:
+            group.broadcast(module)
 
     def curves(self, records: list[dict[str, float]]) -> dict[str, Any]:
         """Return the attributes that count the epochs."""

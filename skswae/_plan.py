@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from skswae._processes import active
 from skswae._random import draw_seed
 from skswae._resume import content_hash, frozen
-from skswae.data import ArrayData, DataSource
+from skswae.data import ArrayData, DataSource, LocalRows
 from skswae.training._auto import epochs_for, holds_rows_out
 from skswae.training._callbacks import Callback
 from skswae.training._checkpoint import Checkpoint, Facts, differences, read
@@ -34,7 +35,13 @@ class Plan:
     checkpoint: str | None = None
     checkpoint_seconds: float = 0.0
     keep_checkpoint: bool = False
+    local: bool = False  # whether each of several processes has rows of its own
     callbacks: Sequence[Callback] = ()
+
+    def total(self, n_rows: int) -> int:
+        """Return how many rows all processes have, of which this one has ``n_rows``."""
+        group = active()
+        return sum(group.gather(n_rows)) if group is not None and self.local else n_rows
 
     def known_epochs(self, estimator: Any, n_rows: int) -> int | None:
         """Return the number of epochs if the training has them all, in one cycle of rates; else None."""
@@ -43,13 +50,15 @@ class Plan:
         return epochs_for(n_rows, estimator.max_iter)
 
 
-def resolved(plan: Plan, estimator: Any, data: DataSource) -> Plan:
+def resolved(plan: Plan, estimator: Any, n_rows: int, n_features: int) -> Plan:
     """Give each "auto" of the plan its value."""
     early_stopping, learning_rate = plan.early_stopping, plan.learning_rate
     if isinstance(early_stopping, str):
         # few held-out rows say little about a map
         short_of_rows = (
-            estimator.max_iter == "auto" and not estimator.neighbor_weight and holds_rows_out(*data.shape)
+            estimator.max_iter == "auto"
+            and not estimator.neighbor_weight
+            and holds_rows_out(n_rows, n_features)
         )
         early_stopping = plan.X_val is not None or short_of_rows
     if learning_rate == "auto":
@@ -89,12 +98,18 @@ def open_checkpoint(estimator: Any, plan: Plan, data: DataSource, held_out: Data
         If the file is another fit's, or something else.
     """
     assert plan.checkpoint is not None
-    saved = read(plan.checkpoint)
+    path, group = plan.checkpoint, active()
+    saved = read(path) if group is None else group.first(lambda: read(path))
     if estimator.random_state is None and saved is not None:
         seed = saved["seed"]
     else:
         seed = draw_seed(estimator.random_state)
+    if group is not None:
+        seed = group.first(lambda: seed)
     facts = _facts(estimator, seed, data, held_out, plan.labels)
+    if group is not None and plan.local:
+        rows = {name: group.gather(facts[name]) for name in ("X", "X_val", "y")}
+        facts.update({name: [f"{all_[0][0]} and others", content_hash(all_)] for name, all_ in rows.items()})
     if saved is not None and (others := differences(saved["facts"], facts)):
         raise ValueError(
             "The 'checkpoint' argument must be the path of a file that the same fit wrote, or of none yet. "
@@ -132,6 +147,8 @@ def _facts(
 
 
 def _content(value: Any) -> Any:
+    if isinstance(value, LocalRows):
+        value = value.rows
     return value.X if isinstance(value, ArrayData) else frozen(value)
 
 

@@ -13,6 +13,8 @@ import torch
 from sklearn.utils import check_random_state
 from torch import Tensor
 
+from skswae._processes import active, drawn_for_rows
+
 
 def without_generator(random_state):
     """Return what scikit-learn takes: a seed drawn from a Generator, and anything else as it is."""
@@ -52,9 +54,27 @@ def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gener
     return torch.Generator(device=device).manual_seed(seed)
 
 
+def own_generator(generator: torch.Generator) -> torch.Generator:
+    """Return the generator, or where several processes share a fit one that this process alone has.
+
+    For code that is not ours, which draws for the rows that it is given.
+    """
+    group = active()
+    if group is None:
+        return generator
+    seed = generator.initial_seed()
+    if seed not in group.own_generators:
+        group.own_generators = {seed: make_generator(derive_seed(seed, group.rank), generator.device)}
+    return group.own_generators[seed]
+
+
 def normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw standard normal numbers of the shape, dtype and device of x."""
-    return torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
+    """Draw standard normal numbers of the shape, dtype and device of x, which has something for each row."""
+
+    def draw(n_rows: int) -> Tensor:
+        return torch.randn((n_rows, *x.shape[1:]), dtype=x.dtype, device=x.device, generator=generator)
+
+    return drawn_for_rows(len(x), draw)
 
 
 _initial_generator: contextvars.ContextVar[torch.Generator | None] = contextvars.ContextVar(

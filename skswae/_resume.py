@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from skswae._constraints import one_module
 from skswae._device import float32_by_default
+from skswae._processes import active
 from skswae.data._scaler import TrainingRows
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import NetworkBuilder
@@ -43,7 +44,9 @@ def make_builder(estimator: Any, n_features: int, seed: int) -> NetworkBuilder:
 
 def new_step(estimator: Any, module: AutoencoderModule) -> TrainingStep:
     """Make the training step of the estimator's solver, for the device that the module is on."""
-    if module.device.type != "cuda":
+    if (
+        module.device.type != "cuda" or active() is not None
+    ):  # a recorded step would have to exchange gradients
         return TrainingStep(module, estimator.solver, estimator.precision)
     foreign = draws_from_global_streams(check_network(estimator.network))
     capturable = module.capturable and not foreign

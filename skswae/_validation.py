@@ -17,6 +17,7 @@ from sklearn.utils.validation import validate_data
 from skswae._device import dispatches, given_tensor, own_settings
 from skswae.data import ArrayData, DataSource, _checks
 from skswae.data._array import TensorData
+from skswae.data._local import LocalRows
 
 FLOATS: list[np.dtype[Any]] = [np.dtype(np.float64), np.dtype(np.float32)]
 FLOATS += [dtype.newbyteorder() for dtype in FLOATS]
@@ -27,6 +28,8 @@ def validate_rows(
     estimator: Any, X: Any, *, reset: bool, min_rows: int = 1, order: str | None = None
 ) -> DataSource:
     """Check rows as scikit-learn does, and wrap them; a source of one's own is checked chunk by chunk."""
+    if isinstance(X, LocalRows):
+        return LocalRows(validate_rows(estimator, X.rows, reset=reset, min_rows=min_rows, order=order))
     if not isinstance(X, DataSource):
         settings = {"dtype": [*FLOATS, np.dtype(np.uint8)], "order": order, "ensure_min_samples": min_rows}
         return _validated(X, settings, lambda X, **how: validate_data(estimator, X, reset=reset, **how))

@@ -6,6 +6,8 @@ import sys
 import warnings
 from types import FrameType
 
+from skswae._processes import active
+
 _SKIPPED = {
     *("skswae", "sklearn", "joblib", "contextlib", "functools", "pickle", "copy"),
     *("multiprocessing", "threading", "concurrent"),
@@ -17,7 +19,11 @@ def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
 
     A fixed number of calls to go back would be another for ``fit`` than for ``fit_transform``, in a pipeline
     and in a search. Where there is no other line, as in a thread, it is the outermost one.
+    Of several processes that share a fit the first one warns.
     """
+    group = active()
+    if group is not None and group.rank > 0:
+        return
     frame: FrameType | None = sys._getframe(1)
     level = 2
     while frame is not None and (frame.f_globals.get("__name__") or "").partition(".")[0] in _SKIPPED:

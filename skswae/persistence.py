@@ -29,6 +29,7 @@ from skswae._encoding import Decoder, Encoder
 from skswae._estimator import BaseAutoencoder
 from skswae._files import replacing
 from skswae._parameters import SHARED_NAMES
+from skswae._processes import is_first
 from skswae._resume import module_parameters
 from skswae._state import InconsistentVersionWarning, is_ours
 from skswae._warnings import warn
@@ -61,7 +62,8 @@ def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
 
     The file is in the safetensors format: the numbers of the networks as they are, and a header in JSON with
     the versions, the class, the parameters and the fitted attributes. It is written beside itself and put in
-    place at once, so that a crash or a full disk leaves what was there before.
+    place at once, so that a crash or a full disk leaves what was there before. Of several processes that
+    share a fit (under ``torchrun``) the one of rank 0 writes it, and the others return at once.
 
     Parameters
     ----------
@@ -114,6 +116,8 @@ def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
     estimator._validate_params()  # some may have been set since the fit, and nothing else could be loaded
     check_network(estimator.network)
     header, tensors = _described(estimator)
+    if not is_first():
+        return
     text = json.dumps(header, separators=(",", ":"), allow_nan=False)
     with replacing(path) as beside:
         try:

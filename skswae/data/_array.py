@@ -9,7 +9,7 @@ from sklearn.utils import gen_batches
 from torch import Tensor
 
 from skswae._device import as_array
-from skswae.data._source import DataSource, Subset, chunk_rows
+from skswae.data._source import DataSource, chunk_rows
 
 
 class ArrayData(DataSource):
@@ -64,10 +64,3 @@ class TensorData(DataSource):
         """Read all rows in order, as arrays on the host."""
         for rows in gen_batches(len(self), n_rows or chunk_rows(self.n_features)):
             yield as_array(self.X[rows])
-
-
-def in_memory(source: DataSource) -> bool:
-    """Tell whether the rows are those of an array, or some of them, so that any of them is at hand."""
-    while isinstance(source, Subset):
-        source = source.source
-    return isinstance(source, ArrayData)

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from torch import Tensor
 
 from skswae._device import as_tensor, fits_on
+from skswae._processes import Group, Part, active
 from skswae.data._source import DataSource
 
 
@@ -68,11 +70,27 @@ class Loader:
                 yield self._resident.index_select(0, index)
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
-        """Return all rows in order, ``batch_size`` at a time; the last batch may be smaller."""
+        """Return the batches of the rows in order; the last one may be smaller."""
+        return self.all_rows(batch_size)
+
+    def all_rows(self, batch_size: int) -> Iterator[Tensor]:
+        """Return all rows of the source in order, ``batch_size`` at a time."""
         if self._resident is None:
             yield from map(self._send, self.source.chunks(batch_size))
         else:
             yield from self._resident.split(batch_size)
+
+    def passed(self, batch_size: int) -> Iterator[Tensor]:
+        """Return the rows that this process looks at in a pass over all of them, in order."""
+        return self.in_order(batch_size)
+
+    def _rows(self, index: slice | np.ndarray) -> Tensor:
+        """Return these rows on the device."""
+        if self._resident is None:
+            return self._send(self.source.read(index))
+        if isinstance(index, slice):
+            return self._resident[index]
+        return self._resident.index_select(0, torch.from_numpy(index).to(self.device))
 
     def _send(self, rows: np.ndarray) -> Tensor:
         raw = as_tensor(rows)
@@ -80,3 +98,112 @@ class Loader:
             return raw.to(self.device)
         # torch keeps the pinned memory until the copy is done
         return raw.pin_memory().to(self.device, non_blocking=True)
+
+
+class SharedLoader(Loader):
+    """Batches that several processes share: this process returns its part, and tells the group which it is.
+
+    Parameters
+    ----------
+    source : DataSource
+        The same rows in all processes; or rows of this process alone.
+    device : torch.device
+    group : Group
+    sizes : list of int or None
+        Numbers of rows that the processes have of their own, by rank; None if all have the same rows.
+    """
+
+    def __init__(self, source: DataSource, device: torch.device, group: Group, sizes: list[int] | None):
+        super().__init__(source, device)
+        self.group = group
+        self.sizes = sizes
+
+    def __len__(self) -> int:
+        return len(self.source) if self.sizes is None else sum(self.sizes)
+
+    def n_batches(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch.
+
+        Raises
+        ------
+        ValueError
+            If a process has rows of its own, and fewer than batches.
+        """
+        if self.sizes is None:
+            return super().n_batches(batch_size)
+        n = max(1, len(self) // batch_size)
+        if min(self.sizes) < n:
+            raise ValueError(
+                f"Each process must have at least as many LocalRows as there are batches, {n} of "
+                f"{batch_size} rows, for it has a part of each. Got {self.sizes} rows: divide them evenly."
+            )
+        return n
+
+    def shuffled(self, batch_size: int, seed: int) -> Iterator[Tensor]:
+        """Return this process's part of each of an epoch's batches."""
+        n = self.n_batches(batch_size)
+        own_order = type(self.source).shuffled is not DataSource.shuffled
+        if self.sizes is None and own_order and self._resident is None and not self.keeps_index:
+            for rows in self.source.shuffled(batch_size, seed):
+                part = self.group.divide(len(rows))
+                yield from self._told(part, self._send(rows[part.start : part.stop]))
+            return
+        for number, index in enumerate(np.array_split(self.source.order(seed), n)):
+            part = self._part(number, n, len(index))
+            own = index if self.sizes is not None else index[part.start : part.stop]
+            self.index = torch.from_numpy(own).to(self.device, torch.int64)
+            yield from self._told(part, self._rows(own))
+
+    def in_order(self, batch_size: int) -> Iterator[Tensor]:
+        """Return this process's part of each batch of the rows in order."""
+        if self.sizes is None:
+            for rows in gen_batches(len(self), batch_size):
+                part = self.group.divide(rows.stop - rows.start)
+                own = slice(rows.start + part.start, rows.start + part.stop)
+                yield from self._told(part, self._rows(own))
+            return
+        n = self.n_batches(batch_size)
+        for number, index in enumerate(np.array_split(np.arange(len(self.source)), n)):
+            part = self._part(number, n, len(index))
+            yield from self._told(part, self._rows(slice(int(index[0]), int(index[-1]) + 1)))
+
+    def passed(self, batch_size: int) -> Iterator[Tensor]:
+        """Return rows that no other process looks at: its own, or an equal share, in order."""
+        rank, size = self.group.rank, self.group.size
+        if self.sizes is None:
+            start, stop = (len(self) * r // size for r in (rank, rank + 1))
+            self.group.n_rows_before = start
+        else:
+            start, stop = 0, self.sizes[rank]
+            self.group.n_rows_before = sum(self.sizes[:rank])
+        batches = gen_batches(stop - start, batch_size)
+        # not a generator itself: the group is told before the first batch is asked for
+        return (self._rows(slice(start + rows.start, start + rows.stop)) for rows in batches)
+
+    def _part(self, number: int, n_batches: int, n_own: int) -> Part:
+        """Return the part that the rows of this process are of a batch."""
+        if self.sizes is None:
+            return self.group.divide(n_own)
+        # as numpy.array_split divides the rows of each process
+        counts = [size // n_batches + (number < size % n_batches) for size in self.sizes]
+        start = sum(counts[: self.group.rank])
+        return Part(start, start + n_own, sum(counts), n_own / sum(counts))
+
+    def _told(self, part: Part, rows: Tensor) -> Iterator[Tensor]:
+        """Return the rows while the group knows that they are this part of the batch."""
+        self.group.part = part
+        try:
+            yield rows
+        finally:
+            self.group.part = None
+
+
+def make_loader(source: DataSource, device: torch.device, local: bool = False) -> Loader:
+    """Return a loader of the rows, shared if several processes share the fit.
+
+    ``local`` is whether each process then has rows of its own.
+    """
+    group = active()
+    if group is None:
+        return Loader(source, device)
+    return SharedLoader(source, device, group, group.gather(len(source)) if local else None)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from skswae._constraints import Number, Scale
 from skswae._parameters import shared_parameters
+from skswae._processes import rows_of_batch, whole_batch
 from skswae.models._latent_variable import BaseLatentVariableModel
 from skswae.models._mixins import PseudoInputMixin
 from skswae.modules._base import Terms
@@ -107,7 +108,9 @@ class MIMModule(MixtureOfPosteriorsModule):
             decoder_loss = torch.zeros_like(encoder_loss)
             if b == 1.0:  # only once the prior has its full weight
                 share = self.prior_draws_per_row if self.training else 1.0
-                decoder_loss = self._decoder_loss(math.ceil(share * len(x)), generator, *prior)
+                n_draws = math.ceil(share * rows_of_batch(len(x)))
+                with whole_batch():  # the draws are no rows that processes could divide
+                    decoder_loss = self._decoder_loss(n_draws, generator, *prior)
             terms["loss"] = encoder_loss + decoder_loss
             terms["decoder_loss"] = decoder_loss
         yield "autoencoder", terms

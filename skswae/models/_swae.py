@@ -14,7 +14,8 @@ from skswae._constraints import Number, Scale
 from skswae._device import as_array
 from skswae._estimator import BaseAutoencoder
 from skswae._parameters import shared_parameters
-from skswae._random import make_generator, named_seed
+from skswae._processes import active, current_part
+from skswae._random import make_generator, named_seed, normal_like
 from skswae.data import DataSource
 from skswae.data._scaler import TrainingRows
 from skswae.models._mixins import PseudoInputMixin, ReconstructionMixin
@@ -98,6 +99,7 @@ class SWAEModule(AutoencoderModule):
 
     capturable = True
     objective_is_steady = True
+    summed_buffers = ("usage", "residual")
     cost_unit: Tensor
     usage: Tensor
     residual: Tensor
@@ -163,8 +165,7 @@ class SWAEModule(AutoencoderModule):
         mean, log_variance = self.pseudo_inputs.mapped(cell, self.conditional_prior, self.prior.network)
         if self._counts_in_training and self.training:
             self._count(cell, z_e, mean)
-        noise = torch.randn(z_e.shape, dtype=z_e.dtype, device=z_e.device, generator=generator)
-        z_d = sample_gaussian(mean, log_variance, noise)
+        z_d = sample_gaussian(mean, log_variance, normal_like(z_e, generator))
         beta, weight = self.beta, self.weight().to(z_e.dtype)
         if self.warms_up:
             beta, x_cost, reconstruction_cost = 0.0, None, self.head.cost(x, self.decoder(z_e))
@@ -199,9 +200,11 @@ class SWAEModule(AutoencoderModule):
         self.pseudo_inputs.widen(map(self.front, batches))
         # partial_fit counts while it trains: in a pass of its own that costs a seventh of its one epoch
         self._counts_in_training = accumulate
+        group = active()
         for total in (self.usage, self.residual):
-            # rows of earlier calls fade: they were assigned by a model that has moved on
-            total *= 0.9 if accumulate else 0.0
+            # rows of earlier calls fade: they were assigned by a model that has moved on; of several
+            # processes, whose sums are added up, the first one has them
+            total *= 0.9 if accumulate and (group is None or group.rank == 0) else 0.0
 
     def after_step(self) -> None:
         self.pseudo_inputs.project()
@@ -213,8 +216,10 @@ class SWAEModule(AutoencoderModule):
 
     @torch.no_grad()
     def _count(self, cell: Tensor, z: Tensor, mean: Tensor) -> None:
-        self.usage.index_add_(0, cell, torch.ones_like(cell, dtype=self.usage.dtype))
-        self.residual += (z - mean).double().square().sum(dim=0)
+        part = current_part()
+        weight = 1.0 if part is None else part.row_weight
+        self.usage.index_add_(0, cell, torch.full_like(cell, weight, dtype=self.usage.dtype))
+        self.residual += weight * (z - mean).double().square().sum(dim=0)
 
     @torch.no_grad()
     def sample_prior(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from skswae._constraints import Number, Numbers, check_affordable
 from skswae._estimator import BaseAutoencoder
 from skswae._parameters import shared_parameters
+from skswae._processes import gathered
 from skswae._random import normal_like
 from skswae.data._scaler import TrainingRows
 from skswae.models._mixins import ReconstructionMixin
@@ -201,7 +202,7 @@ class WAEModule(AutoencoderModule):
         cost = self.head.cost(x, self.decoder(z))
         z_prior = normal_like(z, generator)
         if self.critic is None:
-            divergence = self.divergence_between(z, z_prior, generator)
+            divergence = self.divergence_between(gathered(z), gathered(z_prior), generator)
         else:
             divergence = adversarial_loss(self.critic(z))
         weight = self.weight()

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skswae._processes import active, gathered
 from skswae._random import make_generator
 from skswae.data._scaler import Scaler, TrainingRows
 from skswae.modules._builder import NetworkBuilder, NetworkPart
@@ -72,6 +73,9 @@ class AutoencoderModule(nn.Module, abc.ABC):
     map_scale : float
         What distances of codes are multiplied by in the neighbour term at first: about the width of a map, 5,
         over that of the codes, where the objective fixes that.
+    summed_buffers : tuple of str
+        Names of the buffers in which :meth:`observe` sums over rows: several processes that share a fit look
+        at different rows, and their sums are added up.
     learning_rates : dict of str to float
         Rates of players that do not take the estimator's.
     warmup : int
@@ -81,6 +85,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
     """
 
     map_scale = 1.0
+    summed_buffers: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -220,7 +225,7 @@ class AutoencoderModule(nn.Module, abc.ABC):
                 z_near = self.encode_inputs(near)
             else:
                 z, z_near = self.encode_inputs(torch.cat([self.front(x), near])).chunk(2)
-            terms = self.neighbors.added(terms, z, z_near)
+            terms = self.neighbors.added(terms, gathered(z), gathered(z_near))
         yield player, terms
         yield from losses
 
@@ -269,10 +274,17 @@ class AutoencoderModule(nn.Module, abc.ABC):
         With ``accumulate``, earlier calls on other rows count too.
         """
         reservoir = Reservoir(_MAX_CODES, make_generator(0, self.device))
+        group = active()
+        if group is not None:
+            reservoir.skip(group.n_rows_before)
         for x in batches:
             z = self.encode_x(x)
             self.observe(x, z, accumulate)
             reservoir.add(z.float())
+        if group is not None:
+            reservoir.gather(group)
+            for name in self.summed_buffers:
+                group.combine(self.get_buffer(name))
         self.codes.store(reservoir.rows())
 
     def observe(self, x: Tensor, z: Tensor, accumulate: bool) -> None:

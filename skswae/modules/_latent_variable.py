@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skswae._processes import rows_of_batch
 from skswae._random import make_generator, named_seed, normal_like
 from skswae.data._scaler import TrainingRows
 from skswae.data._source import chunk_rows
@@ -293,7 +294,7 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
         S = K it is p(z2). Its expectation is p(z2), so that of its logarithm is at most log p(z2).
         """
         K, number = len(self.pseudo_inputs.rows), self.n_pseudo_inputs_per_step
-        n_terms = {"auto": n_rows, "all": K}[number] if isinstance(number, str) else number
+        n_terms = {"auto": rows_of_batch(n_rows), "all": K}[number] if isinstance(number, str) else number
         if not self.training or n_terms >= K:
             return self.upper_prior_parameters()
         order = torch.rand(K, dtype=torch.float32, device=self.device, generator=generator).argsort()

@@ -15,6 +15,7 @@ References
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from skswae._device import arithmetic
+from skswae._processes import current_part, drawn_for_rows, gathered
 from skswae._random import make_generator
 from skswae.data._loader import Loader
 
@@ -229,11 +231,12 @@ class NeighborGraph:
         others are the first neighbour itself.
         """
         shares, h = self.shares[rows], self.h
-        u = torch.rand((2, len(rows), 1), device=h.device, generator=generator)
+        uniform = functools.partial(torch.rand, device=h.device, generator=generator)
+        u = drawn_for_rows(len(rows), lambda n: uniform((2, n, 1)), dim=1)
         place = (u > shares).sum(dim=2).clamp(max=shares.shape[1] - 1)  # (2, n)
         first, second = (h[self.index[rows, own]] for own in place)
-        whole = torch.rand((len(rows), 1), device=h.device, generator=generator) * self.n_rows >= _FEW_ROWS
-        coin = torch.rand(first.shape, device=h.device, generator=generator) < 0.5
+        whole = drawn_for_rows(len(rows), lambda n: uniform((n, 1))) * self.n_rows >= _FEW_ROWS
+        coin = drawn_for_rows(len(rows), lambda n: uniform((n, h.shape[1]))) < 0.5
         return torch.where(whole | coin, first, second)
 
 
@@ -330,9 +333,11 @@ class WithNeighborsInBatch:
 
     def __call__(self, raw: Tensor, generator: torch.Generator) -> Tensor:
         x = self.preprocess(raw, generator)
-        labels = None if self.labels is None else self.labels[self.loader.index]
+        labels = None if self.labels is None else gathered(self.labels[self.loader.index])
+        part = current_part()
         with torch.no_grad(), arithmetic(x.device):
-            h = self.module.front(x)
+            h = gathered(self.module.front(x))
             graph = NeighborGraph(h, self.n_neighbors, labels, self.target_weight, n_rows=self.n_rows)
-            near = graph.draw(torch.arange(len(x), device=x.device), generator)
+            first = 0 if part is None else part.start
+            near = graph.draw(torch.arange(first, first + len(x), device=x.device), generator)
         return torch.cat([x, near], dim=1)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from skswae._processes import active
 from skswae.networks._layers import GatedLayers, GatedLinear, Linear
 
 
@@ -41,10 +42,14 @@ class PseudoInputs(nn.Module):
 
     @torch.no_grad()
     def widen(self, batches: Iterable[Tensor]) -> None:
-        """Take the rows of the batches into the range."""
+        """Take the rows of the batches, of all processes, into the range."""
         for x in batches:
             self.lowest.copy_(torch.minimum(self.lowest, x.amin(dim=0)))
             self.highest.copy_(torch.maximum(self.highest, x.amax(dim=0)))
+        group = active()
+        if group is not None:
+            group.combine(self.lowest, "min")
+            group.combine(self.highest, "max")
 
     def select(self, index: Tensor) -> Tensor:
         """Return u_k of each index, differentiable: (n,) -> (n, d)."""

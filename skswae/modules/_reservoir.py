@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skswae._processes import Group
+
 
 class Reservoir:
     """Draw at most ``n_rows`` rows at random, without replacement, from all that are added.
@@ -19,6 +21,17 @@ class Reservoir:
         self.generator = generator
         self._rows: list[Tensor] = []
         self._keys: list[Tensor] = []
+
+    def skip(self, n_rows: int) -> None:
+        """Pass over rows that another process adds, so that keys are those of one process."""
+        for n in (*([2**20] * (n_rows >> 20)), n_rows % 2**20):
+            torch.rand(n, dtype=torch.float64, device=self.generator.device, generator=self.generator)
+
+    def gather(self, group: Group) -> None:
+        """Take what the reservoirs of all processes hold."""
+        found = group.gather((self.rows().cpu(), self._keys[0].cpu()))
+        device = self.generator.device
+        self._rows, self._keys = ([part.to(device) for part in parts] for parts in zip(*found))
 
     def add(self, rows: Tensor) -> None:
         """Add rows to draw from: (n, k)."""

@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
+from skswae._processes import active
 from skswae._random import derive_seed, make_generator
 from skswae.data._loader import Loader
-from skswae.training._step import Preprocess, TrainableModule, TrainingStep
+from skswae.training._step import Preprocess, TrainableModule, TrainingStep, counted
 
 
 @dataclass
@@ -115,14 +116,18 @@ class EarlyStopping(Callback):
         """Return the first player's loss on the held-out rows."""
         # the same noise in every epoch: a difference is the model's
         generator = make_generator(derive_seed(run.seed, 2), run.module.device)
-        total, n_rows = torch.zeros((), dtype=torch.float64, device=generator.device), 0
+        total, n_rows = torch.zeros((), dtype=torch.float64, device=generator.device), 0.0
         for x in self.loader.in_order(run.batch_size):
             if self.preprocess is not None:
                 x = self.preprocess(x, generator)
             with run.step.arithmetic():
                 _, terms = next(iter(run.module.training_losses(x, generator)))
-            total += terms["loss"].double() * len(x)
-            n_rows += len(x)
+            total += terms["loss"].double() * counted(x)
+            n_rows += counted(x)
+        group = active()
+        if group is not None:
+            n_rows = sum(group.gather(n_rows))
+            group.combine(total)
         return float(total) / n_rows
 
     _state = ("best", "reference", "best_state", "n_without_gain")

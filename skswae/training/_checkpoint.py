@@ -17,6 +17,7 @@ import torch
 
 from skswae._encoding import Decoder, Encoder
 from skswae._files import replacing
+from skswae._processes import active
 from skswae._warnings import warn
 from skswae.training._callbacks import Callback, Run
 
@@ -32,7 +33,7 @@ class Checkpoint(Callback):
 
     It is the last of a run's callbacks, for it saves the state of the others. The state is first written
     before the first epoch, so that a place that cannot be written to is known before anything is trained; a
-    writing that fails later is warned of and tried again. ``every`` is the least number of seconds between
+    writing that fails later is warned of and tried again. Of several processes the first one writes it. ``every`` is the least number of seconds between
     two writings, 0 writes after each epoch. ``saved`` is what :func:`read` found, to go on from.
     """
 
@@ -62,7 +63,7 @@ class Checkpoint(Callback):
         OSError
             If the file cannot be written.
         """
-        goes_on = self._saved is not None
+        goes_on, group = self._saved is not None, active()
         if self._saved is not None:
             state, self._saved = self._saved["state"], None
             try:
@@ -74,7 +75,10 @@ class Checkpoint(Callback):
             except Exception as error:  # whatever another's state makes of it
                 raise _not_one(self.path, f"holds something else ({type(error).__name__})") from error
         try:
-            self._write(run)
+            if group is None:
+                self._write(run)
+            else:
+                group.first(lambda: self._write(run))
         except OSError as error:
             if goes_on:  # what the file holds is trained already
                 self._written = time.monotonic()
@@ -92,7 +96,7 @@ class Checkpoint(Callback):
 
     def on_epoch_end(self, run: Run) -> None:
         """Write the state if it is time to, and the training goes on."""
-        if run.stop or time.monotonic() - self._written < self.every:
+        if run.stop or time.monotonic() - self._written < self.every or not _writes():
             return
         try:
             self._write(run)
@@ -114,6 +118,8 @@ class Checkpoint(Callback):
 
     def remove(self) -> None:
         """Delete the file, once the fit is done."""
+        if not _writes():
+            return
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:
@@ -132,6 +138,12 @@ class Checkpoint(Callback):
             f"The checkpoint {str(self.path)!r} could not be {done} ({cause}). {then}.",
             RuntimeWarning,
         )
+
+
+def _writes() -> bool:
+    """Tell whether this process writes and removes the file: the first one of several."""
+    group = active()
+    return group is None or group.rank == 0
 
 
 def differences(saved: Mapping[str, Any], now: Facts) -> list[str]:

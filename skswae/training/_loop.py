@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skswae._processes import active
 from skswae._random import derive_seed, make_generator
 from skswae.data._loader import Loader
 from skswae.training._callbacks import Callback, Run, check_finite, diverged, snapshot
@@ -39,10 +40,10 @@ def train(
     ValueError
         If a term of the loss, or a parameter or buffer after the last epoch, is not finite.
     KeyboardInterrupt
-        If it comes before the first epoch ends, or in one of the fits of a search. Otherwise the module
-        goes back to the last complete epoch.
+        If it comes before the first epoch ends, in one of the fits of a search, or in one that several
+        processes share. Otherwise the module goes back to the last complete epoch.
     """
-    module = step.module
+    module, group = step.module, active()
     run = Run(module, step, batch_size, seed, callbacks)
     # a mask of infinities, frozen or in a buffer, is none of training's
     watched = {name for name, value in _numbers(module) if value.requires_grad or _is_finite(value)}
@@ -78,10 +79,12 @@ def train(
             complete = None
             for callback in callbacks:
                 run.stop = bool(callback.on_epoch_end(run)) or run.stop
+            if group is not None:
+                run.stop = group.any(run.stop)
             if run.stop:
                 break
     except KeyboardInterrupt:
-        if not run.history or _is_one_of_many():
+        if not run.history or group is not None or _is_one_of_many():
             raise
         if complete is not None:
             del run.history[complete[0] :]

@@ -11,6 +11,7 @@ import torch
 from sklearn.utils._param_validation import InvalidParameterError
 from torch import Tensor
 
+from skswae._random import own_generator
 from skswae.data._scaler import TrainingRows
 from skswae.training._callbacks import Callback, Run
 
@@ -56,7 +57,7 @@ class Preparation(Callback):
         x = self.rows.prepare(raw)
         if self.augment is None:
             return x
-        rows = self.augment(self.module.scaler.unstandardize(x), generator)
+        rows = self.augment(self.module.scaler.unstandardize(x), own_generator(generator))
         needed = f"The 'augment' parameter must map a batch to a tensor of its shape {tuple(x.shape)}"
         if not isinstance(rows, Tensor):
             raise ValueError(f"{needed}. Got {type(rows).__name__} instead.")

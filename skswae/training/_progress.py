@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from skswae._processes import active
 from skswae.training._callbacks import Callback, Run
 
 LOGGER = logging.getLogger("skswae")
@@ -64,8 +65,14 @@ class EpochBar(Callback):
 
 @contextlib.contextmanager
 def progress(estimator: Any, n_epochs: int) -> Iterator[Callback | None]:
-    """Give what shows the training of the block, with ``verbose``: a bar on a screen, else lines."""
-    name = type(estimator).__name__
+    """Give what shows the training of the block, with ``verbose``: a bar on a screen, else lines.
+
+    Of several processes that share a fit the first one shows it.
+    """
+    name, group = type(estimator).__name__, active()
+    if group is not None and group.rank > 0:
+        yield None
+        return
     bars = _started_bars() if estimator.verbose else None
     if bars is None:
         yield EpochLines(name) if estimator.verbose else None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skswae._device import arithmetic
+from skswae._processes import active, current_part
 from skswae.training._optimizers import make_optimizer, one_cycle, rises, set_rate
 
 Moments = dict[str, dict[str, dict[str, Any]]]
@@ -86,7 +87,7 @@ class TrainingStep:
         self.preprocess: Preprocess | None = None
         self._terms: list[str] = []  # they may change from epoch to epoch
         self._total: Tensor | None = None  # of each term, over rows
-        self._n_rows = 0
+        self._n_rows: float = 0
 
     def prepare_training(
         self,
@@ -122,7 +123,7 @@ class TrainingStep:
         self.update(x, generator)
         for scheduler in self.schedulers.values():
             scheduler.step()
-        self._n_rows += len(x)
+        self._n_rows += counted(x)
 
     @property
     def rate_rises(self) -> bool:
@@ -132,7 +133,11 @@ class TrainingStep:
     def end_epoch(self) -> dict[str, float]:
         """Return the means over rows of all players' terms; the first player's under their own names."""
         assert self._total is not None
-        return dict(zip(self._terms, (self._total / self._n_rows).tolist()))
+        group, n_rows = active(), self._n_rows
+        if group is not None:
+            n_rows = sum(group.gather(n_rows))
+            group.combine(self._total)
+        return dict(zip(self._terms, (self._total / n_rows).tolist()))
 
     def arithmetic(self) -> contextlib.AbstractContextManager[None]:
         """Return a block in which the module computes in the step's precision; keep it short."""
@@ -153,7 +158,7 @@ class TrainingStep:
                 self.optimizers[player].step()
                 self.module.after_step()
             values.append((player, {name: value.detach() for name, value in terms.items()}))
-        total = torch.stack([v for _, terms in values for v in terms.values()]).double() * len(x)
+        total = torch.stack([v for _, terms in values for v in terms.values()]).double() * counted(x)
         first = values[0][0]
         names = [("" if p == first else f"{p}_") + n for p, terms in values for n in terms]
         if self._total is not None and names == self._terms:
@@ -167,7 +172,10 @@ class TrainingStep:
         self._terms, self._total = names, total
 
     def reduce(self, parameters: list[nn.Parameter]) -> None:
-        """Average the gradients over processes: the place for it. On one process there is nothing to do."""
+        """Make the gradients those of the whole batch, if several processes have parts of it."""
+        group = active()
+        if group is not None:
+            group.sum_gradients(parameters)
 
     def end_training(self) -> None:
         """Let go of the training rows, the gradients and the course of rates."""
@@ -212,6 +220,12 @@ class TrainingStep:
             set_rate(optimizer, state["rates"][name])
         for name, scheduler in self.schedulers.items():
             scheduler.last_epoch = state["steps"][name]
+
+
+def counted(x: Tensor) -> float:
+    """Return how many rows a batch counts for: fewer than it has where several processes have the same."""
+    part = current_part()
+    return len(x) if part is None else part.share * part.n_rows
 
 
 def on_host(moments: Moments) -> Moments:

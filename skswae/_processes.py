@@ -1,0 +1,329 @@
+"""Several processes that fit one model: the group that they make, and a process's part of a batch.
+
+The group is that of ``torch.distributed``: one that the script has made, or the one that ``torchrun``
+describes in the environment. Within a fit every process holds the same module. A batch is divided among
+them; sums over the batch are added up, and what is drawn for its rows is drawn for all of them by each, from
+generators in the same state. So a fit is that of one process, but for rounding.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import contextvars
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+SWITCH = "SKSWAE_DISTRIBUTED"
+"""Environment variable that is 0 where each process is to fit models of its own."""
+
+_OWNER = "SKSWAE_RANK_PROCESS"  # environment variable with the number of the process that torchrun started
+
+
+def _mark_rank() -> None:
+    """Let processes that this one starts know that they are not those that torchrun started."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        os.environ.setdefault(_OWNER, str(os.getpid()))
+
+
+_mark_rank()
+_inherited = False  # whether the group is the parent's, and this process a fork
+
+
+def _after_fork_in_child() -> None:
+    global _inherited
+    _inherited = _inherited or (dist.is_available() and dist.is_initialized())
+
+
+if hasattr(os, "register_at_fork"):  # where there is a fork
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+# ---------------------------------------------------------------------------
+# The group
+# ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """The rows of a batch that a process has: those from ``start`` to ``stop`` of ``n_rows``.
+
+    ``share`` is its weight in means over the batch. That of a process which has all rows, as the others have
+    too, is one over their number.
+    """
+
+    start: int
+    stop: int
+    n_rows: int
+    share: float
+
+    @property
+    def row_weight(self) -> float:
+        """Weight of each row in sums over the batch: below 1 where several processes have it."""
+        return self.share * self.n_rows / (self.stop - self.start)
+
+
+class Group:
+    """The processes of a fit, and where this one stands.
+
+    Attributes
+    ----------
+    rank, size : int
+        Number of this process, from 0 on, and number of all.
+    own_generators : dict of int to torch.Generator
+        The last generator of this process alone, by the seed that it was made from.
+    part : Part or None
+        Of the batch that is under way; None between batches, and where each process computes all.
+    n_rows_before : int
+        Rows that processes of lower rank have, in a pass in which each looks at its own.
+    """
+
+    def __init__(self) -> None:
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.part: Part | None = None
+        self.n_rows_before = 0
+        self.own_generators: dict[int, torch.Generator] = {}
+
+    # -- divisions -----------------------------------------------------------
+
+    def divide(self, n_rows: int) -> Part:
+        """Return this process's part of so many rows; all of them where they are fewer than processes."""
+        if n_rows < self.size:
+            return Part(0, n_rows, n_rows, 1.0 / self.size)
+        start, stop = (n_rows * r // self.size for r in (self.rank, self.rank + 1))
+        return Part(start, stop, n_rows, (stop - start) / n_rows)
+
+    # -- numbers -------------------------------------------------------------
+
+    def combine(self, tensor: Tensor, how: str = "sum") -> Tensor:
+        """Replace a tensor by its "sum", "min" or "max" over the processes; return it."""
+        dist.all_reduce(
+            tensor, {"sum": dist.ReduceOp.SUM, "min": dist.ReduceOp.MIN}.get(how, dist.ReduceOp.MAX)
+        )
+        return tensor
+
+    def sum_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """Make gradients of means over a process's rows those of means over the batch, by one exchange."""
+        share = 1.0 / self.size if self.part is None else self.part.share
+        found = [p.grad is not None for p in parameters]
+        parts = [(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters]
+        used = torch.tensor(found, dtype=parts[0].dtype, device=parts[0].device)
+        # a parameter may be used by the rows of one process alone; one that none uses has no gradient
+        flat = self.combine(torch.cat([*(part * share for part in parts), used]))
+        *sums, used = flat.split([*map(len, parts), len(parts)])
+        for parameter, total, is_used in zip(parameters, sums, used.tolist()):
+            if not is_used:
+                continue
+            total = total.view_as(parameter).to(parameter.dtype)
+            if parameter.grad is None:
+                parameter.grad = total.clone()
+            else:
+                parameter.grad.copy_(total)
+
+    def broadcast(self, module: nn.Module) -> None:
+        """Give each process the numbers that the first one's module has."""
+        for value in module.state_dict().values():
+            if isinstance(value, Tensor) and value.numel():
+                dist.broadcast(value, 0)
+
+    def average_statistics(self, module: nn.Module) -> None:
+        """Give each process the means of the running statistics of batch normalisation."""
+        for part in module.modules():
+            if isinstance(part, nn.modules.batchnorm._NormBase):
+                for value in part.buffers(recurse=False):
+                    total = self.combine(value.double())
+                    value.copy_(total / self.size)
+
+    # -- anything else -------------------------------------------------------
+
+    def gather(self, value: T) -> list[T]:
+        """Return the values of all processes, in the order of their ranks."""
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def any(self, value: bool) -> bool:
+        """Tell whether it is true for any process."""
+        return any(self.gather(bool(value)))
+
+    def first(self, function: Callable[[], T]) -> T:
+        """Return what the function gives on the first process, or raise its error on all."""
+        result: list[Any] = [None, None]
+        if self.rank == 0:
+            try:
+                result[0] = function()
+            except Exception as error:
+                result[1] = error
+        dist.broadcast_object_list(result, 0)
+        if result[1] is not None:
+            raise result[1]
+        return result[0]
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Let an error of the block on one process be an error on all, so that none waits for the others."""
+        error: Exception | None = None
+        try:
+            yield
+        except Exception as found:
+            error = found
+        said = self.gather(None if error is None else f"{type(error).__name__}: {error}")
+        if error is not None:
+            raise error
+        for rank, text in enumerate(said):
+            if text is not None:
+                raise RuntimeError(f"The fit failed in the process of rank {rank} of {self.size}. {text}")
+
+
+# ---------------------------------------------------------------------------
+# Who is a process of a group
+# ---------------------------------------------------------------------------
+
+_active: contextvars.ContextVar[Group | None] = contextvars.ContextVar("skswae_group", default=None)
+
+
+def active() -> Group | None:
+    """Return the group of the fit that is under way in this thread, if several processes share it."""
+    return _active.get()
+
+
+@contextlib.contextmanager
+def joined() -> Iterator[Group | None]:
+    """Share the fits of the block with the other processes, if this is one of several."""
+    group = None
+    if _is_rank():
+        if not dist.is_initialized():
+            _initialize()
+        if dist.get_world_size() > 1:
+            group = Group()
+    token = _active.set(group)
+    try:
+        yield group
+    finally:
+        _active.reset(token)
+
+
+def is_first() -> bool:
+    """Tell whether this process writes files: any but those of rank above 0."""
+    if not _is_rank():
+        return True
+    return (dist.get_rank() if dist.is_initialized() else int(os.environ["RANK"])) == 0
+
+
+def _is_rank() -> bool:
+    """Tell whether a fit in this thread is to be shared with other processes.
+
+    A worker of joblib's or a process of a pool, which a rank has started, inherits what torchrun says in the
+    environment, and by a fork the group itself. It is no rank, and neither is a thread of one beside the
+    main one: fits side by side would mix up their exchanges.
+    """
+    if os.environ.get(SWITCH) == "0" or not dist.is_available() or _inherited:
+        return False
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    if dist.is_initialized():
+        return True
+    launched = "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return launched and multiprocessing.parent_process() is None and os.environ[_OWNER] == str(os.getpid())
+
+
+def _initialize() -> None:
+    """Make the group that torchrun describes."""
+    backend = "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        if dist.is_nccl_available():
+            backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend)
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if dist.is_initialized():  # the script may have ended it
+        dist.destroy_process_group()
+
+
+# ---------------------------------------------------------------------------
+# What an objective asks for; on one process all of it is nothing
+# ---------------------------------------------------------------------------
+
+
+def current_part() -> Part | None:
+    """Return this process's part of the batch under way; None if that is all of it."""
+    group = _active.get()
+    return None if group is None else group.part
+
+
+def drawn_for_rows(n_rows: int, draw: Callable[[int], Tensor], dim: int = 0) -> Tensor:
+    """Return ``draw(n_rows)``, which has something for each row along ``dim``.
+
+    Of a batch that several processes share it is drawn for all rows, and those of this process are returned.
+    """
+    part = current_part()
+    if part is None:
+        return draw(n_rows)
+    if n_rows != part.stop - part.start:
+        raise ValueError(
+            f"What is drawn for rows must be drawn for those of the batch, {part.stop - part.start} in this "
+            f"process. Got {n_rows}: within skswae._processes.whole_batch() each process draws all."
+        )
+    return draw(part.n_rows).narrow(dim, part.start, n_rows)
+
+
+def rows_of_batch(n_rows: int) -> int:
+    """Return how many rows the batch has, of which this process has ``n_rows``."""
+    part = current_part()
+    return n_rows if part is None else part.n_rows
+
+
+@contextlib.contextmanager
+def whole_batch() -> Iterator[None]:
+    """Let each process compute the same within the block, as if it were alone."""
+    group = _active.get()
+    if group is None or group.part is None:
+        yield
+        return
+    part, group.part = group.part, None
+    try:
+        yield
+    finally:
+        group.part = part
+
+
+def gathered(z: Tensor) -> Tensor:
+    """Return the rows of all processes, in the order of the batch, for what is no mean over rows.
+
+    Differentiable: each process is to compute the same from them, and gets the gradient of its own rows.
+    """
+    part = current_part()
+    if part is None or part.stop - part.start == part.n_rows:
+        return z
+    return _Gather.apply(z, part)
+
+
+class _Gather(torch.autograd.Function):
+    """All processes' rows. Gradients are weighted by the share later on, of what has the weight 1 here."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, part: Part) -> Tensor:
+        ctx.part = part
+        whole = z.new_zeros((part.n_rows, *z.shape[1:]))
+        whole[part.start : part.stop] = z
+        dist.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = gradients
+        part = ctx.part
+        return gradient[part.start : part.stop] / part.share, None

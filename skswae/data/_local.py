@@ -1,0 +1,85 @@
+"""Rows that one of several processes has of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from skswae._processes import Group
+from skswae.data._array import ArrayData
+from skswae.data._source import DataSource, Subset, chunk_rows
+
+_MOST_ROWS, _MOST_NUMBERS = 20_000, 2**26  # 256 MB in float32, in each process
+
+
+class LocalRows(DataSource):
+    """Rows of this process, one of several that share a fit: the training rows are those of all processes.
+
+    ``fit`` and ``partial_fit`` under ``torchrun`` take an array for the rows that all processes have. In
+    ``LocalRows`` each process passes rows that the others need not have: those of its machine's disk, say.
+
+    Each batch then has some rows of every process, as its part of all rows says; a row meets different rows
+    of its own process, but not of the others. Units, principal components and pseudo-inputs are found from at
+    most 20,000 rows, drawn at random from those of all processes, and so is whether the output is a sigmoid.
+    Neighbours (``neighbor_weight``) are looked for among a process's own rows.
+
+    On one process these are rows as any others.
+
+    Parameters
+    ----------
+    rows : array-like of shape (n_samples, n_features) or DataSource
+        At least as many as there are batches in an epoch.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skswae import SWAETransformer
+    >>> from skswae.data import LocalRows
+    >>> X = load_digits().data
+    >>> swae = SWAETransformer(4, max_iter=1, random_state=0).fit(LocalRows(X))
+    >>> swae.transform(X).shape
+    (1797, 4)
+    """
+
+    def __init__(self, rows: Any):
+        self.rows = rows
+        if isinstance(rows, DataSource):
+            self.shape, self.dtype = rows.shape, rows.dtype
+
+    def read(self, index: slice | np.ndarray) -> np.ndarray:
+        """Return some of the rows: (m, d)."""
+        return self._source().read(index)
+
+    def _source(self) -> DataSource:
+        if not isinstance(self.rows, DataSource):
+            raise TypeError("LocalRows of an array can be read once an estimator has checked it.")
+        return self.rows
+
+
+def drawn_from_all(data: DataSource, group: Group, seed: int) -> DataSource:
+    """Return rows drawn at random from those of all processes, in order; the same ones in each."""
+    sizes = group.gather(len(data))
+    total, before = sum(sizes), sum(sizes[: group.rank])
+    n = min(total, _MOST_ROWS, max(1000, _MOST_NUMBERS // data.n_features))
+    chosen = np.sort(np.random.default_rng(seed).choice(total, n, replace=False))
+    own = chosen[(chosen >= before) & (chosen < before + len(data))] - before
+    rows = np.empty((len(own), data.n_features), data.dtype)
+    step = chunk_rows(data.n_features)
+    for start in range(0, len(own), step):
+        rows[start : start + step] = data.read(own[start : start + step])
+    return ArrayData(np.concatenate(group.gather(rows)))
+
+
+def has_own_rows(source: DataSource) -> bool:
+    """Tell whether these are rows of this process alone, or some of them."""
+    while isinstance(source, Subset):
+        source = source.source
+    return isinstance(source, LocalRows)
+
+
+def in_memory(source: DataSource) -> bool:
+    """Tell whether the rows are those of an array, or some of them, so that any of them is at hand."""
+    while isinstance(source, Subset | LocalRows):
+        source = source.source if isinstance(source, Subset) else source.rows
+    return isinstance(source, ArrayData)
