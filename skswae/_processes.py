@@ -30,13 +30,10 @@ SWITCH = "SKSWAE_DISTRIBUTED"
 _OWNER = "SKSWAE_RANK_PROCESS"  # environment variable with the number of the process that torchrun started
 
 
-def _mark_rank() -> None:
-    """Let processes that this one starts know that they are not those that torchrun started."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        os.environ.setdefault(_OWNER, str(os.getpid()))
+if "TORCHELASTIC_RUN_ID" in os.environ:
+    # processes that this one starts inherit what torchrun says to it, and are to know that it is not for them
+    os.environ.setdefault(_OWNER, str(os.getpid()))
 
-
-_mark_rank()
 _inherited = False  # whether the group is the parent's, and this process a fork
 
 
@@ -66,11 +63,6 @@ class Part:
     stop: int
     n_rows: int
     share: float
-
-    @property
-    def row_weight(self) -> float:
-        """Weight of each row in sums over the batch: below 1 where several processes have it."""
-        return self.share * self.n_rows / (self.stop - self.start)
 
 
 class Group:
@@ -278,6 +270,12 @@ def drawn_for_rows(n_rows: int, draw: Callable[[int], Tensor], dim: int = 0) -> 
             f"process. Got {n_rows}: within skswae._processes.whole_batch() each process draws all."
         )
     return draw(part.n_rows).narrow(dim, part.start, n_rows)
+
+
+def row_weight() -> float:
+    """Return the weight of each row in sums over the batch: below 1 where several processes have it."""
+    part = current_part()
+    return 1.0 if part is None else part.share * part.n_rows / (part.stop - part.start)
 
 
 def rows_of_batch(n_rows: int) -> int:

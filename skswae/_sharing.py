@@ -51,14 +51,10 @@ def check_alike(group: Group, estimator: Any, data: DataSource, local: bool, n_e
     for name, value in found[0].items():
         for rank, other in enumerate(found):
             if other.get(name) != value:
-                cure = (
-                    ": wrap rows that each process has of its own in skswae.data.LocalRows"
-                    if "rows" in name
-                    else ""
-                )
+                cure = ": wrap rows that a process has of its own in skswae.data.LocalRows"
                 raise ValueError(
-                    f"Processes that share a fit must agree on {name}. Got {_shown(value)} in the process of rank 0 "
-                    f"and {_shown(other.get(name))} in that of rank {rank}{cure}."
+                    f"Processes that share a fit must agree on {name}. Got {_shown(value)} in the process of "
+                    f"rank 0 and {_shown(other.get(name))} in that of rank {rank}{cure * ('rows' in name)}."
                 )
 
 

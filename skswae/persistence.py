@@ -415,14 +415,8 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], known: dict[str, A
     module["other"] = decoder.mapping(module["other"])
     if unused := set(tensors) - decoder.used:
         raise ValueError(f"it holds tensors that belong to nothing: {', '.join(sorted(unused))}")
-    estimator.__setstate__(
-        {
-            **parameters,
-            **state,
-            _state.VERSION_KEY: str(header["versions"]["skswae"]),
-            "module_": module,
-        }
-    )
+    version = str(header["versions"]["skswae"])
+    estimator.__setstate__({**parameters, **state, _state.VERSION_KEY: version, "module_": module})
     return estimator
 
 

@@ -27,7 +27,7 @@ LAYERS = [
     ("_callbacks",),
     ("_outcome",),
     ("_neighborhood",),
-    ("_plan",),
+    ("_plan", "_sharing"),
     ("_state",),
     ("_diagnosis", "_validation"),
     ("_resume",),
@@ -36,6 +36,7 @@ LAYERS = [
     ("networks", "data"),
     ("_constraints", "_device", "_encoding", "_files"),
     ("_documentation", "_random", "_warnings"),
+    ("_processes",),
 ]
 LEVEL = {prefix: level for level, prefixes in enumerate(LAYERS) for prefix in prefixes}
 OBJECTIVES = [n for n in FILES if n.startswith("models/_") and n not in (*SHARED, "models/__init__")]
@@ -82,6 +83,7 @@ def test_the_loop_knows_no_objective(name):
         "_device",
         "_encoding",
         "_files",
+        "_processes",
         "_random",
         "_warnings",
     }

@@ -14,7 +14,7 @@ from skswae._constraints import Number, Scale
 from skswae._device import as_array
 from skswae._estimator import BaseAutoencoder
 from skswae._parameters import shared_parameters
-from skswae._processes import active, current_part
+from skswae._processes import row_weight
 from skswae._random import make_generator, named_seed, normal_like
 from skswae.data import DataSource
 from skswae.data._scaler import TrainingRows
@@ -200,11 +200,8 @@ class SWAEModule(AutoencoderModule):
         self.pseudo_inputs.widen(map(self.front, batches))
         # partial_fit counts while it trains: in a pass of its own that costs a seventh of its one epoch
         self._counts_in_training = accumulate
-        group = active()
-        for total in (self.usage, self.residual):
-            # rows of earlier calls fade: they were assigned by a model that has moved on; of several
-            # processes, whose sums are added up, the first one has them
-            total *= 0.9 if accumulate and (group is None or group.rank == 0) else 0.0
+        # rows of earlier calls fade: they were assigned by a model that has moved on
+        self.fade_sums(0.9 if accumulate else 0.0)
 
     def after_step(self) -> None:
         self.pseudo_inputs.project()
@@ -216,8 +213,7 @@ class SWAEModule(AutoencoderModule):
 
     @torch.no_grad()
     def _count(self, cell: Tensor, z: Tensor, mean: Tensor) -> None:
-        part = current_part()
-        weight = 1.0 if part is None else part.row_weight
+        weight = row_weight()
         self.usage.index_add_(0, cell, torch.full_like(cell, weight, dtype=self.usage.dtype))
         self.residual += weight * (z - mean).double().square().sum(dim=0)
 

@@ -287,6 +287,13 @@ class AutoencoderModule(nn.Module, abc.ABC):
                 group.combine(self.get_buffer(name))
         self.codes.store(reservoir.rows())
 
+    def fade_sums(self, share: float) -> None:
+        """Leave this share of what the ``summed_buffers`` hold."""
+        group = active()
+        for name in self.summed_buffers:
+            # the sums of several processes are added up: the first one keeps what all have
+            self.get_buffer(name).mul_(share if group is None or group.rank == 0 else 0.0)
+
     def observe(self, x: Tensor, z: Tensor, accumulate: bool) -> None:
         """Take a batch of the last pass, and its codes, into account."""
 

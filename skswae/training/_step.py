@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skswae._device import arithmetic
-from skswae._processes import active, current_part
+from skswae._processes import active, row_weight
 from skswae.training._optimizers import make_optimizer, one_cycle, rises, set_rate
 
 Moments = dict[str, dict[str, dict[str, Any]]]
@@ -224,8 +224,7 @@ class TrainingStep:
 
 def counted(x: Tensor) -> float:
     """Return how many rows a batch counts for: fewer than it has where several processes have the same."""
-    part = current_part()
-    return len(x) if part is None else part.share * part.n_rows
+    return len(x) * row_weight()
 
 
 def on_host(moments: Moments) -> Moments:
