@@ -193,7 +193,8 @@ def active() -> Group | None:
 def joined() -> Iterator[Group | None]:
     """Share the fits of the block with the other processes, if this is one of several."""
     group = None
-    if _is_rank():
+    # not in another thread than the main one: fits side by side would mix up their exchanges
+    if threading.current_thread() is threading.main_thread() and _is_rank():
         if not dist.is_initialized():
             _initialize()
         if dist.get_world_size() > 1:
@@ -213,15 +214,12 @@ def is_first() -> bool:
 
 
 def _is_rank() -> bool:
-    """Tell whether a fit in this thread is to be shared with other processes.
+    """Tell whether this process is one of several that share fits.
 
     A worker of joblib's or a process of a pool, which a rank has started, inherits what torchrun says in the
-    environment, and by a fork the group itself. It is no rank, and neither is a thread of one beside the
-    main one: fits side by side would mix up their exchanges.
+    environment, and by a fork the group itself. It is no rank.
     """
     if os.environ.get(SWITCH) == "0" or not dist.is_available() or _inherited:
-        return False
-    if threading.current_thread() is not threading.main_thread():
         return False
     if dist.is_initialized():
         return True

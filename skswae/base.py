@@ -3,11 +3,14 @@
 :class:`AutoencoderModule` is the mathematics, a torch module with an encoder, a decoder and a loss;
 :class:`BaseAutoencoder` makes a scikit-learn transformer of it; :class:`NetworkBuilder` builds networks of
 the right sizes; :class:`DataSource` is where training rows come from. Within :func:`evaluation_mode` a
-network computes as after its training.
+network computes as after its training. :func:`normal_like` draws noise for the rows of a batch, and
+:func:`gathered` makes a batch of the parts that several processes have of it.
 """
 
 from skswae._estimator import BaseAutoencoder
 from skswae._parameters import shared_parameters
+from skswae._processes import gathered
+from skswae._random import normal_like
 from skswae.data import DataSource
 from skswae.modules._base import AutoencoderModule
 from skswae.modules._builder import NetworkBuilder, evaluation_mode
@@ -18,6 +21,8 @@ __all__ = [
     "DataSource",
     "NetworkBuilder",
     "evaluation_mode",
+    "gathered",
+    "normal_like",
     "shared_parameters",
 ]
 

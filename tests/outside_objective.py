@@ -1,11 +1,11 @@
 import torch
 
-from skswae.base import AutoencoderModule, BaseAutoencoder
+from skswae.base import AutoencoderModule, BaseAutoencoder, normal_like
 
 
 class DenoisingModule(AutoencoderModule):
     def losses(self, x, generator):
-        noise = torch.randn(x.shape, dtype=x.dtype, device=x.device, generator=generator)
+        noise = normal_like(x, generator)
         error = x - self.decode_x(self.encode_x(x + 0.3 * noise))
         yield "autoencoder", {"loss": error.square().sum(dim=1).mean()}
 

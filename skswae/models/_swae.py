@@ -200,8 +200,7 @@ class SWAEModule(AutoencoderModule):
         self.pseudo_inputs.widen(map(self.front, batches))
         # partial_fit counts while it trains: in a pass of its own that costs a seventh of its one epoch
         self._counts_in_training = accumulate
-        # rows of earlier calls fade: they were assigned by a model that has moved on
-        self.fade_sums(0.9 if accumulate else 0.0)
+        self.fade_sums(0.9 if accumulate else 0.0)  # earlier rows were assigned by a model that has moved on
 
     def after_step(self) -> None:
         self.pseudo_inputs.project()

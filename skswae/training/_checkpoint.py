@@ -34,8 +34,8 @@ class Checkpoint(Callback):
     It is the last of a run's callbacks, for it saves the state of the others. The state is first written
     before the first epoch, so that a place that cannot be written to is known before anything is trained; a
     writing that fails later is warned of and tried again. Of several processes the first one writes.
-    ``every`` is the least number of seconds between two writings, 0 writes after each epoch. ``saved`` is what
-    :func:`read` found, to go on from.
+    ``every`` is the least number of seconds between two writings, 0 writes after each epoch. ``saved`` is
+    what :func:`read` found, to go on from.
     """
 
     def __init__(

@@ -1,0 +1,226 @@
+"""What each of several processes does in tests/test_processes.py: ``torchrun processes.py SCENARIO FOLDER``."""
+
+import os
+import pathlib
+import pickle
+import signal
+import sys
+import warnings
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator
+from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV, KFold
+from torch import nn
+
+import skswae
+from skswae import (
+    AETransformer,
+    MIMTransformer,
+    SWAETransformer,
+    VAETransformer,
+    VampPriorTransformer,
+    WAETransformer,
+    save_model,
+)
+from skswae.data import ArrayData, DataSource, LocalRows
+from skswae.networks import GatedMLP
+
+X = load_digits().data[:301].astype(np.float32)
+Y = load_digits().target[:301]
+RANK, SIZE = (int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1)))
+
+SETTINGS = {"network": GatedMLP((24,)), "max_iter": 3, "batch_size": 50, "random_state": 0}
+
+
+class BatchNormNet(BaseEstimator):
+    def build_encoder(self, n_features, n_outputs):
+        return nn.Sequential(
+            nn.Linear(n_features, 12), nn.BatchNorm1d(12), nn.Dropout(0.2), nn.Linear(12, n_outputs)
+        )
+
+    def build_decoder(self, n_components, n_features):
+        return self.build_encoder(n_components, n_features)
+
+
+def _with_noise(x, generator):
+    return x + torch.randn(x.shape, generator=generator)
+
+
+class Streamed(DataSource):
+    """Rows in an order of their own."""
+
+    def __init__(self, X):
+        self.X, self.shape, self.dtype = X, X.shape, X.dtype
+
+    def read(self, index):
+        return self.X[index]
+
+    def shuffled(self, batch_size, seed):
+        for index in np.array_split(
+            np.arange(len(self))[:: 1 if seed % 2 else -1], self.n_batches(batch_size)
+        ):
+            yield self.X[index]
+
+
+MODELS = {
+    "swae": lambda: SWAETransformer(3, **SETTINGS),
+    "swae, early stopping": lambda: SWAETransformer(3, early_stopping=True, **SETTINGS),
+    "swae, fewer rows than processes": lambda: SWAETransformer(
+        3, **{**SETTINGS, "batch_size": 3, "max_iter": 1}
+    ),
+    "swae, neighbours": lambda: SWAETransformer(2, neighbor_weight=4.0, target_weight=0.5, **SETTINGS),
+    "swae, latent, normalized_adam": lambda: SWAETransformer(
+        3, assignment_space="latent", solver="normalized_adam", **SETTINGS
+    ),
+    "ae": lambda: AETransformer(3, init="random", **SETTINGS),
+    "vae": lambda: VAETransformer(3, early_stopping=True, warmup=1, **SETTINGS),
+    "mmd": lambda: WAETransformer(3, **SETTINGS),
+    "gan": lambda: WAETransformer(3, divergence="gan", critic_penalty=0.1, **SETTINGS),
+    "sliced": lambda: WAETransformer(3, divergence="sliced", **SETTINGS),
+    "sinkhorn": lambda: WAETransformer(3, divergence="sinkhorn", **SETTINGS),
+    "vampprior": lambda: VampPriorTransformer(4, n_pseudo_inputs=70, early_stopping=True, **SETTINGS),
+    "mim": lambda: MIMTransformer(4, n_pseudo_inputs=70, **SETTINGS),
+    "mim, symmetric": lambda: MIMTransformer(4, sampling="symmetric", n_pseudo_inputs=30, **SETTINGS),
+}
+
+
+def described(model):
+    return {
+        "history": model.history_,
+        "codes": model.transform(X),
+        "samples": model.sample(20, random_state=0),
+        "state": {name: value.numpy() for name, value in model.module_.state_dict().items()},
+    }
+
+
+def fits(names):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = {name: described(MODELS[name]().fit(X, Y)) for name in names}
+        source = SWAETransformer(3, **SETTINGS).fit(Streamed(X))
+        found["a source of one's own"] = described(source)
+        parts = SWAETransformer(3, **SETTINGS)
+        for rows in (X[:100], X[100:200], X[200:]):
+            parts.partial_fit(rows)
+        found["partial_fit"] = described(parts)
+        source.set_params(warm_start=True).fit(Streamed(X))
+        found["warm_start"] = described(source)
+    return found
+
+
+def one(folder):
+    return fits(["swae"])
+
+
+def every(folder):
+    return fits(MODELS)
+
+
+def own_code(folder):
+    """Networks and functions that draw for themselves; batch statistics."""
+    model = VAETransformer(
+        3, **{**SETTINGS, "network": BatchNormNet()}, augment=_with_noise, early_stopping=True
+    )
+    return described(model.fit(X))
+
+
+def own_rows(folder):
+    """Each process has rows of its own; the first one has more."""
+    cut = [0, *(120 + 181 * r // SIZE for r in range(1, SIZE)), len(X)]
+    rows = X[cut[RANK] : cut[RANK + 1]]
+    settings = {**SETTINGS, "max_iter": 20}
+    model = SWAETransformer(3, **settings).fit(LocalRows(rows))
+    stopped = VAETransformer(3, early_stopping=True, **settings).fit(LocalRows(ArrayData(rows)))
+    path = folder / "own.checkpoint"
+    kept = SWAETransformer(3, **SETTINGS).fit(LocalRows(rows), checkpoint=path, keep_checkpoint=True)
+    again = SWAETransformer(3, **SETTINGS).fit(LocalRows(rows), checkpoint=path)
+    np.testing.assert_array_equal(kept.transform(X), again.transform(X))
+    return {
+        "model": described(model),
+        "stopped": described(stopped),
+        "usage": model.module_.usage.sum().item(),
+    }
+
+
+def errors(folder):
+    """What goes wrong in one process is said in all."""
+
+    def text(model, *arguments, **named):
+        try:
+            model.fit(*arguments, **named)
+        except Exception as error:
+            assert not hasattr(model, "module_")
+            return f"{type(error).__name__}: {error}"
+        return "nothing"
+
+    with_nan = X.copy()
+    with_nan[7, 3] = np.nan
+    return {
+        "one process's rows": text(AETransformer(2), with_nan if RANK == 1 else X),
+        "one process's own rows": text(AETransformer(2), LocalRows(with_nan if RANK == 1 else X)),
+        "other rows": text(AETransformer(2), X[RANK : RANK + 200]),
+        "fewer rows": text(AETransformer(2), X[RANK:]),
+        "other columns": text(AETransformer(2), X[:, RANK:]),
+        "another parameter": text(AETransformer(2 + RANK), X),
+        "another network": text(AETransformer(2, network=GatedMLP((10 + RANK,))), X),
+        "too few own rows": text(AETransformer(2, batch_size=4), LocalRows(X if RANK else X[:10])),
+        "too few rows": text(AETransformer(2), X[: SIZE - 1 or 1]),
+        "own and others": text(AETransformer(2), LocalRows(X) if RANK else X),
+        "a checkpoint": text(AETransformer(2), X, checkpoint=folder / "file.txt"),
+        "then": described(AETransformer(2, **SETTINGS).fit(X))["codes"],
+    }
+
+
+def who(folder):
+    """Workers within a process are no processes of the group; one process writes the model."""
+    found = {"first": skswae._processes.is_first()}
+    search = GridSearchCV(SWAETransformer(**SETTINGS), {"n_components": [2, 3]}, cv=KFold(2))
+    for time in ("before", "after"):
+        for backend in ("loky", "multiprocessing", "threading"):
+            scores = Parallel(2, backend=backend)(delayed(_score)(k) for k in (2, 3))
+            found[f"{backend} {time} a shared fit"] = scores
+        shared = search.fit(X)
+        found[f"{time}, shared"] = shared.cv_results_["mean_test_score"]
+    save_model(shared.best_estimator_, folder / f"model_{RANK}.safetensors")
+    os.environ["SKSWAE_DISTRIBUTED"] = "0"
+    found["alone"] = _score(2 + RANK)
+    return found
+
+
+def _score(k):
+    return SWAETransformer(k, **SETTINGS).fit(X).score(X)
+
+
+def killed(folder):
+    """Kill a process in the middle of an epoch, once."""
+    mark = folder / "killed"
+    augment = _Killing(mark) if RANK == 1 else _Killing(None)
+    model = SWAETransformer(3, augment=augment, early_stopping=True, **{**SETTINGS, "max_iter": 8})
+    return described(model.fit(X, checkpoint=folder / "fit.checkpoint", checkpoint_seconds=0))
+
+
+class _Killing:
+    """Equal in all processes and lives, as the parameters of a fit that goes on must be."""
+
+    def __init__(self, mark):
+        self.mark = mark
+        self.n_calls = 0
+
+    def __call__(self, x, generator):
+        self.n_calls += 1
+        if self.mark is not None and self.n_calls == 33 and not self.mark.exists():
+            self.mark.write_text("")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+    def __reduce__(self):
+        return _Killing, (None,)
+
+
+if __name__ == "__main__":
+    scenario, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+    found = globals()[scenario](folder)
+    (folder / f"{scenario}_{RANK}.pkl").write_bytes(pickle.dumps(found))
