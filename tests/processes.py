@@ -1,4 +1,4 @@
-"""What each of several processes does in tests/test_processes.py: ``torchrun processes.py SCENARIO FOLDER``."""
+"""What each of several processes does in test_processes.py: ``torchrun processes.py SCENARIO FOLDER``."""
 
 import os
 import pathlib
