@@ -167,8 +167,9 @@ def lines(results: dict[str, Any]) -> list[str]:
         "## Several processes",
         "",
         f"{results['rows']:,} rows of 784 columns, the default network, batches of 512: an epoch takes "
-        f"{one['epoch']:.2f} s in one process with one thread, and {two['epoch']:.2f} s in two such processes "
-        f"on this machine, whose two processors share one core. The last losses are {one['loss']:.6f} and "
+        f"{one['epoch']:.2f} s in one process with one thread, and {two['epoch']:.2f} s in two such "
+        "processes on this machine, whose two processors share one core. The last losses are "
+        f"{one['loss']:.6f} and "
         f"{two['loss']:.6f}. Summing one number over both takes {single:.2f} ms, "
         f"{results['largest']:,} numbers {whole:.1f} ms (gloo).",
         "",
@@ -194,9 +195,9 @@ def lines(results: dict[str, Any]) -> list[str]:
         "From these, how many times as many rows a second N processes of one such thread learn. It is "
         "computed, not measured: the seconds of a step on the line through the two above (below the few rows "
         "no faster), and those of an exchange that is not hidden behind it, 2 (N - 1) / N of the bytes over "
-        'the rate of the link and 2 log2(N) messages. "Divided" keeps the batch, and with it the losses, of '
-        'one process. With "each" every process has a batch of that size, so that steps are fewer and larger, '
-        "and the rate must be chosen anew.",
+        'the rate of the link and 2 log2(N) messages. "Divided" keeps the batch, and with it the losses, '
+        'of one process. With "each" every process has a batch of that size, so that steps are fewer and '
+        "larger, and the rate must be chosen anew.",
         "",
     ]
     for link, numbers in LINKS.items():
