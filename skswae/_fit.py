@@ -129,7 +129,7 @@ def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> Checkpoint | None:
         held_out = _judged_rows(estimator, plan)
     if group is not None:
         plan = replace(plan, local=has_own_rows(data))
-        check_alike(group, estimator, data, plan.local, plan.n_epochs)
+        check_alike(group, estimator, plan, data, held_out)
     checkpoint = None
     if plan.resume:
         check_resumable(estimator)
@@ -266,9 +266,11 @@ def _train(
     one_cycle = plan.learning_rate == "one_cycle"
     step.prepare_training(preprocess, settings.learning_rate, n_steps if one_cycle else None, n_steps)
     precision = _usable_precision(estimator, device, plan.resume)
+    group = active()
+    own_rows = settings.batch_size // (1 if group is None else group.size)
     with (
         reduced_precision(module, precision),
-        limited_threads(n_threads(module, settings.batch_size, device)),
+        limited_threads(n_threads(module, own_rows, device)),
         progress(estimator, outcome.n_epochs) as shown,
     ):
         others = (shown, *plan.callbacks, watching, checkpoint)

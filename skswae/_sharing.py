@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
+from skswae._plan import Plan
 from skswae._processes import Group, active
 from skswae._resume import content_hash, frozen
 from skswae.data import DataSource
+from skswae.data._local import has_own_rows
 
-_ROWS_COMPARED = 1000
+_ROWS_COMPARED, _PLACES = 50, 8
 # parameters that may differ: they change nothing of what is learned
 _OWN = ("device", "verbose", "random_state")
 
@@ -22,7 +23,9 @@ def together() -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if group is None else group.together()
 
 
-def check_alike(group: Group, estimator: Any, data: DataSource, local: bool, n_epochs: int | None) -> None:
+def check_alike(
+    group: Group, estimator: Any, plan: Plan, data: DataSource, held_out: DataSource | None
+) -> None:
     """Check that all processes fit the same model to the same rows, or each to rows of its own.
 
     Raises
@@ -32,8 +35,8 @@ def check_alike(group: Group, estimator: Any, data: DataSource, local: bool, n_e
     """
     facts: dict[str, Any] = {
         "the class": f"{type(estimator).__module__}.{type(estimator).__qualname__}",
-        "the method": "fit" if n_epochs is None else "partial_fit",
-        "whether X is LocalRows": local,
+        "the method": "fit" if plan.n_epochs is None else "partial_fit",
+        "whether X is LocalRows": plan.local,
         "the number of features": data.n_features,
         "the dtype of X": str(data.dtype),
         "whether the fit goes on with a fitted model": hasattr(estimator, "module_"),
@@ -41,12 +44,13 @@ def check_alike(group: Group, estimator: Any, data: DataSource, local: bool, n_e
     for name, value in sorted(estimator.get_params().items()):
         if name not in _OWN:
             facts[f"the {name!r} parameter"] = _comparable(value)
-    if not local:
-        facts["the number of rows"] = len(data)
-        every = max(1, len(data) // _ROWS_COMPARED)
-        facts["the rows"] = content_hash(
-            np.concatenate([data.read(slice(i, i + 1)) for i in range(0, len(data), every)])
-        )
+    facts["whether X_val is LocalRows"] = held_out is not None and has_own_rows(held_out)
+    for name, rows in (("X", data), ("X_val", held_out)):
+        if rows is not None and not has_own_rows(rows):
+            facts[f"the number of rows of {name}"] = len(rows)
+            facts[f"the rows of {name}"] = content_hash([rows.read(some) for some in _some(len(rows))])
+    if not plan.local:
+        facts["the classes of y"] = _comparable(plan.labels)
     found = group.gather(facts)
     for name, value in found[0].items():
         for rank, other in enumerate(found):
@@ -56,6 +60,12 @@ def check_alike(group: Group, estimator: Any, data: DataSource, local: bool, n_e
                     f"Processes that share a fit must agree on {name}. Got {_shown(value)} in the process of "
                     f"rank 0 and {_shown(other.get(name))} in that of rank {rank}{cure * ('rows' in name)}."
                 )
+
+
+def _some(n_rows: int) -> Iterator[slice]:
+    """Return a few places where rows are compared: in order, so that a file is read once at the most."""
+    for start in sorted({(n_rows - _ROWS_COMPARED) * i // (_PLACES - 1) for i in range(_PLACES)}):
+        yield slice(max(0, start), min(n_rows, max(0, start) + _ROWS_COMPARED))
 
 
 def _comparable(value: Any) -> Any:

@@ -162,6 +162,10 @@ def errors(folder):
         "one process's rows": text(AETransformer(2), with_nan if RANK == 1 else X),
         "one process's own rows": text(AETransformer(2), LocalRows(with_nan if RANK == 1 else X)),
         "other rows": text(AETransformer(2), X[RANK : RANK + 200]),
+        "other held-out rows": text(
+            AETransformer(2, early_stopping=True), X, X_val=X[50 * RANK : 50 * RANK + 50]
+        ),
+        "other classes": text(AETransformer(2, neighbor_weight=1.0, target_weight=0.5), X, np.roll(Y, RANK)),
         "fewer rows": text(AETransformer(2), X[RANK:]),
         "other columns": text(AETransformer(2), X[:, RANK:]),
         "another parameter": text(AETransformer(2 + RANK), X),

@@ -116,12 +116,12 @@ def test_an_error_is_one_on_all(tmp_path):
     for found in (first, second):
         for name in ("one process's rows", "one process's own rows"):
             assert "NaN" in found[name]
-        assert "must agree on the rows" in found["other rows"]
+        assert "must agree on the rows of X" in found["other rows"]
         assert "LocalRows" in found["other rows"]
-        assert (
-            "must agree on the number of rows. Got 301 in the process of rank 0 and 300"
-            in found["fewer rows"]
-        )
+        fewer = "must agree on the number of rows of X. Got 301 in the process of rank 0 and 300"
+        assert fewer in found["fewer rows"]
+        assert "must agree on the rows of X_val" in found["other held-out rows"]
+        assert "must agree on the classes of y" in found["other classes"]
         assert "must agree on the number of features" in found["other columns"]
         assert "must agree on the 'n_components' parameter. Got 2 " in found["another parameter"]
         assert "must agree on the 'network" in found["another network"]
