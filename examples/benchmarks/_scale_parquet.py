@@ -229,7 +229,7 @@ def lines(results: dict[str, Any]) -> list[str]:
         "## Rows larger than memory",
         "",
         f"`ParquetRows`, {WIDTH} columns of float32, uncompressed, the default buffer of 134 MB; one epoch "
-        "of `SWAETransformer` with a small network (a hidden layer of 64 units, 100 pseudo-inputs, batches of "
+        "of `SWAETransformer` with a small network (one layer of 64 units, 100 pseudo-inputs, batches of "
         "4,096 rows), so that reading weighs more than with the default one. One torch thread, each fit in a "
         "fresh process. Memory is the peak of the anonymous memory of the whole process, Python and torch "
         "included.",

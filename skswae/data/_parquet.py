@@ -197,8 +197,8 @@ class ParquetRows(DataSource):
         needed, firsts = np.unique(block[order], return_index=True)
         parts = dict(zip(needed.tolist(), np.split(order, firsts[1:])))
         rows = np.empty((len(index), self.n_features), self.dtype)
-        # first those at hand: others may take their place
-        for number in sorted(parts, key=lambda number: number not in self._state.kept):
+        # first those at hand: others may take their place; last the one that the next rows may be of
+        for number in sorted(parts, key=lambda number: (number not in self._state.kept, parts[number][-1])):
             part = parts[number]
             rows[part] = self._block(number).take(index[part] - self.blocks.starts[number], axis=0)
         return rows
