@@ -6,6 +6,7 @@ import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
+from reprlib import repr
 from typing import Any
 
 import numpy as np
@@ -175,8 +176,10 @@ class ParquetRows(DataSource):
         self._state = _State()
 
     def __getitem__(self, index: Any) -> np.ndarray:
+        if isinstance(index, tuple) and len(index) == 2 and index[1] is ...:  # as cross-validation asks
+            index = index[0]
         if isinstance(index, tuple):
-            raise IndexError(f"The index of a ParquetRows must be one of rows alone. Got {index!r}.")
+            raise IndexError(f"The index of a ParquetRows must be one of rows alone. Got {repr(index)}.")
         rows = self.read(index if isinstance(index, slice) else np.atleast_1d(index))
         return rows if isinstance(index, slice) or np.ndim(index) else rows[0]
 
@@ -208,7 +211,7 @@ class ParquetRows(DataSource):
         if index.dtype == bool and index.shape == (len(self),):
             return np.flatnonzero(index)
         if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
-            raise IndexError(f"The index of rows must be a slice or integers in one axis. Got {index!r}.")
+            raise IndexError(f"The index of rows must be a slice or integers in one axis. Got {repr(index)}.")
         index = index.astype(np.int64, copy=False)
         if index.size and not (-len(self) <= index.min() and index.max() < len(self)):
             raise IndexError(

@@ -73,6 +73,7 @@ def test_it_looks_like_an_array(folder):
     mask = np.arange(600) % 7 == 0
     for i in (slice(3, 9), slice(35, 250), slice(None), slice(None, None, -3), slice(5, 5), -1, index, mask):
         np.testing.assert_array_equal(rows[i], X[i], strict=True)
+    np.testing.assert_array_equal(rows[index, ...], X[index], strict=True)
     np.testing.assert_array_equal(np.asarray(rows, np.float64), X.astype(np.float64), strict=True)
     for wrong in ([600], [-601], [1.5], (0, 1)):
         with pytest.raises(IndexError):
