@@ -19,7 +19,7 @@ from skswae._random import named_seed
 from skswae._warnings import warn
 from skswae.data import ArrayData, _checks
 from skswae.data._scaler import TrainingRows
-from skswae.data._source import chunk_rows
+from skswae.data._source import Subset, chunk_rows
 from skswae.modules._base import AutoencoderModule
 from skswae.modules._initialization import principal_components
 from skswae.training._auto import AutoSettings
@@ -72,7 +72,10 @@ def one_row_is_all(rows: TrainingRows, drawn: TrainingRows, rounding: float) -> 
     distances = np.concatenate([as_array((x - median).square().sum(dim=1)) for x in drawn.batches()])
     others = np.sort(distances)[:-1].sum()
     location, scale = rows.scaler.location, rows.scaler.scale
-    ends = [(end - location).abs() / scale + median.abs() for end in _checks.value_range(rows.source)]
+    source = rows.source
+    while isinstance(source, Subset):  # whose rows are in the range of all
+        source = source.source
+    ends = [(end - location).abs() / scale + median.abs() for end in _checks.value_range(source)]
     if torch.maximum(*ends).square().sum() < others * _ALONE / (1.0 - _ALONE):
         return False  # no row can be so far, and looking at all of them costs many times as much
     total = farthest = 0.0

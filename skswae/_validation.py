@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from skswae._device import dispatches, given_tensor, own_settings
+from skswae._warnings import warn
 from skswae.data import ArrayData, DataSource, _checks
 from skswae.data._array import TensorData
 from skswae.data._local import LocalRows
@@ -38,15 +39,37 @@ def validate_rows(
         raise ValueError(f"X must have at least {min_rows} rows. Got {len(X)}.")
     if reset:
         estimator.n_features_in_ = X.n_features
-        if hasattr(estimator, "feature_names_in_"):
-            del estimator.feature_names_in_
     elif X.n_features != estimator.n_features_in_:
         raise ValueError(
             f"X has {X.n_features} features, but {type(estimator).__name__} is expecting "
             f"{estimator.n_features_in_} features as input."
         )
-    _checks.check_finite_chunks(X)
+    _check_names(estimator, getattr(X, "feature_names", None), reset)
+    X.extremes = _checks.check_finite_chunks(X)  # of the rows as they are now
     return X
+
+
+def _check_names(estimator: Any, names: Sequence[str] | None, reset: bool) -> None:
+    """Keep the names of a source's columns, or compare them with those kept, as scikit-learn does."""
+    known = getattr(estimator, "feature_names_in_", None)
+    if reset:
+        if names is not None:
+            estimator.feature_names_in_ = np.array(list(names), dtype=object)
+        elif known is not None:
+            del estimator.feature_names_in_
+        return
+    name = type(estimator).__name__
+    if names is None:
+        if known is not None:
+            warn(f"X does not have valid feature names, but {name} was fitted with feature names")
+    elif known is None:
+        warn(f"X has feature names, but {name} was fitted without feature names")
+    elif list(names) != list(known):
+        own, other = next(pair for pair in zip(known, names) if pair[0] != pair[1])
+        raise ValueError(
+            "The feature names should match those that were passed during fit, in their order. "
+            f"Got {other!r} where {own!r} was."
+        )
 
 
 def validate_codes(estimator: Any, X: Any) -> DataSource:

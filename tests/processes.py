@@ -8,8 +8,10 @@ import sys
 import warnings
 
 import numpy as np
+import pyarrow
 import torch
 from joblib import Parallel, delayed
+from pyarrow import parquet
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV, KFold
@@ -25,7 +27,7 @@ from skswae import (
     WAETransformer,
     save_model,
 )
-from skswae.data import ArrayData, DataSource, LocalRows
+from skswae.data import ArrayData, DataSource, LocalRows, ParquetRows
 from skswae.networks import GatedMLP
 
 X = load_digits().data[:301].astype(np.float32)
@@ -96,11 +98,17 @@ def described(model):
     }
 
 
-def fits(names):
+def fits(names, folder):
+    path = folder / f"rows_{RANK}.parquet"
+    parquet.write_table(
+        pyarrow.table({f"c{i}": column for i, column in enumerate(X.T)}), path, row_group_size=40
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = {name: described(MODELS[name]().fit(X, Y)) for name in names}
         source = SWAETransformer(3, **SETTINGS).fit(Streamed(X))
+        rows = ParquetRows(path, shuffle_bytes=100 * 64 * 4)
+        found["parquet"] = described(SWAETransformer(3, early_stopping=True, **SETTINGS).fit(rows))
         found["a source of one's own"] = described(source)
         parts = SWAETransformer(3, **SETTINGS)
         for rows in (X[:100], X[100:200], X[200:]):
@@ -112,11 +120,11 @@ def fits(names):
 
 
 def one(folder):
-    return fits(["swae"])
+    return fits(["swae"], folder)
 
 
 def every(folder):
-    return fits(MODELS)
+    return fits(MODELS, folder)
 
 
 def own_code(folder):

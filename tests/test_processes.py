@@ -14,7 +14,7 @@ from skswae import load_model
 from . import processes
 
 SCRIPT = pathlib.Path(__file__).parent / "processes.py"
-ALL = [*processes.MODELS, "a source of one's own", "partial_fit", "warm_start"]
+ALL = [*processes.MODELS, "a source of one's own", "parquet", "partial_fit", "warm_start"]
 
 
 def run(n_processes, scenario, folder, *options):
@@ -63,7 +63,7 @@ def assert_close(found, alone):
 
 
 def test_two_processes(tmp_path):
-    alone = processes.fits(["swae"])
+    alone = processes.fits(["swae"], tmp_path)
     found = run(2, "one", tmp_path)
     for name in alone:
         assert_equal(found[1][name], found[0][name])
@@ -71,8 +71,8 @@ def test_two_processes(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def alone():
-    return processes.fits(processes.MODELS)
+def alone(tmp_path_factory):
+    return processes.fits(processes.MODELS, tmp_path_factory.mktemp("alone"))
 
 
 @pytest.fixture(scope="module", params=[2, 4])

@@ -7,6 +7,7 @@ import numpy as np
 from skswae.data._source import DataSource
 
 Range = tuple[float, float]
+Extremes = tuple[np.ndarray, np.ndarray]
 
 
 def spacing(dtype: np.dtype) -> float:
@@ -68,12 +69,21 @@ def _refuse_masked(source: DataSource, rows: np.ndarray) -> None:
         )
 
 
-def check_finite_chunks(source: DataSource) -> None:
-    """Raise ValueError for rows that are not there, are masked, or have NaN or infinity, which it locates."""
+def check_finite_chunks(source: DataSource) -> Extremes:
+    """Return the lowest and the highest number of each feature: (d,), (d,), float64.
+
+    Raises
+    ------
+    ValueError
+        For rows that are not there, are masked, or have NaN or infinity, which it locates.
+    """
     start = 0
+    low, high = np.full(source.n_features, np.inf), np.full(source.n_features, -np.inf)
     for chunk in source.chunks():
         _refuse_masked(source, chunk)
-        if not np.isfinite(chunk).all():
+        with np.errstate(invalid="ignore"):
+            low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
             what = "NaN" if np.isnan(chunk).any() else "infinity"
             raise ValueError(
                 f"{type(source).__name__} must hold finite numbers. "
@@ -85,6 +95,7 @@ def check_finite_chunks(source: DataSource) -> None:
             f"The 'read' method of a {type(source).__name__} must return all rows of its shape. "
             f"Got {start} rows of {len(source)}."
         )
+    return low, high
 
 
 # ---------------------------------------------------------------------------
@@ -94,6 +105,8 @@ def check_finite_chunks(source: DataSource) -> None:
 
 def value_range(source: DataSource) -> Range:
     """Return the lowest and the highest number."""
+    if source.extremes is not None:
+        return float(source.extremes[0].min()), float(source.extremes[1].max())
     limits = [(chunk.min(), chunk.max()) for chunk in source.chunks()]
     return float(min(low for low, _ in limits)), float(max(high for _, high in limits))
 

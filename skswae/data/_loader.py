@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
+from sklearn.utils import gen_batches, gen_even_slices
 from torch import Tensor
 
 from skswae._device import as_tensor, fits_on
@@ -84,13 +84,16 @@ class Loader:
         """Return the rows that this process looks at in a pass over all of them, in order."""
         return self.in_order(batch_size)
 
-    def _rows(self, index: slice | np.ndarray) -> Tensor:
-        """Return these rows on the device."""
+    def _read(self, parts: Iterable[slice | np.ndarray]) -> Iterator[Tensor]:
+        """Return the rows of each index, on the device."""
         if self._resident is None:
-            return self._send(self.source.read(index))
-        if isinstance(index, slice):
-            return self._resident[index]
-        return self._resident.index_select(0, torch.from_numpy(index).to(self.device))
+            yield from map(self._send, self.source.read_parts(parts))
+            return
+        for index in parts:
+            if isinstance(index, slice):
+                yield self._resident[index]
+            else:
+                yield self._resident.index_select(0, torch.from_numpy(index).to(self.device))
 
     def _send(self, rows: np.ndarray) -> Tensor:
         raw = as_tensor(rows)
@@ -144,28 +147,30 @@ class SharedLoader(Loader):
         n = self.n_batches(batch_size)
         own_order = type(self.source).shuffled is not DataSource.shuffled
         if self.sizes is None and own_order and self._resident is None and not self.keeps_index:
-            for rows in self.source.shuffled(batch_size, seed):
-                part = self.group.divide(len(rows))
-                yield from self._told(part, self._send(rows[part.start : part.stop]))
+            for batch in self.source.shuffled(batch_size, seed):
+                part = self.group.divide(len(batch))
+                yield from self._told(part, self._send(batch[part.start : part.stop]))
             return
-        for number, index in enumerate(np.array_split(self.source.order(seed), n)):
-            part = self._part(number, n, len(index))
-            own = index if self.sizes is not None else index[part.start : part.stop]
-            self.index = torch.from_numpy(own).to(self.device, torch.int64)
-            yield from self._told(part, self._rows(own))
+        batches = np.array_split(self.source.order(seed), n)
+        parts = [self._part(number, n, len(index)) for number, index in enumerate(batches)]
+        if self.sizes is None:
+            batches = [index[part.start : part.stop] for part, index in zip(parts, batches)]
+        for part, index, rows in zip(parts, batches, self._read(batches)):
+            self.index = torch.from_numpy(index).to(self.device, torch.int64)
+            yield from self._told(part, rows)
 
     def in_order(self, batch_size: int) -> Iterator[Tensor]:
         """Return this process's part of each batch of the rows in order."""
         if self.sizes is None:
-            for rows in gen_batches(len(self), batch_size):
-                part = self.group.divide(rows.stop - rows.start)
-                own = slice(rows.start + part.start, rows.start + part.stop)
-                yield from self._told(part, self._rows(own))
-            return
-        n = self.n_batches(batch_size)
-        for number, index in enumerate(np.array_split(np.arange(len(self.source)), n)):
-            part = self._part(number, n, len(index))
-            yield from self._told(part, self._rows(slice(int(index[0]), int(index[-1]) + 1)))
+            batches = list(gen_batches(len(self), batch_size))
+            parts = [self.group.divide(rows.stop - rows.start) for rows in batches]
+            own = [slice(b.start + p.start, b.start + p.stop) for b, p in zip(batches, parts)]
+        else:
+            n = self.n_batches(batch_size)
+            own = list(gen_even_slices(len(self.source), n))
+            parts = [self._part(number, n, rows.stop - rows.start) for number, rows in enumerate(own)]
+        for part, rows in zip(parts, self._read(own)):
+            yield from self._told(part, rows)
 
     def passed(self, batch_size: int) -> Iterator[Tensor]:
         """Return rows that no other process looks at: its own, or an equal share, in order."""
@@ -178,7 +183,7 @@ class SharedLoader(Loader):
             self.group.n_rows_before = sum(self.sizes[:rank])
         batches = gen_batches(stop - start, batch_size)
         # not a generator itself: the group is told before the first batch is asked for
-        return (self._rows(slice(start + rows.start, start + rows.stop)) for rows in batches)
+        return self._read([slice(start + rows.start, start + rows.stop) for rows in batches])
 
     def _part(self, number: int, n_batches: int, n_own: int) -> Part:
         """Return the part that the rows of this process are of a batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -44,17 +45,22 @@ class LocalRows(DataSource):
 
     def __init__(self, rows: Any):
         self.rows = rows
-        if isinstance(rows, DataSource):
-            self.shape, self.dtype = rows.shape, rows.dtype
+        if isinstance(rows, DataSource):  # else an estimator will check them first
+            self.shape, self.dtype, self.blocks, self.extremes = (
+                getattr(rows, name) for name in ("shape", "dtype", "blocks", "extremes")
+            )
 
     def read(self, index: slice | np.ndarray) -> np.ndarray:
         """Return some of the rows: (m, d)."""
-        return self._source().read(index)
+        return self.rows.read(index)
 
-    def _source(self) -> DataSource:
-        if not isinstance(self.rows, DataSource):
-            raise TypeError("LocalRows of an array can be read once an estimator has checked it.")
-        return self.rows
+    def read_parts(self, parts: Iterable[slice | np.ndarray]) -> Iterator[np.ndarray]:
+        """Return the rows of each index, one after the other."""
+        return self.rows.read_parts(parts)
+
+    def order(self, seed: int) -> np.ndarray:
+        """Return the numbers of all rows in the order of one epoch: (n_samples,)."""
+        return self.rows.order(seed)
 
 
 def drawn_from_all(data: DataSource, group: Group, seed: int) -> DataSource:

@@ -13,8 +13,12 @@ from sklearn.utils import gen_batches
 from torch import Tensor, nn
 
 from skswae._device import as_tensor
+from skswae.data._array import ArrayData
 from skswae.data._checks import spacing
+from skswae.data._local import in_memory
 from skswae.data._source import CHUNK_NUMBERS, DataSource, Subset, chunk_rows
+
+_KEPT_NUMBERS = 2**22  # of rows that are drawn: at most 32 MB
 
 
 class Scaler(nn.Module):
@@ -56,7 +60,9 @@ class Scaler(nn.Module):
             If differences between rows overflow.
         """
         low = high = first = source.read(slice(0, 1))[0].astype(np.float64)
-        for chunk in source.chunks():
+        if source.extremes is not None:
+            low, high = source.extremes
+        for chunk in source.chunks() if source.extremes is None else ():
             low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
         with np.errstate(over="ignore"):
             spread = high - low
@@ -135,6 +141,7 @@ class TrainingRows:
         self._has_units = bool(scaler.location.any()) or float(scaler.scale) != 1.0
         self._may_round = bool(scaler.rounding.any())
         self._scalers: dict[torch.device, Scaler] = {}  # the module's own may be on another device than rows
+        self._drawn: tuple[tuple[int, int], TrainingRows] | None = None
         self.kept: dict[str, Any] = {}  # what was found in a pass over the rows, and is asked for again
 
     def __len__(self) -> int:
@@ -160,8 +167,9 @@ class TrainingRows:
         location, scale = self.scaler.location.numpy(), float(self.scaler.scale)
         rounding = self.scaler.rounding.numpy()
         farthest, low, high = 0.0, np.inf, -np.inf
-        for chunk in self.source.chunks():
-            lows, highs = (np.asarray(f(chunk, axis=0), np.float64) for f in (np.min, np.max))  # (d,)
+        found = ((chunk.min(axis=0), chunk.max(axis=0)) for chunk in self.source.chunks())
+        for ends in found if self.source.extremes is None else [self.source.extremes]:
+            lows, highs = (np.asarray(end, np.float64) for end in ends)  # (d,)
             low, high = min(low, float(lows.min())), max(high, float(highs.max()))
             deviations = np.maximum(location - lows, highs - location)
             deviations[deviations <= rounding] = 0.0
@@ -185,14 +193,23 @@ class TrainingRows:
 
         With ``every`` above 1 it is one batch of so many, and the others are not read.
         """
-        chosen = np.sort(self._chosen(n_rows, seed))
-        for index in list(gen_batches(len(chosen), chunk_rows(self.n_features, n_numbers)))[::every]:
-            yield self._read(chosen[index])
+        drawn = self.subset(n_rows, seed)
+        for index in list(gen_batches(len(drawn), chunk_rows(self.n_features, n_numbers)))[::every]:
+            yield drawn._read(np.arange(len(drawn))[index])
 
     def subset(self, n_rows: int, seed: int) -> TrainingRows:
-        """Return the rows of :meth:`choose`, in order, without reading them."""
+        """Return the rows of :meth:`choose`, in order.
+
+        They are read when they are needed, but for a few of a source that is not in memory: those are read
+        once, and kept until others are asked for.
+        """
         chosen = np.sort(self._chosen(n_rows, seed))
-        return TrainingRows(Subset(self.source, chosen), self.scaler, self.clamp)
+        if in_memory(self.source) or len(chosen) * self.n_features > _KEPT_NUMBERS:
+            return TrainingRows(Subset(self.source, chosen), self.scaler, self.clamp)
+        if self._drawn is None or self._drawn[0] != (n_rows, seed):
+            drawn = TrainingRows(ArrayData(self.source.read(chosen)), self.scaler, self.clamp)
+            self._drawn = (n_rows, seed), drawn
+        return self._drawn[1]
 
     def _chosen(self, n_rows: int, seed: int) -> np.ndarray:
         return np.random.default_rng(seed).choice(len(self), size=min(n_rows, len(self)), replace=False)
@@ -200,8 +217,10 @@ class TrainingRows:
     def _read(self, index: np.ndarray) -> Tensor:
         """Return these rows; what it takes to prepare them is little memory, however many they are."""
         x = torch.empty((len(index), self.n_features), dtype=torch.float32, device="cpu")
+        order = np.argsort(index)  # a source that is read block by block is read once
         for part in gen_batches(len(index), chunk_rows(self.n_features)):
-            x[part] = self.prepare(as_tensor(self.source.read(index[part])))
+            rows = order[part]
+            x[torch.from_numpy(rows)] = self.prepare(as_tensor(self.source.read(index[rows])))
         return x
 
     def batches(self, n_rows: int | None = None) -> Iterator[Tensor]:

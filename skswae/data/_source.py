@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
 
 from skswae._random import derive_seed, make_generator
+from skswae.data._blocks import Blocks
 
 CHUNK_NUMBERS = 2**17
 """Numbers to look at at a time: 1 MB in float64, so that several copies of them are little memory."""
@@ -32,6 +33,11 @@ class DataSource(abc.ABC):
         (n_samples, n_features).
     dtype : numpy.dtype
         A floating-point type of at most 64 bits, or uint8.
+    blocks : Blocks or None
+        For rows that are slow to read one by one: the parts that are read whole. The rows are then shuffled
+        within a few blocks at a time. None, the default, shuffles all rows.
+    feature_names : sequence of str
+        Names of the columns, if they have any: ``fit`` sets ``feature_names_in_`` by them.
 
     Examples
     --------
@@ -62,6 +68,8 @@ class DataSource(abc.ABC):
 
     shape: tuple[int, int]
     dtype: np.dtype
+    blocks: Blocks | None = None
+    extremes: tuple[np.ndarray, np.ndarray] | None = None  # of each feature, once the rows have been checked
 
     @abc.abstractmethod
     def read(self, index: slice | np.ndarray) -> np.ndarray:
@@ -91,13 +99,18 @@ class DataSource(abc.ABC):
         """Memory that all rows take."""
         return len(self) * self.n_features * self.dtype.itemsize
 
+    def read_parts(self, parts: Iterable[slice | np.ndarray]) -> Iterator[np.ndarray]:
+        """Read the rows of each index, one after the other; a source may read ahead."""
+        return map(self.read, parts)
+
     def chunks(self, n_rows: int | None = None) -> Iterator[np.ndarray]:
         """Read all rows in order, ``n_rows`` at a time; None is at most 4,096, and 2**17 numbers."""
-        for index in gen_batches(len(self), n_rows or chunk_rows(self.n_features)):
-            yield self.read(index)
+        yield from self.read_parts(gen_batches(len(self), n_rows or chunk_rows(self.n_features)))
 
     def order(self, seed: int) -> np.ndarray:
         """Return the numbers of all rows in the order of one epoch: (n_samples,)."""
+        if self.blocks is not None:
+            return self.blocks.order(seed)
         dtype = torch.int32 if len(self) < 2**31 else torch.int64  # 4 bytes a row where they suffice
         generator = make_generator(seed)
         return torch.randperm(len(self), dtype=dtype, device="cpu", generator=generator).numpy()
@@ -112,8 +125,7 @@ class DataSource(abc.ABC):
         So no batch is a small remainder. Override :meth:`order` to change the order: rows that fit in the
         memory of a GPU are put there once, and taken in that order.
         """
-        for index in np.array_split(self.order(seed), self.n_batches(batch_size)):
-            yield self.read(index)
+        yield from self.read_parts(np.array_split(self.order(seed), self.n_batches(batch_size)))
 
     def split(self, fraction: float, seed: int) -> tuple[DataSource, DataSource]:
         """Return training rows and held-out rows, chosen at random; at least one is held out.
@@ -130,7 +142,15 @@ class DataSource(abc.ABC):
                 f"stopping. Got {fraction}, which leaves {len(self) - n_held_out} of {len(self)} rows."
             )
         order = np.random.default_rng(derive_seed(seed, 3)).permutation(len(self))
-        return Subset(self, order[n_held_out:]), Subset(self, order[:n_held_out])
+        if self.blocks is None:
+            return Subset(self, order[n_held_out:]), Subset(self, order[:n_held_out])
+        held_out = np.zeros(len(self), bool)
+        held_out[order[:n_held_out]] = True
+        dtype = order.dtype if len(self) >= 2**31 else np.int32
+        del order
+        # in the order of the source: block by block
+        train, rest = (Subset(self, np.flatnonzero(part).astype(dtype)) for part in (~held_out, held_out))
+        return train, rest
 
 
 class Subset(DataSource):
@@ -148,7 +168,13 @@ class Subset(DataSource):
         self.index = index
         self.shape = len(index), source.n_features
         self.dtype = source.dtype
+        if source.blocks is not None and not (index[1:] < index[:-1]).any():
+            self.blocks = source.blocks.of(index)
 
     def read(self, index: slice | np.ndarray) -> np.ndarray:
         """Read some of the subset's rows: (m, d)."""
         return self.source.read(self.index[index])
+
+    def read_parts(self, parts: Iterable[slice | np.ndarray]) -> Iterator[np.ndarray]:
+        """Read the subset's rows of each index, one after the other."""
+        return self.source.read_parts(self.index[part] for part in parts)
