@@ -1,7 +1,7 @@
 """Fits to rows of parquet files: memory, speed beside an array, passes over them, and the block shuffle.
 
 ``measure`` gives the numbers and ``lines`` the part of the page. By itself, with the name of a JSON file,
-this script writes there what ``measure`` has found so far.
+this script writes there what ``measure`` has found so far, and goes on from what the file has.
 """
 
 from __future__ import annotations
@@ -136,7 +136,12 @@ def reading_ahead(folder: str) -> dict[str, Any]:
         finally:
             ParquetRows.read_parts = read_parts
 
+    def waits() -> None:
+        for _ in rows.shuffled(512, 0):
+            time.sleep(0.002)
+
     uses = {
+        "an epoch of 512 rows at a time, after each of which the caller waits 2 ms, as for a GPU": waits,
         "check": lambda: check_finite_chunks(rows),
         "means and variances": lambda: Scaler(WIDTH).fit(rows),
         "fit": lambda: small_network().fit(rows),
@@ -188,29 +193,47 @@ def quality(quick: bool) -> dict[str, Any]:
     return {"data": name, "group_rows": group_rows, "epochs": epochs, "fits": found}
 
 
-def measure(quick: bool, save: Callable[[dict[str, Any]], None] = lambda _: None) -> dict[str, Any]:
-    """Return all results; ``quick`` is a trial of seconds, whose numbers mean nothing."""
-    found: dict[str, Any] = {**circumstances(), "quick": quick}
+def measure(
+    quick: bool,
+    save: Callable[[dict[str, Any]], None] = lambda _: None,
+    known: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return all results; ``quick`` is a trial of seconds, whose numbers mean nothing.
+
+    ``save`` is called with what there is after each part, and parts that are ``known`` are not measured.
+    """
+    found: dict[str, Any] = {**circumstances(), "quick": quick, **(known or {})}
     subset, large, group_rows = (3000, 6000, 500) if quick else (1_000_000, 20_000_000, 2**17)
     small = {"shuffle_bytes": 4 * group_rows * WIDTH * 4} if quick else {}
-    with tempfile.TemporaryDirectory() as folder:
+
+    def beside_an_array(folder: str) -> dict[str, Any]:
         write(pathlib.Path(folder), subset, group_rows)
         hows = ("parquet", "array", "same order")
         turns = [
             {how: in_process({"how": how, "folder": folder, **small}, not quick) for how in hows}
             for _ in range(1 if quick else 2)
         ]
-        found["subset"] = {how: [turn[how] for turn in turns] for how in hows}
-        save(found)
-        if not quick:
-            found["ahead"] = reading_ahead(folder)
+        return {how: [turn[how] for turn in turns] for how in hows}
+
+    def larger_than_memory(folder: str) -> dict[str, Any]:
+        n_bytes = write(pathlib.Path(folder), large, group_rows)
+        return {**in_process({"how": "parquet", "folder": folder, **small}, not quick), "bytes": n_bytes}
+
+    def ahead(folder: str) -> dict[str, Any]:
+        write(pathlib.Path(folder), subset, group_rows)
+        return reading_ahead(folder)
+
+    parts = {
+        "subset": beside_an_array,
+        "large": larger_than_memory,
+        "quality": lambda _: quality(quick),
+        "ahead": ahead,
+    }
+    for name, part in parts.items():
+        if name not in found:
+            with tempfile.TemporaryDirectory() as folder:
+                found[name] = part(folder)
             save(found)
-    with tempfile.TemporaryDirectory() as folder:
-        found["large_bytes"] = write(pathlib.Path(folder), large, group_rows)
-        found["large"] = in_process({"how": "parquet", "folder": folder, **small}, not quick)
-        save(found)
-    found["quality"] = quality(quick)
-    save(found)
     return found
 
 
@@ -260,15 +283,14 @@ def lines(results: dict[str, Any]) -> list[str]:
             for clock, ratio in ratios.items()
         ],
     )
-    if "ahead" in results:
-        found += [f"Reading ahead by one thread, on the files of {n:,} rows, medians of 3 turns.", ""]
-        found += markdown_table(
-            ["what", "wall s with", "wall s without", "CPU s with", "CPU s without"],
-            [
-                [what, *(f"{turn[clock]:.2f}" for clock in (0, 1) for turn in turns)]
-                for what, turns in results["ahead"].items()
-            ],
-        )
+    found += [f"Reading ahead by one thread, on the files of {n:,} rows, medians of 3 turns.", ""]
+    found += markdown_table(
+        ["what", "wall s with", "wall s without", "CPU s with", "CPU s without"],
+        [
+            [what, *(f"{turn[clock]:.2f}" for clock in (0, 1) for turn in turns)]
+            for what, turns in results["ahead"].items()
+        ],
+    )
     judged = results["quality"]
     found += [
         f"The block shuffle: {judged['data']}, row groups of {judged['group_rows']:,} rows, "
@@ -294,6 +316,8 @@ if __name__ == "__main__":
         target = pathlib.Path(sys.argv[1])
         torch.set_num_threads(1)
         results = measure(
-            "--quick" in sys.argv, lambda found: put_text(target, json.dumps(found, indent=1) + "\n")
+            "--quick" in sys.argv,
+            lambda found: put_text(target, json.dumps(found, indent=1) + "\n"),
+            json.loads(target.read_text()) if target.exists() else None,
         )
         print("\n".join(lines(results)))
