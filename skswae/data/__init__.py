@@ -1,7 +1,5 @@
 """Where training rows come from.
 
-"""Where training rows come from.
-
 :class:`ArrayData` reads an array in memory or in a file, :class:`ParquetRows` parquet files that may be
 larger than the memory, :class:`SlicedRows` an array-like object that is read by slices, and
 :class:`BatchRows` an iterable of batches, for training. Subclass :class:`DataSource` for rows that are kept

@@ -1,4 +1,4 @@
-"""Arrays that are read by slices, as those of h5py and zarr are, and tell how much of them was read at once."""
+"""Arrays that are read by slices, as those of h5py and zarr are, and tell how much was read at once."""
 
 import numpy as np
 
