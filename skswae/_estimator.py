@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -217,7 +218,7 @@ class BaseAutoencoder(
     # Using a fitted model
     # ------------------------------------------------------------------
 
-    def transform(self, X):
+    def transform(self, X, *, out=None):
         """Map rows to their codes.
 
         The code of a row depends on that row alone, not on the batch, the order or earlier calls. With
@@ -228,6 +229,10 @@ class BaseAutoencoder(
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows, which may lie anywhere.
+        out : ndarray of shape (n_samples, n_components) or None, default=None
+            What the codes are written to, chunk by chunk, and what is then returned: an array or a
+            memory-mapped one, or an array of h5py or zarr, of the type of the codes. After an error it may
+            hold some of them. Not with a container of ``set_output``.
 
         Returns
         -------
@@ -237,17 +242,28 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If a row is so far from the training rows that its code overflows.
+            If a row is so far from the training rows that its code overflows, or ``out`` does not fit.
+        TypeError
+            If ``out`` is none of these.
         """
-        return self._apply(self._validate_rows(X), lambda module, rows: module.encode(rows))
+        if out is not None and _get_output_config("transform", self)["dense"] != "default":
+            raise ValueError(
+                "The 'out' argument must be None unless transform returns arrays, as "
+                f"set_output(transform='default') says. Got {type(out).__name__}."
+            )
+        return self._apply(self._validate_rows(X), lambda module, rows: module.encode(rows), out=out)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X, *, out=None):
         """Map codes to rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_components)
             Codes, from :meth:`transform` or of your own.
+        out : ndarray of shape (n_samples, n_features) or None, default=None
+            What the rows are written to, chunk by chunk, and what is then returned: an array or a
+            memory-mapped one, or an array of h5py or zarr, of the type of the rows. After an error it may
+            hold some of them.
 
         Returns
         -------
@@ -259,7 +275,9 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If the codes do not have ``n_components`` columns, or a row overflows.
+            If the codes do not have ``n_components`` columns, a row overflows, or ``out`` does not fit.
+        TypeError
+            If ``out`` is none of these.
         """
         check_is_fitted(self)
         codes = validate_codes(self, X)
@@ -268,15 +286,19 @@ class BaseAutoencoder(
                 f"X must hold codes with n_components={self._n_features_out} columns to be decoded by "
                 f"{type(self).__name__}. Got {codes.n_features} columns instead."
             )
-        return self._apply(codes, lambda module, z: module.decode(z))
+        return self._apply(codes, lambda module, z: module.decode(z), out=out)
 
-    def reconstruct(self, X):
+    def reconstruct(self, X, *, out=None):
         """Encode and decode rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows, which may lie anywhere.
+        out : ndarray of shape (n_samples, n_features) or None, default=None
+            What the rows are written to, chunk by chunk, and what is then returned: an array or a
+            memory-mapped one, or an array of h5py or zarr, of the type of the rows. After an error it may
+            hold some of them.
 
         Returns
         -------
@@ -287,9 +309,13 @@ class BaseAutoencoder(
         Raises
         ------
         ValueError
-            If a row is so far from the training rows that its reconstruction overflows.
+            If a row is so far from the training rows that its reconstruction overflows, or ``out`` does not
+            fit.
+        TypeError
+            If ``out`` is none of these.
         """
-        return self._apply(self._validate_rows(X), lambda module, rows: module.decode(module.encode(rows)))
+        rows = self._validate_rows(X)
+        return self._apply(rows, lambda module, rows: module.decode(module.encode(rows)), out=out)
 
     def score_samples(self, X):
         """Minus the squared reconstruction error of each row, summed over features.
@@ -451,7 +477,7 @@ class BaseAutoencoder(
 
     def _validate_rows(self, X) -> DataSource:
         check_is_fitted(self)
-        return validate_rows(self, X, reset=False)
+        return validate_rows(self, X, reset=False, to_learn=False)
 
     def _apply(
         self,
@@ -459,10 +485,11 @@ class BaseAutoencoder(
         function: Callable[[Any, Tensor], Tensor],
         n_rows: int | None = None,
         name: str = "X",
+        out: Any = None,
     ) -> Any:
         """Apply a function of the module and rows; in float32 for float32, in float64 for all else."""
         dtype = torch.float32 if data.dtype == np.float32 else torch.float64
-        return _inference.apply(self._module_on_device(), data, function, dtype, n_rows, name)
+        return _inference.apply(self._module_on_device(), data, function, dtype, n_rows, name, out)
 
     def _module_on_device(self) -> AutoencoderModule:
         """Return the module in evaluation mode, on the device that ``device`` means now."""

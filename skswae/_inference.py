@@ -12,8 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor, nn
 
 from skswae._device import arithmetic, as_array, as_tensor, own_settings
-from skswae.data import DataSource
+from skswae.data import ArrayData, DataSource
 from skswae.data._array import TensorData
+from skswae.data._checks import check_chunk
 from skswae.data._source import chunk_rows
 from skswae.modules._base import AutoencoderModule, detached_copy, detached_tensors
 
@@ -33,10 +34,12 @@ def apply(
     dtype: torch.dtype,
     n_rows: int | None = None,
     name: str = "X",
+    out: Any = None,
 ) -> Any:
     """Apply a function of the module and rows to all rows, chunk by chunk: an array of len(data) rows.
 
-    It is a tensor where the rows are, if ``data`` are those of a tensor.
+    It is a tensor where the rows are, if ``data`` are those of a tensor; and ``out``, if that is given, to
+    which the results are then written. Rows of a source of one's own are checked here.
 
     The module is in float32 and evaluation mode; the function gets it in ``dtype``. The function's result has
     one row for each row, and does not depend on the other rows of a chunk of ``n_rows``; None is
@@ -45,11 +48,12 @@ def apply(
     Raises
     ------
     ValueError
-        If a result is not finite; ``name`` is that of the rows in the message.
+        If a result is not finite; ``name`` is that of the rows in the message. If ``out`` does not fit.
     """
     device, multiple = module.device, module.row_block
     n_rows = n_rows or call_rows(data.n_features)
-    out: Any = None
+    known = isinstance(data, ArrayData | TensorData)
+    written: Any = None
     start = 0
     with own_settings(), torch.no_grad():
         if dtype == torch.float64:
@@ -57,7 +61,10 @@ def apply(
         while start < len(data):
             stop = min(start + n_rows, len(data))
             try:
-                block = as_tensor(data.read(slice(start, stop)), device).to(dtype)
+                rows = data.read(slice(start, stop))
+                if not known:
+                    check_chunk(data, rows, start)
+                block = as_tensor(rows, device).to(dtype)
                 if len(block) % multiple:
                     block = torch.cat([block, block[-1:].expand(-len(block) % multiple, -1)])
                 with arithmetic(device):
@@ -69,12 +76,52 @@ def apply(
                     raise
                 n_rows = max(multiple, n_rows // 2 // multiple * multiple)
                 continue
-            if out is None:
+            if written is None:
                 shape = (len(data), *chunk.shape[1:])
-                out = chunk.new_empty(shape) if isinstance(chunk, Tensor) else np.empty(shape, chunk.dtype)
-            out[start:stop] = chunk
+                if out is not None:
+                    written = checked_out(out, chunk, shape, data)
+                elif isinstance(chunk, Tensor):
+                    written = chunk.new_empty(shape)
+                else:
+                    written = np.empty(shape, chunk.dtype)
+            written[start:stop] = chunk
             start = stop
-    assert out is not None
+    assert written is not None
+    return written
+
+
+def checked_out(out: Any, chunk: np.ndarray | Tensor, shape: tuple[int, ...], data: DataSource) -> Any:
+    """Return what results of this shape, and of the type of this chunk of them, are to be written to.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, nor anything like one that can be written to by slices.
+    ValueError
+        If it is of another shape or type, cannot be written to, or shares memory with the rows.
+    """
+    if isinstance(chunk, Tensor):
+        raise TypeError(
+            "The 'out' argument must be None for a tensor with scikit-learn's array_api_dispatch on. "
+            f"Got {type(out).__name__}."
+        )
+    if isinstance(out, Tensor) or not all(hasattr(out, name) for name in ("shape", "dtype", "__setitem__")):
+        raise TypeError(
+            "The 'out' argument must be an array, a memory-mapped one, or one of h5py's or zarr's. "
+            f"Got {type(out).__name__}."
+        )
+    if tuple(out.shape) != shape or out.dtype != chunk.dtype:
+        raise ValueError(
+            f"The 'out' argument must be of shape {shape} and {chunk.dtype}, as the results are. "
+            f"Got {tuple(out.shape)} and {out.dtype}."
+        )
+    if isinstance(out, np.ndarray):
+        if not out.flags.writeable:
+            raise ValueError(
+                "The 'out' argument must be an array that can be written to. Got a read-only one."
+            )
+        if isinstance(data, ArrayData) and np.may_share_memory(out, data.X):
+            raise ValueError("The 'out' argument must have memory of its own. Got that of X.")
     return out
 
 

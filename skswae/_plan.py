@@ -15,7 +15,7 @@ import torch
 from skswae._processes import active
 from skswae._random import draw_seed
 from skswae._resume import content_hash, frozen
-from skswae.data import ArrayData, DataSource, LocalRows
+from skswae.data import DataSource
 from skswae.training._auto import epochs_for, holds_rows_out
 from skswae.training._callbacks import Callback
 from skswae.training._checkpoint import Checkpoint, Facts, differences, read
@@ -147,9 +147,7 @@ def _facts(
 
 
 def _content(value: Any) -> Any:
-    if isinstance(value, LocalRows):
-        value = value.rows
-    return value.X if isinstance(value, ArrayData) else frozen(value)
+    return value._content() if isinstance(value, DataSource) else frozen(value)
 
 
 def _shown(value: Any) -> str:

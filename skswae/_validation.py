@@ -18,6 +18,7 @@ from skswae._device import dispatches, given_tensor, own_settings
 from skswae._warnings import warn
 from skswae.data import ArrayData, DataSource, _checks
 from skswae.data._array import TensorData
+from skswae.data._dataset import as_source
 from skswae.data._local import LocalRows
 
 FLOATS: list[np.dtype[Any]] = [np.dtype(np.float64), np.dtype(np.float32)]
@@ -26,11 +27,22 @@ FLOATS += [dtype.newbyteorder() for dtype in FLOATS]
 
 
 def validate_rows(
-    estimator: Any, X: Any, *, reset: bool, min_rows: int = 1, order: str | None = None
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    min_rows: int = 1,
+    order: str | None = None,
+    to_learn: bool = True,
 ) -> DataSource:
-    """Check rows as scikit-learn does, and wrap them; a source of one's own is checked chunk by chunk."""
+    """Check rows as scikit-learn does, and wrap them; a source of one's own is checked chunk by chunk.
+
+    Without ``to_learn`` the numbers of such a source are left to be checked when they are read.
+    """
     if isinstance(X, LocalRows):
-        return LocalRows(validate_rows(estimator, X.rows, reset=reset, min_rows=min_rows, order=order))
+        how: dict[str, Any] = {"reset": reset, "min_rows": min_rows, "order": order, "to_learn": to_learn}
+        return LocalRows(validate_rows(estimator, X.rows, **how))
+    X = as_source(X, order)
     if not isinstance(X, DataSource):
         settings = {"dtype": [*FLOATS, np.dtype(np.uint8)], "order": order, "ensure_min_samples": min_rows}
         return _validated(X, settings, lambda X, **how: validate_data(estimator, X, reset=reset, **how))
@@ -45,8 +57,22 @@ def validate_rows(
             f"{estimator.n_features_in_} features as input."
         )
     _check_names(estimator, getattr(X, "feature_names", None), reset)
-    X.extremes = _checks.check_finite_chunks(X)  # of the rows as they are now
+    X.extremes = None
+    if to_learn:
+        _check_passes(estimator, X)
+        X.extremes = _checks.check_finite_chunks(X)  # of the rows as they are now
+    else:
+        _checks.check_numbered(X)
     return X
+
+
+def _check_passes(estimator: Any, X: DataSource) -> None:
+    """Raise ValueError for rows without numbers of their own if they are to have classes."""
+    if X.forward_only and estimator.target_weight:
+        raise ValueError(
+            f"The 'target_weight' parameter must be 0 with {type(X).__name__}, whose rows may come in "
+            f"another order in each pass, for y has only one. Got {estimator.target_weight!r}."
+        )
 
 
 def _check_names(estimator: Any, names: Sequence[str] | None, reset: bool) -> None:
@@ -74,6 +100,11 @@ def _check_names(estimator: Any, names: Sequence[str] | None, reset: bool) -> No
 
 def validate_codes(estimator: Any, X: Any) -> DataSource:
     """Check codes as scikit-learn checks rows, but for their number of columns, and wrap them."""
+    X = as_source(X)
+    if isinstance(X, DataSource):
+        _checks.check_source(X)
+        _checks.check_numbered(X)
+        return X
     return _validated(X, {"dtype": FLOATS, "input_name": "X", "estimator": estimator}, check_array)
 
 

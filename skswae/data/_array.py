@@ -42,6 +42,9 @@ class ArrayData(DataSource):
         rows = self.X[index] if isinstance(index, slice) else self.X.take(index, axis=0)
         return rows.astype(rows.dtype.newbyteorder("="), copy=False)
 
+    def _content(self) -> np.ndarray:
+        return self.X
+
 
 class TensorData(DataSource):
     """Rows of a tensor on any device, read as tensors on it, for methods of a fitted model.

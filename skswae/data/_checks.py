@@ -54,10 +54,11 @@ def check_source(source: DataSource) -> None:
                 f"index {index!r}. Got {got}."
             )
         _refuse_masked(source, rows)
-    if not np.array_equal(by_slice, by_index[::-1], equal_nan=True):
+    if not source.forward_only and not np.array_equal(by_slice, by_index[::-1], equal_nan=True):
         raise ValueError(
-            f"{name}.read must return rows in the order of the index. "
-            f"Got others for {backwards!r} than for {slice(0, n)!r}."
+            f"{name}.read must return the same rows each time, in the order of the index. "
+            f"Got others for {backwards!r} than for {slice(0, n)!r}. "
+            "Rows that are to change at random are what the 'augment' parameter is for."
         )
 
 
@@ -66,6 +67,15 @@ def _refuse_masked(source: DataSource, rows: np.ndarray) -> None:
         raise ValueError(
             f"{type(source).__name__}.read must return arrays without masked values, just as without NaN: "
             "fill or impute them first. Got masked ones."
+        )
+
+
+def check_numbered(source: DataSource) -> None:
+    """Raise TypeError for rows whose order may change, where each result belongs to one of them."""
+    if source.forward_only:
+        raise TypeError(
+            f"X must be rows in an order of their own. Got {type(source).__name__}, whose rows may come in "
+            "another order in each pass: take its batches one by one."
         )
 
 
@@ -84,11 +94,7 @@ def check_finite_chunks(source: DataSource) -> Extremes:
         with np.errstate(invalid="ignore"):
             low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            what = "NaN" if np.isnan(chunk).any() else "infinity"
-            raise ValueError(
-                f"{type(source).__name__} must hold finite numbers. "
-                f"Got {what} in rows {start} to {start + len(chunk) - 1}."
-            )
+            check_chunk(source, chunk, start)
         start += len(chunk)
     if start != len(source):
         raise ValueError(
@@ -96,6 +102,17 @@ def check_finite_chunks(source: DataSource) -> Extremes:
             f"Got {start} rows of {len(source)}."
         )
     return low, high
+
+
+def check_chunk(source: DataSource, chunk: np.ndarray, start: int) -> None:
+    """Raise ValueError for masked rows and NaN or infinity; the first row has the number ``start``."""
+    _refuse_masked(source, chunk)
+    if not np.isfinite(chunk).all():
+        what = "NaN" if np.isnan(chunk).any() else "infinity"
+        raise ValueError(
+            f"{type(source).__name__} must hold finite numbers. "
+            f"Got {what} in rows {start} to {start + len(chunk) - 1}."
+        )
 
 
 # ---------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class Loader:
         self.keeps_index = False
         self.index = torch.empty(0, dtype=torch.int64, device=device)
         self._resident: Tensor | None = None
-        if device.type != "cpu" and fits_on(device, source.nbytes):
+        if device.type != "cpu" and fits_on(device, source.nbytes) and not source.forward_only:
             dtype = as_tensor(np.empty(0, source.dtype)).dtype
             self._resident = torch.empty(source.shape, dtype=dtype, device=device)
             start = 0

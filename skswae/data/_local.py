@@ -46,9 +46,11 @@ class LocalRows(DataSource):
     def __init__(self, rows: Any):
         self.rows = rows
         if isinstance(rows, DataSource):  # else an estimator will check them first
-            self.shape, self.dtype, self.blocks, self.extremes = (
-                getattr(rows, name) for name in ("shape", "dtype", "blocks", "extremes")
-            )
+            for name in ("shape", "dtype", "blocks", "extremes", "forward_only"):
+                setattr(self, name, getattr(rows, name))
+
+    def _content(self) -> Any:
+        return self.rows._content()
 
     def read(self, index: slice | np.ndarray) -> np.ndarray:
         """Return some of the rows: (m, d)."""

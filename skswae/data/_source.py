@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,6 +71,8 @@ class DataSource(abc.ABC):
     dtype: np.dtype
     blocks: Blocks | None = None
     extremes: tuple[np.ndarray, np.ndarray] | None = None  # of each feature, once the rows have been checked
+    # whether rows are read in ascending order alone, and may come in another order in another pass
+    forward_only = False
 
     @abc.abstractmethod
     def read(self, index: slice | np.ndarray) -> np.ndarray:
@@ -85,6 +88,10 @@ class DataSource(abc.ABC):
         rows : ndarray of shape (m, n_features)
             In the dtype of the source; not to be changed in place.
         """
+
+    def _content(self) -> Any:
+        """Return what tells these rows from others, for a checkpoint, as something that can be pickled."""
+        return self
 
     def __len__(self) -> int:
         return self.shape[0]
