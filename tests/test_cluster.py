@@ -1,4 +1,4 @@
-"""Searches under Dask and Ray, studies of several processes, inference on workers: the guide's own lines, run.
+"""Searches under Dask and Ray, studies of several processes, inference on workers: the guide's lines, run.
 
 For ``.ci/cluster``, whose environment has these packages. The guide's blocks run once, in one namespace; the
 tests look at what they leave, and go on with the cluster that they have started.
@@ -19,13 +19,17 @@ import tempfile
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+
+from skswae import SWAETransformer, export_onnx, save_model
+from skswae.networks import GatedMLP
 
 GUIDE = pathlib.Path(__file__).parent.parent / "docs" / "guide"
 BLOCKS = {
@@ -45,21 +49,45 @@ def run_blocks(page, names, without="study = "):
             yield block
 
 
+def close(names):
+    """End what a page has started."""
+    if "ray" in names:
+        names["ray"].shutdown()
+    for name in ("client", "cluster"):
+        if name in names:
+            names[name].close()
+
+
+@pytest.mark.cluster  # first: the clusters of the other page are kept to the end
+def test_the_recipes_for_codes_on_workers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "page"}
+    try:
+        list(run_blocks("scale_inference.md", names))
+    finally:
+        close(names)
+    expected = names["swae"].transform(names["frame"])
+    assert names["Z"].dtype == names["found"].dtype == np.float32
+    assert names["found"].shape == names["Z"].shape
+    np.testing.assert_array_equal(names["Z"], expected)
+    for folder in ("codes", "codes_ray"):
+        table = pd.read_parquet(folder).sort_values("id")
+        np.testing.assert_array_equal(table.pop("id"), np.arange(len(expected)))
+        assert set(table.dtypes) == {np.dtype(np.float32)}
+        np.testing.assert_array_equal(table.to_numpy(), expected)
+
+
 @pytest.fixture(scope="module")
 def guide():
     """The names of the page after its last block; ``searches`` are the search after each of its fits."""
     names = {"__name__": "page", "searches": []}
     try:
         for block in run_blocks("scale_search.md", names):
-            if "search.fit(" in block:
+            if "with joblib" in block:
                 names["searches"].append(copy.deepcopy(names["search"]))
         yield names
     finally:
-        if "ray" in names:
-            names["ray"].shutdown()
-        for name in ("client", "cluster"):
-            if name in names:
-                names[name].close()
+        close(names)
 
 
 @pytest.mark.cluster
@@ -75,7 +103,7 @@ def test_a_search_equals_a_serial_one(guide):
 
 
 class Shaky(TransformerMixin, BaseEstimator):
-    """Hands the rows on; its fits fail, or end their process as often as ``deaths``, but not that of ``parent``."""
+    """Hands the rows on; fits fail, or end their process, but not ``parent``, as often as ``deaths``."""
 
     def __init__(self, fails=False, deaths=0, parent=None, log="", number=0):
         self.fails = fails
@@ -301,3 +329,74 @@ def postgres():
 def test_a_study_of_two_processes_in_postgresql(tmp_path):
     with postgres() as url:
         studied(tmp_path, url)
+
+
+# ---------------------------------------------------------------------------
+# The service
+# ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A fitted model, and the services of its two files."""
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.syspath_prepend(GUIDE.parents[1] / "examples" / "serving")
+    import app
+    from fastapi.testclient import TestClient
+
+    folder = tmp_path_factory.mktemp("served")
+    X = (load_digits().data[:200] / 16).astype(np.float32)
+    swae = SWAETransformer(3, network=GatedMLP((16,)), max_iter=1, random_state=0).fit(X)
+    save_model(swae, folder / "model.safetensors")
+    export_onnx(swae, folder / "model.onnx")
+    services = {
+        name: TestClient(app.create_app(str(folder / f"model.{name}"), max_rows=50))
+        for name in ("safetensors", "onnx")
+    }
+    yield swae, X, services
+    monkeypatch.undo()
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("kind", ["safetensors", "onnx"])
+def test_the_service_answers_with_codes(kind, served):
+    swae, X, services = served
+    known = services[kind].get("/health").json()
+    assert (known["status"], known["class"]) == ("ok", "SWAETransformer")
+    assert (known["n_features"], known["n_components"], known["max_rows"]) == (64, 3, 50)
+    for n in (1, 50):
+        answer = services[kind].post("/codes", json={"rows": X[:n].tolist()})
+        assert answer.status_code == 200, answer.text
+        np.testing.assert_allclose(answer.json()["codes"], swae.transform(X[:n]), rtol=1e-4, atol=1e-5)
+
+
+ROW = str([0.5] * 64)
+BAD = {
+    "": (422, "the request: Invalid JSON"),
+    "[1]": (422, "the request: Input should be an object"),
+    "{}": (422, "rows: Field required"),
+    '{"rows": []}': (422, "rows: List should have at least 1 item"),
+    '{"rows": [0.5]}': (422, "rows.0: Input should be a valid"),
+    '{"rows": [[0.5, 1]]}': (422, "rows.0: must have 64 numbers. Got 2."),
+    f'{{"rows": [{ROW}, [1]]}}': (422, "rows.1: must have 64 numbers. Got 1."),
+    f'{{"rows": [{ROW.replace("0.5", "NaN", 1)}]}}': (422, "rows.0.0: Input should be a finite number"),
+    f'{{"rows": [{ROW.replace("0.5", "-Infinity", 1)}]}}': (422, "rows.0.0: Input should be a finite number"),
+    f'{{"rows": [{ROW.replace("0.5", "null", 1)}]}}': (422, "rows.0.0: Input should be a valid number"),
+    f'{{"rows": [{ROW.replace("0.5", "true", 1)}]}}': (422, "rows.0.0: Input should be a valid number"),
+    f'{{"rows": [{ROW.replace("0.5", chr(34) + "1" + chr(34), 1)}]}}': (422, "rows.0.0: Input should be a"),
+    f'{{"rows": [{ROW.replace("0.5", "1e39", 1)}]}}': (422, "rows: must hold numbers that are finite"),
+    f'{{"rows": [{ROW.replace("0.5", "3e38")}]}}': (422, "finite in float32"),
+    f'{{"rows": [{", ".join([ROW] * 51)}]}}': (413, "rows must be at most 50. Got 51."),
+    " " * 200_000: (413, "A request must have at most 103400 bytes."),
+}
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("kind", ["safetensors", "onnx"])
+def test_the_service_refuses_what_is_no_row(kind, served):
+    for body, (status, words) in BAD.items():
+        answer = served[2][kind].post("/codes", content=body)
+        assert answer.status_code == status, (body[:60], answer.text)
+        assert words in answer.json()["detail"], body[:60]
+        assert len(answer.json()["detail"]) < 500
+    assert served[2][kind].get("/codes").status_code == 405
