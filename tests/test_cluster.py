@@ -4,6 +4,7 @@ For ``.ci/cluster``, whose environment has these packages. The guide's blocks ru
 tests look at what they leave, and go on with the cluster that they have started.
 """
 
+import asyncio
 import contextlib
 import copy
 import glob
@@ -353,14 +354,14 @@ def served(tmp_path_factory):
         name: TestClient(app.create_app(str(folder / f"model.{name}"), max_rows=50))
         for name in ("safetensors", "onnx")
     }
-    yield swae, X, services
+    yield swae, X, services, folder
     monkeypatch.undo()
 
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("kind", ["safetensors", "onnx"])
 def test_the_service_answers_with_codes(kind, served):
-    swae, X, services = served
+    swae, X, services, _ = served
     known = services[kind].get("/health").json()
     assert (known["status"], known["class"]) == ("ok", "SWAETransformer")
     assert (known["n_features"], known["n_components"], known["max_rows"]) == (64, 3, 50)
@@ -400,3 +401,16 @@ def test_the_service_refuses_what_is_no_row(kind, served):
         assert words in answer.json()["detail"], body[:60]
         assert len(answer.json()["detail"]) < 500
     assert served[2][kind].get("/codes").status_code == 405
+
+
+@pytest.mark.cluster
+def test_the_load_of_the_benchmark_on_the_service_as_it_is_started(served):
+    import _scale_serving
+
+    _, X, _, folder = served
+    with _scale_serving.service(folder / "model.safetensors") as (port, _):
+        ms = asyncio.run(_scale_serving.load(port, _scale_serving.request_of(X[:2]), 50.0, 1.0))
+        assert len(ms) == 50
+        assert np.isfinite(ms).all()
+        with pytest.raises(RuntimeError, match=r"answered .* 422"):
+            asyncio.run(_scale_serving.load(port, _scale_serving.request_of(X[:2, :5]), 50.0, 1.0))

@@ -240,7 +240,7 @@ def installed(package: str | None) -> bool:
 
 
 def measure(quick: bool = False) -> dict[str, Any]:
-    """Measure all ways that there are packages for, and processes on a GPU; quickly, those in this process."""
+    """Measure the ways that there are packages for, and processes on a GPU; quickly, two ways only."""
     size = QUICK if quick else FULL
     results: dict[str, Any] = {"size": size, "arithmetic": arithmetic(size), "ways": {}, "gpu": {}}
     for way, (_, package) in WAYS.items():

@@ -169,9 +169,9 @@ def lines(results: dict[str, Any]) -> list[str]:
     if not results["found"]:
         return [*title, f"Not measured: {', '.join(results['missing'])} not installed.", ""]
     text = (
-        f"`examples/serving/app.py` with a default model of {results['n_features']} columns and 8 components: "
+        f"`examples/serving/app.py` with a default model of {results['n_features']} columns, 8 components: "
         "one process, one thread, one core. JSON over the loopback address, on "
-        f"{N_CONNECTIONS} connections that stay open; requests at random times that do not wait for answers. "
+        f"{N_CONNECTIONS} connections that stay open; requests come at random times, answered or not. "
         f"The highest rate found at which 99 of 100 answers came within {P99_MS:.0f} ms of the moment that "
         f"the request was due. The load came from one other process; the machine has {results['cores']} "
         "hardware threads, which other work may have shared. CPU ms: of the service, a request."
