@@ -139,6 +139,14 @@ def test_what_needs_rows_that_stay_where_they_are(iris):
         swae(neighbor_weight=0.1, target_weight=0.5).fit(source, np.arange(150) % 3)
 
 
+def test_a_checkpoint_knows_the_rows_and_their_order(iris, tmp_path):
+    fit = {"checkpoint": tmp_path / "state", "keep_checkpoint": True}
+    first = swae(max_iter=2).fit(BatchRows([iris], 150), **fit)
+    assert_equal_fits(swae(max_iter=2).fit(BatchRows(lambda: [iris[:40], iris[40:]], 150), **fit), first)
+    with pytest.raises(ValueError, match="of another fit: X"):
+        swae(max_iter=2).fit(BatchRows([iris[::-1]], 150), **fit)
+
+
 def test_an_error_of_the_iterable_begins_the_next_pass_anew(iris):
     fails = [True]
 
