@@ -138,7 +138,7 @@ def passes(how: str, folder: pathlib.Path) -> float:
 
 def measure(quick: bool) -> dict[str, Any]:
     """Return all results; ``quick`` is a trial of seconds, whose numbers mean nothing."""
-    n_rows, repeats = (3000, 1) if quick else (100_000, 2)
+    n_rows, repeats = (1200, 1) if quick else (100_000, 2)
     runs = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
