@@ -1,7 +1,7 @@
 """Past one machine: rows in files, several processes, searches on a cluster, models behind a port.
 
-Each part is measured in a process of its own, and its numbers are kept in a JSON file of the folder of results.
-A part whose file is there is not measured again: delete it for that.
+Each part is measured in a process of its own, and its numbers are kept in a JSON file of the folder of
+results. A part whose file is there is not measured again: delete it for that.
 
 Run with:  python scale.py --results scale --output ../../docs/results/scale.md
 """
