@@ -70,19 +70,20 @@ def fit(
 ) -> None:
     """Do what :meth:`BaseAutoencoder.fit` says, and tell the callbacks."""
     X, y, X_val = map(copied_to_host, (X, y, X_val))
-    estimator._validate_params()
-    resume = estimator.warm_start and hasattr(estimator, "module_")
-    plan = Plan(
-        resume=resume,
-        learning_rate=estimator.learning_rate,
-        early_stopping=estimator.early_stopping,
-        X_val=X_val,
-        checkpoint=checked_checkpoint(checkpoint, checkpoint_seconds, resume),
-        checkpoint_seconds=checkpoint_seconds,
-        keep_checkpoint=bool(keep_checkpoint),
-        callbacks=callbacks,
-    )
     with _all_or_nothing(estimator), joined():
+        with together():
+            estimator._validate_params()
+            resume = estimator.warm_start and hasattr(estimator, "module_")
+            plan = Plan(
+                resume=resume,
+                learning_rate=estimator.learning_rate,
+                early_stopping=estimator.early_stopping,
+                X_val=X_val,
+                checkpoint=checked_checkpoint(checkpoint, checkpoint_seconds, resume),
+                checkpoint_seconds=checkpoint_seconds,
+                keep_checkpoint=bool(keep_checkpoint),
+                callbacks=callbacks,
+            )
         done = _run(estimator, X, y, plan)
         if done is not None:
             done.remove()
@@ -91,9 +92,10 @@ def fit(
 def partial_fit(estimator: Any, X: Any, y: Any = None, *, callbacks: Sequence[Callback] = ()) -> None:
     """Do what :meth:`BaseAutoencoder.partial_fit` says, and tell the callbacks."""
     X, y = copied_to_host(X), copied_to_host(y)
-    estimator._validate_params()
-    resume = hasattr(estimator, "module_")
     with _all_or_nothing(estimator), joined():
+        with together():
+            estimator._validate_params()
+            resume = hasattr(estimator, "module_")
         _run(estimator, X, y, Plan(resume=resume, accumulate=resume, n_epochs=1, callbacks=callbacks))
 
 
@@ -148,9 +150,16 @@ def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> Checkpoint | None:
             train_data, held_out = data.split(estimator.validation_fraction, seed)
             plan = replace(plan, labels=labels_of(plan.labels, train_data, data))
     n_rows = plan.total(len(train_data))
+    if group is not None and n_rows < group.size:
+        raise ValueError(
+            f"X must have at least a row for each of {group.size} processes. Got {n_rows} in all."
+        )
     known_epochs = plan.known_epochs(estimator, n_rows)
     # what a model starts from: all rows, or some of those that the processes have
-    whole = drawn_from_all(data, group, seed) if group is not None and plan.local else data
+    whole = data
+    if group is not None and plan.local:
+        K = getattr(estimator, "n_pseudo_inputs", 0)
+        whole = drawn_from_all(data, group, seed, at_least=0 if isinstance(K, str) else int(K))
     with together():
         clamp = check_and_resolve(estimator, whole, n_rows, known_epochs, plan.resume)
         if whole is not data:

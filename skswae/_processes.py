@@ -11,8 +11,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import contextvars
-import multiprocessing
 import os
+import pathlib
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,12 +28,14 @@ T = TypeVar("T")
 SWITCH = "SKSWAE_DISTRIBUTED"
 """Environment variable that is 0 where each process is to fit models of its own."""
 
-_OWNER = "SKSWAE_RANK_PROCESS"  # environment variable with the number of the process that torchrun started
+# What torchrun says to a process that it starts, and an environment variable that says for which process that
+# is meant: those that this one starts inherit both, and are to know that they are none of torchrun's.
+_SAID = ":".join(os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "RANK")).strip(":")
+_OWNER = "SKSWAE_RANK_PROCESS"
 
 
-if "TORCHELASTIC_RUN_ID" in os.environ:
-    # processes that this one starts inherit what torchrun says to it, and are to know that it is not for them
-    os.environ.setdefault(_OWNER, str(os.getpid()))
+if _SAID and not os.environ.get(_OWNER, "").startswith(_SAID):
+    os.environ[_OWNER] = f"{_SAID} {os.getpid()}"
 
 _inherited = False  # whether the group is the parent's, and this process a fork
 
@@ -99,9 +102,8 @@ class Group:
 
     def combine(self, tensor: Tensor, how: str = "sum") -> Tensor:
         """Replace a tensor by its "sum", "min" or "max" over the processes; return it."""
-        dist.all_reduce(
-            tensor, {"sum": dist.ReduceOp.SUM, "min": dist.ReduceOp.MIN}.get(how, dist.ReduceOp.MAX)
-        )
+        operations = {"sum": dist.ReduceOp.SUM, "min": dist.ReduceOp.MIN, "max": dist.ReduceOp.MAX}
+        _exchange(dist.all_reduce, tensor, operations[how])
         return tensor
 
     def sum_gradients(self, parameters: list[nn.Parameter]) -> None:
@@ -126,9 +128,9 @@ class Group:
         """Give each process the numbers that the first one's module has."""
         for value in module.state_dict().values():
             if isinstance(value, Tensor) and value.numel():
-                dist.broadcast(value, 0)
+                _exchange(dist.broadcast, value, 0)
 
-    def average_statistics(self, module: nn.Module) -> None:
+    def average_statistics(self, module: Any) -> None:
         """Give each process the means of the running statistics of batch normalisation."""
         for part in module.modules():
             if isinstance(part, nn.modules.batchnorm._NormBase):
@@ -141,7 +143,7 @@ class Group:
     def gather(self, value: T) -> list[T]:
         """Return the values of all processes, in the order of their ranks."""
         values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value)
+        _exchange(dist.all_gather_object, values, value)
         return values
 
     def any(self, value: bool) -> bool:
@@ -156,7 +158,7 @@ class Group:
                 result[0] = function()
             except Exception as error:
                 result[1] = error
-        dist.broadcast_object_list(result, 0)
+        _exchange(dist.broadcast_object_list, result, 0)
         if result[1] is not None:
             raise result[1]
         return result[0]
@@ -177,6 +179,40 @@ class Group:
                 raise RuntimeError(f"The fit failed in the process of rank {rank} of {self.size}. {text}")
 
 
+_channel: tuple[Any, Any] | None = None  # the script's group, and one of the same processes for fits alone
+
+
+def _open_channel() -> None:
+    """Make the group that exchanges go through, unless there is one; all processes call it."""
+    global _channel
+    if _channel is None or _channel[0] is not dist.group.WORLD:
+        _channel = dist.group.WORLD, dist.new_group()
+
+
+def _close_channel() -> None:
+    """End it: processes that wait for this one get an error, and the next fit makes another."""
+    global _channel
+    if _channel is not None:
+        group, _channel = _channel[1], None
+        with contextlib.suppress(Exception):  # of a group that has failed
+            dist.destroy_process_group(group)
+
+
+def _exchange(function: Callable[..., Any], *arguments: Any) -> None:
+    """Call a function of torch.distributed in the group of fits.
+
+    Raises
+    ------
+    RuntimeError
+        If another process has ended or failed.
+    """
+    assert _channel is not None
+    try:
+        function(*arguments, group=_channel[1])
+    except RuntimeError as error:
+        raise RuntimeError(f"Another process of the fit has failed or ended. {error}") from error
+
+
 # ---------------------------------------------------------------------------
 # Who is a process of a group
 # ---------------------------------------------------------------------------
@@ -191,17 +227,27 @@ def active() -> Group | None:
 
 @contextlib.contextmanager
 def joined() -> Iterator[Group | None]:
-    """Share the fits of the block with the other processes, if this is one of several."""
+    """Share the fit of the block with the other processes, if this is one of several.
+
+    It fails in all of them or in none, though errors differ.
+    """
     group = None
     # not in another thread than the main one: fits side by side would mix up their exchanges
     if threading.current_thread() is threading.main_thread() and _is_rank():
         if not dist.is_initialized():
             _initialize()
         if dist.get_world_size() > 1:
+            _open_channel()
             group = Group()
     token = _active.set(group)
     try:
         yield group
+        if group is not None:
+            group.gather(None)
+    except BaseException:
+        if group is not None:
+            _close_channel()
+        raise
     finally:
         _active.reset(token)
 
@@ -223,8 +269,19 @@ def _is_rank() -> bool:
         return False
     if dist.is_initialized():
         return True
-    launched = "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-    return launched and multiprocessing.parent_process() is None and os.environ[_OWNER] == str(os.getpid())
+    launched = bool(_SAID) and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return launched and os.environ.get(_OWNER) == f"{_SAID} {os.getpid()}" and not _parent_is_the_rank()
+
+
+def _parent_is_the_rank() -> bool:
+    """Tell whether a Python that torchrun started has started this process, before it knew this package."""
+    parent = pathlib.Path(f"/proc/{os.getppid()}")  # of Linux
+    try:
+        said = dict(item.partition("=")[::2] for item in (parent / "environ").read_text().split("\0"))
+        same = all(said.get(name) == os.environ[name] for name in ("TORCHELASTIC_RUN_ID", "RANK"))
+        return same and (parent / "exe").resolve() == pathlib.Path(sys.executable).resolve()
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _initialize() -> None:
@@ -315,7 +372,7 @@ class _Gather(torch.autograd.Function):
         ctx.part = part
         whole = z.new_zeros((part.n_rows, *z.shape[1:]))
         whole[part.start : part.stop] = z
-        dist.all_reduce(whole)
+        _exchange(dist.all_reduce, whole)
         return whole
 
     @staticmethod

@@ -44,9 +44,8 @@ def make_builder(estimator: Any, n_features: int, seed: int) -> NetworkBuilder:
 
 def new_step(estimator: Any, module: AutoencoderModule) -> TrainingStep:
     """Make the training step of the estimator's solver, for the device that the module is on."""
-    if (
-        module.device.type != "cuda" or active() is not None
-    ):  # a recorded step would have to exchange gradients
+    # a recorded step would have to exchange gradients, too
+    if module.device.type != "cuda" or active() is not None:
         return TrainingStep(module, estimator.solver, estimator.precision)
     foreign = draws_from_global_streams(check_network(estimator.network))
     capturable = module.capturable and not foreign

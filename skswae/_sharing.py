@@ -33,13 +33,18 @@ def check_alike(
     ValueError
         On all processes, with what differs.
     """
+    fitted = vars(estimator) if plan.resume else {}
     facts: dict[str, Any] = {
         "the class": f"{type(estimator).__module__}.{type(estimator).__qualname__}",
         "the method": "fit" if plan.n_epochs is None else "partial_fit",
         "whether X is LocalRows": plan.local,
         "the number of features": data.n_features,
         "the dtype of X": str(data.dtype),
-        "whether the fit goes on with a fitted model": hasattr(estimator, "module_"),
+        "whether the fit goes on with a fitted model": plan.resume,
+        "the fitted model": _hashed([fitted.get(name) for name in ("_seed", "_moments", "n_iter_")]),
+        "the weights of the fitted model": _hashed(fitted["module_"].state_dict()) if fitted else None,
+        "whether there is a checkpoint": plan.checkpoint is not None,
+        "whether there is X_val": held_out is not None,
     }
     for name, value in sorted(estimator.get_params().items()):
         if name not in _OWN:
@@ -48,11 +53,12 @@ def check_alike(
     for name, rows in (("X", data), ("X_val", held_out)):
         if rows is not None and not has_own_rows(rows):
             facts[f"the number of rows of {name}"] = len(rows)
-            facts[f"the rows of {name}"] = content_hash([rows.read(some) for some in _some(len(rows))])
+            facts[f"the rows of {name}"] = _hashed([rows.read(some) for some in _some(len(rows))])
     if not plan.local:
         facts["the classes of y"] = _comparable(plan.labels)
     found = group.gather(facts)
-    for name, value in found[0].items():
+    for name in dict.fromkeys(name for facts in found for name in facts):
+        value = found[0].get(name)
         for rank, other in enumerate(found):
             if other.get(name) != value:
                 cure = ": wrap rows that a process has of its own in skswae.data.LocalRows"
@@ -73,10 +79,14 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, bool | int | float | str | None):
         return value
     try:
-        return content_hash(value)
+        return _hashed(value)
     except Exception:  # whatever pickling a user's object raises
         return type(value).__name__
 
 
+def _hashed(value: Any) -> tuple[str, str]:
+    return "hash", content_hash(value)
+
+
 def _shown(value: Any) -> str:
-    return "others" if isinstance(value, str) and len(value) == 32 else repr(value)
+    return "another" if isinstance(value, tuple) else repr(value)

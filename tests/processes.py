@@ -164,8 +164,23 @@ def errors(folder):
             return f"{type(error).__name__}: {error}"
         return "nothing"
 
+    def going_on(model, rows):
+        try:
+            model.partial_fit(rows)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return "nothing"
+
     with_nan = X.copy()
     with_nan[7, 3] = np.nan
+    os.environ["SKSWAE_DISTRIBUTED"] = "0"
+    fitted = [AETransformer(2, **{**SETTINGS, "random_state": seed}).fit(X) for seed in (0, RANK)]
+    del os.environ["SKSWAE_DISTRIBUTED"]
+    failing = AETransformer(2, augment=_Failing(), **SETTINGS)
+    search = GridSearchCV(failing, {"batch_size": [50, 60]}, cv=KFold(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scores = search.fit(X).cv_results_["mean_test_score"]
     return {
         "one process's rows": text(AETransformer(2), with_nan if RANK == 1 else X),
         "one process's own rows": text(AETransformer(2), LocalRows(with_nan if RANK == 1 else X)),
@@ -182,8 +197,34 @@ def errors(folder):
         "too few rows": text(AETransformer(2), X[: SIZE - 1 or 1]),
         "own and others": text(AETransformer(2), LocalRows(X) if RANK else X),
         "a checkpoint": text(AETransformer(2), X, checkpoint=folder / "file.txt"),
+        "a checkpoint of one": text(AETransformer(2), X, checkpoint=folder / "one" if RANK else None),
+        "held-out rows of one": text(AETransformer(2), X, X_val=X if RANK else None),
+        "an error in training": text(AETransformer(2, augment=_Failing(), **SETTINGS), X),
+        "an error in one fit of a search": scores,
+        "a model that goes on": going_on(fitted[0], X),
+        "other fitted models": going_on(fitted[1], X),
+        "fewer rows than processes": going_on(fitted[0], X[:1]),
         "then": described(AETransformer(2, **SETTINGS).fit(X))["codes"],
     }
+
+
+class _Failing:
+    """Fails once, in one process."""
+
+    def __init__(self):
+        self.n_calls = 0
+
+    def __call__(self, x, generator):
+        self.n_calls += 1
+        if RANK == 1 and self.n_calls == 4:
+            raise RuntimeError("no augmentation")
+        return x
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        return _Failing, ()
 
 
 def who(folder):
@@ -210,7 +251,8 @@ def killed(folder):
     """Kill a process in the middle of an epoch, once."""
     mark = folder / "killed"
     augment = _Killing(mark) if RANK == 1 else _Killing(None)
-    model = SWAETransformer(3, augment=augment, early_stopping=True, **{**SETTINGS, "max_iter": 8})
+    settings = {**SETTINGS, "max_iter": 8, "network": BatchNormNet()}
+    model = SWAETransformer(3, augment=augment, early_stopping=True, **settings)
     return described(model.fit(X, checkpoint=folder / "fit.checkpoint", checkpoint_seconds=0))
 
 

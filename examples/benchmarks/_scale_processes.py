@@ -22,6 +22,7 @@ from skswae import SWAETransformer
 from skswae.networks import DCGANNet, GatedConvNet, GatedMLP
 
 SHAPE = (1, 28, 28)
+K = 500
 # name, columns, network, batch size of the fits that are timed
 MODELS: list[tuple[str, int, Any, int]] = [
     ("default, 64 columns", 64, GatedMLP(), 512),
@@ -44,29 +45,31 @@ LINKS = {
 
 
 def model(network: Any, batch_size: int, n_epochs: int) -> SWAETransformer:
-    return SWAETransformer(8, network=network, batch_size=batch_size, max_iter=n_epochs, random_state=0)
+    settings = {"network": network, "batch_size": batch_size, "max_iter": n_epochs, "n_pseudo_inputs": K}
+    return SWAETransformer(8, random_state=0, **settings)
 
 
-def step_seconds(n_columns: int, network: Any, batch_size: int, n_steps: int) -> float:
-    """Return the CPU seconds of a step: of the epochs by which a longer fit is longer than a shorter one."""
-    rows = np.random.default_rng(0).random((max(600, batch_size * n_steps), n_columns), dtype=np.float32)
-    seconds = []
-    for n_epochs in (1, 1, 3):  # the first fit of a process pays for what torch loads
-        start = time.process_time()
-        model(network, batch_size, n_epochs).fit(rows)
-        seconds.append(time.process_time() - start)
-    return max(1e-6, (seconds[2] - seconds[1]) / (2 * (len(rows) // batch_size)))
+def steps(n_columns: int, network: Any, batch_size: int, n_steps: int) -> dict[str, Any]:
+    """Return what a step exchanges, and its CPU seconds on a batch and on an eighth of it.
 
-
-def n_exchanged(n_columns: int, network: Any) -> int:
-    """Return how many numbers a step exchanges: every trained parameter's gradient."""
-    rows = np.random.default_rng(0).random((3000, n_columns), dtype=np.float32)
-    fitted = model(network, 3000, 1).fit(rows) if network.__class__ is GatedMLP else model(network, 300, 1)
-    if not hasattr(fitted, "module_"):
-        fitted.fit(rows[:600])
-    module = fitted.module_
-    K, u = 500, module.pseudo_inputs.rows
-    return sum(p.numel() for p in module.parameters()) - u.numel() + K * u.shape[1]
+    They are those by which ``partial_fit`` takes longer for more rows, the least of three times.
+    """
+    few = batch_size // 8
+    rows = np.random.default_rng(0).random((max(K, n_steps * batch_size), n_columns), dtype=np.float32)
+    fitted = model(network, batch_size, 1).fit(rows[:K])
+    found: dict[str, Any] = {"batch": batch_size, "few": few}
+    found["numbers"] = sum(parameter.numel() for parameter in fitted.module_.parameters())
+    for name, size in (("seconds", batch_size), ("seconds_few", few)):
+        fitted.set_params(batch_size=size).partial_fit(rows[:size])
+        differences = []
+        for _ in range(3):
+            clocks = [time.process_time()]
+            for n in (n_steps, 1):
+                fitted.partial_fit(rows[: n * size])
+                clocks.append(time.process_time())
+            differences.append(clocks[1] - clocks[0] - (clocks[2] - clocks[1]))
+        found[name] = max(1e-6, min(differences) / (n_steps - 1))
+    return found
 
 
 def torchrun(n_processes: int, *arguments: str) -> dict[str, Any]:
@@ -111,14 +114,7 @@ def measure(quick: bool) -> dict[str, Any]:
     models, n_steps = (MODELS[:1], 2) if quick else (MODELS, 8)
     found: dict[str, Any] = {"models": {}}
     for name, n_columns, network, batch_size in models:
-        few = max(8, batch_size // 8)
-        found["models"][name] = {
-            "numbers": n_exchanged(n_columns, network),
-            "batch": batch_size,
-            "few": few,
-            "seconds": step_seconds(n_columns, network, batch_size, n_steps if batch_size > 100 else 2),
-            "seconds_few": step_seconds(n_columns, network, few, n_steps),
-        }
+        found["models"][name] = steps(n_columns, network, batch_size, n_steps if batch_size > 100 else 2)
     largest = max(model["numbers"] for model in found["models"].values())
     found["largest"] = largest
     found["exchange"] = torchrun(2, "exchanges", str(largest))
@@ -153,9 +149,12 @@ def speedup(model: dict[str, Any], size: int, link: tuple[float, float], *, divi
 
     ``divided`` is whether they share the batch of one process; else each has a batch of that size.
     """
-    own = model["batch"] / size if divided else model["batch"]
+    batch = model["batch"]
+    own = (
+        batch / size if divided and size <= batch else batch
+    )  # of fewer rows than processes each computes all
     seconds = step_of(model, own) + exchange_seconds(model["numbers"], size, link)
-    return own * size / seconds / (model["batch"] / step_of(model, model["batch"]))
+    return (1 if divided else size) * step_of(model, batch) / seconds
 
 
 def lines(results: dict[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ class LocalRows(DataSource):
 
     Each batch then has some rows of every process, as its part of all rows says; a row meets different rows
     of its own process, but not of the others. Units, principal components and pseudo-inputs are found from at
-    most 20,000 rows, drawn at random from those of all processes, and so is whether the output is a sigmoid.
+    most 20,000 rows (or as many as pseudo-inputs), drawn at random from those of all processes.
     Neighbours (``neighbor_weight``) are looked for among a process's own rows.
 
     On one process these are rows as any others.
@@ -65,18 +65,32 @@ class LocalRows(DataSource):
         return self.rows.order(seed)
 
 
-def drawn_from_all(data: DataSource, group: Group, seed: int) -> DataSource:
-    """Return rows drawn at random from those of all processes, in order; the same ones in each."""
+def drawn_from_all(data: DataSource, group: Group, seed: int, at_least: int = 0) -> DataSource:
+    """Return rows drawn at random from those of all processes, in order; the same ones in each.
+
+    Their ``extremes`` are those of all rows.
+    """
     sizes = group.gather(len(data))
     total, before = sum(sizes), sum(sizes[: group.rank])
-    n = min(total, _MOST_ROWS, max(1000, _MOST_NUMBERS // data.n_features))
+    n = min(total, max(at_least, min(_MOST_ROWS, max(1000, _MOST_NUMBERS // data.n_features))))
     chosen = np.sort(np.random.default_rng(seed).choice(total, n, replace=False))
     own = chosen[(chosen >= before) & (chosen < before + len(data))] - before
     rows = np.empty((len(own), data.n_features), data.dtype)
     step = chunk_rows(data.n_features)
     for start in range(0, len(own), step):
         rows[start : start + step] = data.read(own[start : start + step])
-    return ArrayData(np.concatenate(group.gather(rows)))
+    drawn = ArrayData(np.concatenate(group.gather(rows)))
+    lows, highs = zip(*group.gather(_extremes(data)))
+    drawn.extremes = np.min(lows, axis=0), np.max(highs, axis=0)
+    return drawn
+
+
+def _extremes(data: DataSource) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest number of each feature: (d,), (d,)."""
+    if data.extremes is not None:
+        return data.extremes
+    lows, highs = zip(*((chunk.min(axis=0), chunk.max(axis=0)) for chunk in data.chunks()))
+    return np.min(lows, axis=0), np.max(highs, axis=0)
 
 
 def has_own_rows(source: DataSource) -> bool:

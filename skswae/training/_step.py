@@ -137,6 +137,7 @@ class TrainingStep:
         if group is not None:
             n_rows = sum(group.gather(n_rows))
             group.combine(self._total)
+            group.average_statistics(self.module)
         return dict(zip(self._terms, (self._total / n_rows).tolist()))
 
     def arithmetic(self) -> contextlib.AbstractContextManager[None]:
