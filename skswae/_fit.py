@@ -32,7 +32,7 @@ from skswae._neighborhood import (
     with_neighbors,
 )
 from skswae._outcome import Outcome
-from skswae._plan import Plan, checked_checkpoint, open_checkpoint, resolved
+from skswae._plan import Plan, checked_checkpoint, judged_rows, open_checkpoint, resolved
 from skswae._processes import active, joined
 from skswae._random import derive_seed, draw_seed, forked_rng
 from skswae._resume import check_resumable, go_on, make_builder, new_step
@@ -128,7 +128,7 @@ def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> Checkpoint | None:
         min_rows = 1 if plan.accumulate else 2
         data = validate_rows(estimator, X, reset=not plan.resume, min_rows=min_rows, order="C")
         plan = replace(plan, labels=class_numbers(estimator, y, len(data)))
-        held_out = _judged_rows(estimator, plan)
+        held_out = judged_rows(estimator, plan)
     if group is not None:
         plan = replace(plan, local=has_own_rows(data))
         check_alike(group, estimator, plan, data, held_out)
@@ -205,19 +205,6 @@ def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> Checkpoint | None:
     if watching is not None:
         watching.end()
     return None if plan.keep_checkpoint or run.interrupted else checkpoint
-
-
-def _judged_rows(estimator: Any, plan: Plan) -> DataSource | None:
-    """Return the rows of ``X_val``, checked; None if it is."""
-    if plan.X_val is None:
-        return None
-    if not plan.early_stopping:
-        raise ValueError("The 'X_val' argument must be None with early_stopping=False. Got rows.")
-    try:
-        return validate_rows(estimator, plan.X_val, reset=False, order="C")
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"The 'X_val' argument must hold rows like those of X. {error}") from error
 
 
 def _fitted_scaler(estimator: Any, data: DataSource) -> Scaler:

@@ -15,6 +15,7 @@ import torch
 from skswae._processes import active
 from skswae._random import draw_seed
 from skswae._resume import content_hash, frozen
+from skswae._validation import validate_rows
 from skswae.data import DataSource
 from skswae.training._auto import epochs_for, holds_rows_out
 from skswae.training._callbacks import Callback
@@ -64,6 +65,19 @@ def resolved(plan: Plan, estimator: Any, n_rows: int, n_features: int) -> Plan:
     if learning_rate == "auto":
         learning_rate = "constant" if early_stopping else "one_cycle"
     return replace(plan, early_stopping=bool(early_stopping), learning_rate=learning_rate)
+
+
+def judged_rows(estimator: Any, plan: Plan) -> DataSource | None:
+    """Return the rows of ``X_val``, checked; None if it is."""
+    if plan.X_val is None:
+        return None
+    if not plan.early_stopping:
+        raise ValueError("The 'X_val' argument must be None with early_stopping=False. Got rows.")
+    try:
+        return validate_rows(estimator, plan.X_val, reset=False, order="C")
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"The 'X_val' argument must hold rows like those of X. {error}") from error
 
 
 def checked_checkpoint(path: Any, every: Any, resume: bool) -> str | None:

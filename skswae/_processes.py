@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 T = TypeVar("T")
 
@@ -291,7 +292,12 @@ def _initialize() -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         if dist.is_nccl_available():
             backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend)
+    store, rank, size = next(rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        # the store of a machine's torchrun outlives the processes: those of an earlier start have left their
+        # addresses in it (of several machines each counts its own starts)
+        store = dist.PrefixStore(f"start {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     atexit.register(_leave)
 
 

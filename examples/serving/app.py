@@ -3,7 +3,7 @@
     pip install -r examples/serving/requirements.txt
     python examples/serving/app.py digits.safetensors --port 8000
     curl -s localhost:8000/health
-    curl -s localhost:8000/codes -H 'content-type: application/json' -d '{"rows": [[0, 0.5, 1]]}'  # of 3 columns
+    curl -s localhost:8000/codes -H "content-type: application/json" -d '{"rows": [[0, 0.5]]}'  # 2 columns
 
 The file is one of ``skswae.save_model``, or one of ``skswae.export_onnx`` (named ``*.onnx``), for which
 onnxruntime is enough: no skswae, scikit-learn or torch. Rows are in the units of the training rows, and are
