@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from skswae.base import DataSource
+from skswae.data import LocalRows
+from skswae.data._local import has_own_rows
 
 from .estimators import assert_equal_fits, swae, two_levels
 
@@ -34,6 +36,37 @@ def test_a_source_is_as_good_as_an_array(make):
     for method in ("transform", "reconstruct", "score_samples", "score"):
         np.testing.assert_array_equal(getattr(a, method)(source), getattr(b, method)(X))
     assert_equal_fits(make().partial_fit(source), make().partial_fit(X))
+
+
+class Halves(Waves):
+    """Has its own parts, batches and held-out rows."""
+
+    def order(self, seed):
+        return np.arange(len(self))
+
+    def n_batches(self, batch_size):
+        return 4
+
+    def shuffled(self, batch_size, seed):
+        yield from self.read_parts(np.array_split(np.arange(len(self))[::-1], 4))
+
+    def chunks(self, n_rows=None):
+        yield from self.read_parts([slice(0, 300), slice(300, 600)])
+
+    def split(self, fraction, seed):
+        return Waves(400), Waves(200)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_rows_of_one_process_are_those_of_their_source(early_stopping):
+    parameters = {"early_stopping": early_stopping, "max_iter": 2}
+    rows = LocalRows(Halves(600))
+    assert_equal_fits(swae(**parameters).fit(rows), swae(**parameters).fit(Halves(600)))
+    assert [len(chunk) for chunk in rows.chunks()] == [300, 300]
+    train, held_out = rows.split(0.1, 0)
+    assert (len(train), len(held_out)) == (400, 200)
+    assert has_own_rows(train)
+    assert has_own_rows(held_out)
 
 
 def test_a_source_is_read_part_by_part():

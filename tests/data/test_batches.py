@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from skswae.data import ArrayData, BatchRows
+from skswae.data import ArrayData, BatchRows, LocalRows
 from skswae.data._checks import check_finite_chunks, check_source
 from skswae.data._loader import Loader
 from tests.estimators import assert_equal_fits, swae
@@ -133,8 +133,9 @@ def test_bad_batches(batches, n_samples, message, iris):
 
 def test_what_needs_rows_that_stay_where_they_are(iris):
     source = BatchRows([iris], 150)
-    with pytest.raises(ValueError, match=r"'X_val' argument must hold the rows .* pass X_val, or early_stop"):
-        swae(early_stopping=True).fit(source)
+    for rows in (source, LocalRows(source)):
+        with pytest.raises(ValueError, match=r"'X_val' argument must hold the rows .* pass X_val, or early"):
+            swae(early_stopping=True).fit(rows)
     with pytest.raises(ValueError, match="'target_weight' parameter must be 0 with BatchRows"):
         swae(neighbor_weight=0.1, target_weight=0.5).fit(source, np.arange(150) % 3)
 
