@@ -43,6 +43,7 @@ def check_source(source: DataSource) -> None:
         raise ValueError(f"{name}.shape must be a tuple of two positive integers. Got {shape!r}.")
     if not isinstance(dtype, np.dtype) or dtype not in (np.float16, np.float32, np.float64, np.uint8):
         raise ValueError(f"{name}.dtype must be a NumPy float16, float32, float64 or uint8. Got {dtype!r}.")
+    source._check_unchanged()
     n = min(2, shape[0])
     backwards = np.arange(n)[::-1].copy()
     by_slice, by_index = source.read(slice(0, n)), source.read(backwards)

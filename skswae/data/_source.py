@@ -93,6 +93,10 @@ class DataSource(abc.ABC):
         """Return what tells these rows from others, for a checkpoint, as something that can be pickled."""
         return self
 
+    def _check_unchanged(self) -> None:
+        """Raise an error if the rows are no longer those that the source was made of."""
+        return
+
     def __len__(self) -> int:
         return self.shape[0]
 

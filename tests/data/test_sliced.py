@@ -1,5 +1,8 @@
 """Rows of stores that are read by slices, of files, and of torch's data sets."""
 
+import sys
+import threading
+
 import _harness
 import numpy as np
 import pytest
@@ -169,6 +172,34 @@ def test_a_store_is_read_part_by_part(rng):
     model.transform(source)
     assert store.most_read == 100
     assert store.n_read - before <= 6000 + 100  # one pass, besides the look at two rows
+
+
+@pytest.mark.parametrize("chunk", [100, 600])
+def test_threads_share_a_store(chunk, rng):
+    X = rng.normal(size=(2000, 3))
+    source = SlicedRows(Store(X, chunk), shuffle_bytes=700 * 3 * 8)
+    errors = []
+
+    def reading(seed):
+        for index in np.random.default_rng(seed).integers(0, 2000, (50, 20)):
+            try:
+                np.testing.assert_array_equal(source.read(index), X[index])
+                np.testing.assert_array_equal(source.read(slice(index[0], index[0] + 50)), X[index[0] :][:50])
+            except BaseException as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=reading, args=(seed,)) for seed in range(6)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert errors == []
+    assert sum(map(len, source._kept.rows.values())) <= 700
 
 
 def test_a_checkpoint_knows_the_rows_of_a_store(iris, tmp_path):
