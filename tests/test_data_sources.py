@@ -1,5 +1,7 @@
 """Rows that are kept in a user's own way: one class, and every method takes it as it takes an array."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -92,7 +94,7 @@ class Masked(Waves):
 def test_bad_sources(method):
     estimator = swae(max_iter=1, warm_start=True).fit(Waves(60))
     for source, message in [
-        (Waves(9000, nan_at=8200), "must hold finite numbers. Got NaN in rows 8192 to 8(999|703)"),
+        (Waves(9000, nan_at=8200), "must hold finite numbers. Got NaN in row 8200"),
         (Waves(9, n_features=0), "Waves.shape must be a tuple of two positive integers"),
         (Masked(60, row=0), "Masked.read must return arrays without masked values"),
         (Masked(9000, row=8200), "Masked.read must return arrays without masked values"),
@@ -102,3 +104,35 @@ def test_bad_sources(method):
             getattr(estimator, method)(source)
     with pytest.raises(ValueError, match=r"at least 2 rows. Got 1"):
         swae().fit(Waves(1))
+
+
+@pytest.mark.parametrize("part", [np.zeros((0, 5)), np.zeros((9, 4)), np.zeros(5)])
+def test_chunks_without_rows_or_of_another_width(part):
+    class Parts(Waves):
+        def chunks(self, n_rows=None):
+            yield from (self.read(slice(0, 60)), part)
+
+    with pytest.raises(ValueError, match=r"'chunks' method of a Parts must .* Got one of .* after 60 rows"):
+        swae().fit(Parts(60))
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(DataSource):
+    X: np.ndarray
+
+    @property
+    def shape(self):
+        return self.X.shape
+
+    @property
+    def dtype(self):
+        return self.X.dtype
+
+    def read(self, index):
+        return self.X[index]
+
+
+def test_attributes_of_a_source_need_not_be_set(iris):
+    model = swae(max_iter=1).fit(Frozen(iris))
+    assert_equal_fits(model, swae(max_iter=1).fit(iris))
+    np.testing.assert_array_equal(model.transform(Frozen(iris)), model.transform(iris))

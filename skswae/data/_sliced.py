@@ -125,17 +125,17 @@ class SlicedRows(NumberedRows):
     _keeps: bool
 
     def __init__(self, array: Any, dtype: Any = None, *, shuffle_bytes: int = 2**27):
+        name = self._named()
         shape, held = getattr(array, "shape", None), getattr(array, "dtype", None)
         if not isinstance(shape, tuple) or held is None or not hasattr(array, "__getitem__"):
             raise TypeError(
-                "The 'array' argument must be an object with shape, dtype and slices of rows. "
-                f"Got {type(array).__name__}."
+                f"{name} must be an object with shape, dtype and slices of rows. Got {type(array).__name__}."
             )
         if len(shape) < 2:
-            raise ValueError(f"The 'array' argument must have two axes or more. Got the shape {shape!r}.")
+            raise ValueError(f"{name} must have two axes or more. Got the shape {shape!r}.")
         self.array = np.asarray(array) if isinstance(array, np.memmap) else array
         self.shape = int(shape[0]), math.prod(map(int, shape[1:]))
-        self.dtype = row_dtype(np.dtype(held), dtype, "The 'array' argument")
+        self.dtype = row_dtype(np.dtype(held), dtype, name)
         most = rows_together(shuffle_bytes, self.n_features * self.dtype.itemsize)
         self._kept = KeptBlocks(most)
         self._block = max(1, _BLOCK_NUMBERS // max(1, self.n_features))
@@ -175,11 +175,14 @@ class SlicedRows(NumberedRows):
         end = min(first + self._block, len(self))
         return first, self._kept.get(number, end - first, lambda _: self._slice(first, end))
 
+    def _named(self) -> str:
+        return self._made_of or "The 'array' argument"
+
     def _slice(self, start: int, stop: int) -> np.ndarray:
         rows = self._converted(self.array[start:stop])
         if len(rows) != stop - start:
             raise ValueError(
-                f"The 'array' argument must hold {len(self)} rows, as its shape says. Got {len(rows)} rows "
+                f"{self._named()} must hold {len(self)} rows, as its shape says. Got {len(rows)} rows "
                 f"for those from {start} to {stop - 1}."
             )
         return rows

@@ -1,5 +1,7 @@
 """Rows of iterables of batches, which are passed over again and again."""
 
+import gc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -162,6 +164,33 @@ def test_an_error_of_the_iterable_begins_the_next_pass_anew(iris):
         swae(max_iter=1).fit(source)
     fails.clear()
     assert_equal_fits(swae(max_iter=1).fit(source), swae(max_iter=1).fit(AsTheyCome(iris)))
+
+
+def test_an_error_of_the_training_ends_the_pass(iris):
+    """The workers of a DataLoader would live on with it; a pass that has begun since is another's."""
+    ended = []
+
+    def batches():
+        try:
+            yield from (iris[:100], iris[100:])
+        finally:
+            ended.append(True)
+
+    def failing(x, generator):
+        ended.clear()  # those of the passes before
+        raise ZeroDivisionError
+
+    source = BatchRows(batches, 150)
+    with pytest.raises(ZeroDivisionError):
+        swae(augment=failing, batch_size=30).fit(source)
+    gc.collect()
+    assert ended == [True]
+    first, second = source.chunks(50), source.chunks(50)
+    next(first), next(second)
+    ended.clear()
+    first.close()
+    np.testing.assert_array_equal(np.concatenate(list(second)), iris[50:])
+    assert ended == [True]  # as there is one pass
 
 
 @pytest.mark.gpu

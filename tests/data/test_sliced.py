@@ -78,6 +78,7 @@ class Items(Dataset):
 ITEMS = {
     "array": lambda x, i: x,
     "list": lambda x, i: x.tolist(),
+    "row and class": lambda x, i: [x, i],
     "image and class": lambda x, i: (torch.tensor(x.reshape(1, 2, -1)), i),
 }
 
@@ -120,9 +121,11 @@ def random_item(x, i):
      (Dataset(), TypeError, "must be a data set with a length"),
      (Stream(), TypeError, r"Got a Stream: for fit and partial_fit take skswae.data.BatchRows\(X"),
      (DataLoader(Ragged([0.0])), TypeError, r"Got a DataLoader: .* take skswae.data.BatchRows\(X"),
-     (Items(np.zeros((9, 2)), random_item), ValueError, "same rows each time.*'augment' parameter"),
-     (Store(np.array([["a", "b"]])), TypeError, "'array' argument must hold real numbers. Got <U1"),
-     (Store(np.full((5, 2), np.nan)), ValueError, "SlicedRows must hold finite numbers. Got NaN in rows 0"),
+     (Items(np.zeros((9, 2)), random_item), ValueError, "^X must return the same .*'augment' parameter"),
+     (Store(np.array([["a", "b"]])), TypeError, "^X must hold real numbers. Got <U1"),
+     (Store(np.array([[0.0], [np.nan]])), ValueError, "^X must hold finite numbers. Got NaN in row 1"),
+     (SlicedRows(Store(np.array([[0.0], [np.inf]]))), ValueError, "^SlicedRows must .* infinity in row 1"),
+     (Items(np.full((9, 2), np.nan), lambda x, i: x), ValueError, "^X must hold finite numbers. .* in row 0"),
      ],
 )  # fmt: skip
 def test_bad_stores_and_data_sets(X, error, message):
