@@ -8,6 +8,8 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from skswae.data._array import ArrayData
+from skswae.data._local import LocalRows
 from skswae.data._sliced import NumberedRows, SlicedRows, as_numbers, row_dtype
 from skswae.data._source import DataSource
 
@@ -72,6 +74,16 @@ def _has_row(item: Any) -> bool:
     if isinstance(item, list) and item:
         return isinstance(item[0], Tensor | np.ndarray) and item[0].ndim > 0
     return isinstance(item, tuple) and bool(item)
+
+
+def held_by(source: Any) -> Any:
+    """Return the array, store or data set that the rows of a source are kept in; all else as it is."""
+    if isinstance(source, LocalRows):
+        return held_by(source.rows)
+    for kind, name in ((ArrayData, "X"), (SlicedRows, "array"), (DatasetRows, "dataset")):
+        if isinstance(source, kind):
+            return getattr(source, name)
+    return source
 
 
 def as_source(X: Any, order: str | None = None) -> Any:

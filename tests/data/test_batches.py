@@ -138,6 +138,8 @@ def test_what_needs_rows_that_stay_where_they_are(iris):
     for rows in (source, LocalRows(source)):
         with pytest.raises(ValueError, match=r"'X_val' argument must hold the rows .* pass X_val, or early"):
             swae(early_stopping=True).fit(rows)
+    with pytest.raises(TypeError, match=r"rows in an order of their own. Got BatchRows"):
+        swae(max_iter=10**9).fit_transform(source)  # at once
     with pytest.raises(ValueError, match="'target_weight' parameter must be 0 with BatchRows"):
         swae(neighbor_weight=0.1, target_weight=0.5).fit(source, np.arange(150) % 3)
 
