@@ -103,8 +103,10 @@ def as_source(X: Any, order: str | None = None) -> Any:
     if isinstance(X, Dataset):
         return DatasetRows(X)
     package = type(X).__module__.partition(".")[0]
-    if package in ("h5py", "zarr") and len(getattr(X, "shape", ())) > 1:
-        return StoreRows(X)
+    if package in ("h5py", "zarr") and hasattr(X, "dtype"):
+        row_dtype(np.dtype(X.dtype), None, "X")  # texts cannot even be read in one axis
+        if len(X.shape) > 1:
+            return StoreRows(X)
     return X
 
 

@@ -31,7 +31,7 @@ def again(store):
         return [zarr.open(str(store.store.root), mode=mode) for mode in ("r+", "r")]
     name = store.file.filename
     other = store.file["X"]
-    store.file.create_dataset("s", data=[["a", "b"]], dtype=h5py.string_dtype())
+    store.file.create_dataset("s", data=["a", "b"], dtype=h5py.string_dtype())
     copy = name + ".copy"
     store.file.flush()
     shutil.copy(name, copy)
