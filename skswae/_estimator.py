@@ -225,7 +225,9 @@ class BaseAutoencoder(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+            Rows to learn from.
         y : array-like of shape (n_samples,) or None, default=None
+            As for :meth:`fit`.
         **fit_params : dict
             Other arguments of :meth:`fit`.
 
