@@ -24,6 +24,7 @@ from skswae._random import draw_seed, make_generator, named_seed
 from skswae._resume import module_parameters
 from skswae._validation import validate_codes, validate_rows
 from skswae.data import ArrayData, DataSource
+from skswae.data._checks import check_numbered
 from skswae.data._scaler import TrainingRows
 from skswae.modules._base import AutoencoderModule
 from skswae.modules._builder import NetworkBuilder
@@ -217,6 +218,34 @@ class BaseAutoencoder(
     # ------------------------------------------------------------------
     # Using a fitted model
     # ------------------------------------------------------------------
+
+    def fit_transform(self, X, y=None, **fit_params):
+        """Fit to rows, and return their codes: ``fit(X, y, **fit_params).transform(X)``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to learn from.
+        y : array-like of shape (n_samples,) or None, default=None
+            As for :meth:`fit`.
+        **fit_params : dict
+            Other arguments of :meth:`fit`.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_components)
+            As :meth:`transform` returns them.
+
+        Raises
+        ------
+        TypeError
+            If the order of the rows may change, as that of :class:`~skswae.data.BatchRows`.
+        ValueError, MemoryError, OSError
+            As :meth:`fit` and :meth:`transform`.
+        """
+        if isinstance(X, DataSource):
+            check_numbered(X)  # before the training
+        return super().fit_transform(X, y, **fit_params)
 
     def transform(self, X, *, out=None):
         """Map rows to their codes.

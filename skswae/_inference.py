@@ -15,6 +15,7 @@ from skswae._device import arithmetic, as_array, as_tensor, own_settings
 from skswae.data import ArrayData, DataSource
 from skswae.data._array import TensorData
 from skswae.data._checks import check_chunk
+from skswae.data._dataset import held_by
 from skswae.data._source import chunk_rows
 from skswae.modules._base import AutoencoderModule, detached_copy, detached_tensors
 
@@ -115,14 +116,30 @@ def checked_out(out: Any, chunk: np.ndarray | Tensor, shape: tuple[int, ...], da
             f"The 'out' argument must be of shape {shape} and {chunk.dtype}, as the results are. "
             f"Got {tuple(out.shape)} and {out.dtype}."
         )
-    if isinstance(out, np.ndarray):
-        if not out.flags.writeable:
-            raise ValueError(
-                "The 'out' argument must be an array that can be written to. Got a read-only one."
-            )
-        if isinstance(data, ArrayData) and np.may_share_memory(out, data.X):
-            raise ValueError("The 'out' argument must have memory of its own. Got that of X.")
+    if _is_read_only(out):
+        raise ValueError("The 'out' argument must be an array that can be written to. Got a read-only one.")
+    if _overlap(out, held_by(data)):
+        raise ValueError("The 'out' argument must have memory of its own. Got that of X.")
     return out
+
+
+def _is_read_only(out: Any) -> bool:
+    if isinstance(out, np.ndarray):
+        return not out.flags.writeable
+    # as zarr says it, and h5py
+    return getattr(out, "read_only", None) is True or getattr(getattr(out, "file", None), "mode", None) == "r"
+
+
+def _overlap(out: Any, rows: Any) -> bool:
+    """Tell whether writing to the one changes the other, as far as it can be known."""
+    if isinstance(out, np.ndarray):
+        work: Any = 10_000  # microseconds at most; NumPy's own annotation knows two special values alone
+        try:
+            return isinstance(rows, np.ndarray) and np.shares_memory(out, rows, max_work=work)
+        except np.exceptions.TooHardError:
+            return True
+    # two objects of h5py or zarr that stand for one array are equal
+    return out is rows or (type(out) is type(rows) and (out == rows) is True)
 
 
 def _check_finite(results: np.ndarray | Tensor, start: int, name: str) -> None:

@@ -57,10 +57,11 @@ def validate_rows(
             f"{estimator.n_features_in_} features as input."
         )
     _check_names(estimator, getattr(X, "feature_names", None), reset)
-    X.extremes = None
+    known = vars(X)  # attributes of a frozen class cannot be set
+    known["extremes"] = None
     if to_learn:
         _check_passes(estimator, X)
-        X.extremes = _checks.check_finite_chunks(X)  # of the rows as they are now
+        known["extremes"] = _checks.check_finite_chunks(X)  # of the rows as they are now
     else:
         _checks.check_numbered(X)
     return X

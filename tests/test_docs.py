@@ -164,6 +164,7 @@ PROTOCOLS = (
     "ArrayData",
     "BatchRows",
     "Blocks",
+    "LocalRows",
     "ParquetRows",
     "SlicedRows",
     "NetworkBuilder",

@@ -23,6 +23,10 @@ class BatchRows(NumberedRows):
     passes over them several more times, for their range, mean, principal components and pseudo-inputs.
     One batch at a time is in memory, besides what these keep.
 
+    Each pass must have the same rows, in whatever order. Only their number is checked. Rows that change, as
+    those of a ``DataLoader`` with random augmentation do, are learned in units that were found from others,
+    and may leave the range that was found. Use ``augment`` instead.
+
     Parameters
     ----------
     batches : iterable, or callable without arguments that returns one
@@ -69,6 +73,7 @@ class BatchRows(NumberedRows):
     _iterator: Iterator | None  # of the pass under way
     _batch: np.ndarray  # its last batch
     _start: int  # the number of the first row of that
+    _reader: object = None  # who has read last, if it was no single read
 
     def __init__(self, batches: Iterable | Callable[[], Iterable], n_samples: int, dtype: Any = None):
         if isinstance(batches, Iterator):
@@ -100,6 +105,7 @@ class BatchRows(NumberedRows):
 
         Passes go on from the batch of the last row read, and begin anew for rows before it.
         """
+        self._reader = None
         numbers, back = ordered(index, len(self))
         rows = np.empty((len(numbers), self.n_features), self.dtype)
         try:
@@ -120,6 +126,18 @@ class BatchRows(NumberedRows):
             self._end()
             raise
         return rows[back]
+
+    def read_parts(self, parts: Iterable[slice | np.ndarray]) -> Iterator[np.ndarray]:
+        """Read the rows of each index; a pass that is left before its end is ended, with its workers."""
+        own = object()
+        try:
+            for part in parts:
+                rows = self.read(part)
+                self._reader = own
+                yield rows
+        finally:
+            if self._reader is own:  # else the pass under way is another's
+                self._end()
 
     def order(self, seed: int) -> np.ndarray:
         """Return the numbers of all rows as they come: (n_samples,)."""

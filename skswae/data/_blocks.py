@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
+
+BLOCKS_TOGETHER = 32
+"""Small parts are joined to blocks, up to so many in the shuffle buffer."""
+
+
+def rows_together(shuffle_bytes: int, row_bytes: int) -> int:
+    """Return how many rows the shuffle buffer holds.
+
+    Raises
+    ------
+    ValueError
+        If its size is not an integer of at least 1.
+    """
+    if not isinstance(shuffle_bytes, Integral) or isinstance(shuffle_bytes, bool) or shuffle_bytes < 1:
+        raise ValueError(
+            f"The 'shuffle_bytes' argument must be an integer of at least 1. Got {shuffle_bytes!r}."
+        )
+    return max(1, int(shuffle_bytes) // max(1, row_bytes))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,3 +92,50 @@ class Blocks:
         """Return the blocks of some of the rows, whose numbers ascend."""
         loads = np.diff(self.starts) if self.loads is None else self.loads
         return Blocks(np.searchsorted(index, self.starts), self.n_together, loads)
+
+
+class KeptBlocks:
+    """The blocks of a source that were used last, in the memory of this process. A pickle has none.
+
+    Threads read blocks one after the other. A forked process begins without blocks: a thread of its parent
+    may have been at them.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows that are kept at most; a block of more is kept alone.
+
+    Attributes
+    ----------
+    lock : lock
+        Held while a block is looked up or read.
+    rows : OrderedDict of int to ndarray
+        The rows of each block by its number, the last one used last.
+    """
+
+    def __init__(self, n_rows: int):
+        self.n_rows = n_rows
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self.lock = threading.RLock()
+        self.rows: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    def __reduce__(self):
+        return KeptBlocks, (self.n_rows,)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self.rows
+
+    def get(self, number: int, size: int, read: Callable[[int], np.ndarray]) -> np.ndarray:
+        """Return the rows of a block of this size, which ``read`` returns if they are not at hand."""
+        if self._process != os.getpid():
+            self._begin()
+        with self.lock:
+            if number not in self.rows:
+                while self.rows and sum(map(len, self.rows.values())) + size > self.n_rows:
+                    self.rows.popitem(last=False)
+                self.rows[number] = read(number)
+            self.rows.move_to_end(number)
+            return self.rows[number]

@@ -25,6 +25,15 @@ def is_masked(rows: object) -> bool:
 # ---------------------------------------------------------------------------
 
 
+def _name(source: DataSource) -> str:
+    """Return what the caller knows the source by: X, where one was made of it here."""
+    return source._made_of or type(source).__name__
+
+
+def _reader(source: DataSource) -> str:
+    return source._made_of or f"{type(source).__name__}.read"
+
+
 def check_source(source: DataSource) -> None:
     """Check the attributes of a source, and that it reads what they promise.
 
@@ -33,7 +42,7 @@ def check_source(source: DataSource) -> None:
     ValueError
         If they cannot be used.
     """
-    name = type(source).__name__
+    name = _name(source)
     shape, dtype = getattr(source, "shape", None), getattr(source, "dtype", None)
     if (
         not isinstance(shape, tuple)
@@ -43,6 +52,7 @@ def check_source(source: DataSource) -> None:
         raise ValueError(f"{name}.shape must be a tuple of two positive integers. Got {shape!r}.")
     if not isinstance(dtype, np.dtype) or dtype not in (np.float16, np.float32, np.float64, np.uint8):
         raise ValueError(f"{name}.dtype must be a NumPy float16, float32, float64 or uint8. Got {dtype!r}.")
+    source._check_unchanged()
     n = min(2, shape[0])
     backwards = np.arange(n)[::-1].copy()
     by_slice, by_index = source.read(slice(0, n)), source.read(backwards)
@@ -50,13 +60,13 @@ def check_source(source: DataSource) -> None:
         if not isinstance(rows, np.ndarray) or rows.shape != (n, shape[1]) or rows.dtype != dtype:
             got = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else repr(rows)
             raise ValueError(
-                f"{name}.read must return {dtype} of shape {(n, shape[1])} for the "
+                f"{_reader(source)} must return {dtype} of shape {(n, shape[1])} for the "
                 f"index {index!r}. Got {got}."
             )
         _refuse_masked(source, rows)
     if not source.forward_only and not np.array_equal(by_slice, by_index[::-1], equal_nan=True):
         raise ValueError(
-            f"{name}.read must return the same rows each time, in the order of the index. "
+            f"{_reader(source)} must return the same rows each time, in the order of the index. "
             f"Got others for {backwards!r} than for {slice(0, n)!r}. "
             "Rows that are to change at random are what the 'augment' parameter is for."
         )
@@ -65,7 +75,7 @@ def check_source(source: DataSource) -> None:
 def _refuse_masked(source: DataSource, rows: np.ndarray) -> None:
     if is_masked(rows):
         raise ValueError(
-            f"{type(source).__name__}.read must return arrays without masked values, just as without NaN: "
+            f"{_reader(source)} must return arrays without masked values, just as without NaN: "
             "fill or impute them first. Got masked ones."
         )
 
@@ -91,6 +101,11 @@ def check_finite_chunks(source: DataSource) -> Extremes:
     low, high = np.full(source.n_features, np.inf), np.full(source.n_features, -np.inf)
     for chunk in source.chunks():
         _refuse_masked(source, chunk)
+        if chunk.ndim != 2 or not len(chunk) or chunk.shape[1] != source.n_features:
+            raise ValueError(
+                f"The 'chunks' method of a {type(source).__name__} must return parts with rows, of "
+                f"{source.n_features} columns. Got one of shape {chunk.shape} after {start} rows."
+            )
         with np.errstate(invalid="ignore"):
             low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
@@ -107,12 +122,11 @@ def check_finite_chunks(source: DataSource) -> Extremes:
 def check_chunk(source: DataSource, chunk: np.ndarray, start: int) -> None:
     """Raise ValueError for masked rows and NaN or infinity; the first row has the number ``start``."""
     _refuse_masked(source, chunk)
-    if not np.isfinite(chunk).all():
-        what = "NaN" if np.isnan(chunk).any() else "infinity"
-        raise ValueError(
-            f"{type(source).__name__} must hold finite numbers. "
-            f"Got {what} in rows {start} to {start + len(chunk) - 1}."
-        )
+    finite = np.isfinite(chunk)
+    if not finite.all():
+        row = int(np.argmin(finite.all(axis=1)))
+        what = "NaN" if np.isnan(chunk[row]).any() else "infinity"
+        raise ValueError(f"{_name(source)} must hold finite numbers. Got {what} in row {start + row}.")
 
 
 # ---------------------------------------------------------------------------
@@ -122,8 +136,9 @@ def check_chunk(source: DataSource, chunk: np.ndarray, start: int) -> None:
 
 def value_range(source: DataSource) -> Range:
     """Return the lowest and the highest number."""
-    if source.extremes is not None:
-        return float(source.extremes[0].min()), float(source.extremes[1].max())
+    extremes = source.extremes  # which another thread may forget
+    if extremes is not None:
+        return float(extremes[0].min()), float(extremes[1].max())
     limits = [(chunk.min(), chunk.max()) for chunk in source.chunks()]
     return float(min(low for low, _ in limits)), float(max(high for _, high in limits))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -13,9 +13,12 @@ from sklearn.utils import _safe_indexing, gen_batches
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skswae._files import replacing
-from skswae.data._checks import check_numbered
-from skswae.data._dataset import as_source
-from skswae.data._sliced import as_numbers
+from skswae.data._checks import check_chunk, check_numbered
+from skswae.data._dataset import as_source, held_by
+from skswae.data._local import LocalRows
+from skswae.data._parquet import ParquetRows
+from skswae.data._parquet_files import pyarrow_parquet
+from skswae.data._sliced import SlicedRows, as_numbers
 from skswae.data._source import DataSource
 
 _ROWS = 4096  # of an array or frame, to transform at a time
@@ -41,7 +44,7 @@ def transform_parquet(
     source : DataSource, or array-like of shape (n_samples, n_features)
         The rows, in whatever form ``transform`` takes; a frame is handed on as a frame.
     path : path-like
-        The file to write, in a folder that exists.
+        The file to write, in a folder that exists; none of those that the source is read from.
     with_columns : pyarrow.Table, DataFrame, dict of arrays of shape (n_samples,), or None, default=None
         Columns to put before the codes, such as numbers of the rows elsewhere. They are held in memory.
     row_group_size : int, default=131072
@@ -50,7 +53,8 @@ def transform_parquet(
     Raises
     ------
     ImportError
-        If pyarrow cannot be imported: it comes with ``pip install "skswae[parquet]"``.
+        If pyarrow cannot be imported: it comes with ``pip install "skswae[parquet]"``. If pandas cannot, and
+        an estimator of another package, such as a pipeline, has been fitted with names of columns.
     TypeError, ValueError
         If an argument cannot be used, or the estimator refuses a row; the message says among which rows.
     OSError
@@ -72,13 +76,9 @@ def transform_parquet(
     >>> table.column_names, table.num_rows
     (['id', 'aetransformer0', 'aetransformer1'], 300)
     """
-    try:
-        import pyarrow
-        from pyarrow.parquet import ParquetWriter
-    except ImportError as error:
-        raise ImportError(
-            f"transform_parquet needs pyarrow, which comes with pip install 'skswae[parquet]'. {error}"
-        ) from error
+    parquet = pyarrow_parquet("transform_parquet")
+    import pyarrow
+
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"The 'path' argument must be a path. Got {type(path).__name__}.")
     if not isinstance(row_group_size, Integral) or isinstance(row_group_size, bool) or row_group_size < 1:
@@ -87,7 +87,11 @@ def transform_parquet(
         )
     check_is_fitted(estimator)
     names = list(estimator.get_feature_names_out())
+    while isinstance(source, LocalRows):
+        source = source.rows
     source = as_source(source)
+    if os.path.realpath(os.fsdecode(path)) in map(os.path.realpath, _files_of(source)):
+        raise ValueError(f"The 'path' argument must not be a file of the source. Got {os.fsdecode(path)!r}.")
     if isinstance(source, DataSource):
         check_numbered(source)
     n_rows = len(source) if isinstance(source, DataSource) else _num_samples(source)
@@ -104,9 +108,22 @@ def transform_parquet(
                 columns = {**dict(zip(part.column_names, part.columns)), **columns}
             table = pyarrow.table(columns)
             if writer is None:
-                writer = stack.enter_context(ParquetWriter(file, table.schema))
+                writer = stack.enter_context(parquet.ParquetWriter(file, table.schema))
             writer.write_table(table, row_group_size=size)
             start += len(group)
+
+
+def _files_of(source: Any) -> list[str]:
+    """Return the paths of the files that the rows are read from, as far as they are known."""
+    held = held_by(source)
+    if isinstance(held, ParquetRows):
+        return [file.path for file in held._files]
+    while isinstance(held, np.ndarray):
+        if isinstance(held, np.memmap) and held.filename is not None:
+            return [os.fsdecode(held.filename)]
+        held = held.base
+    name = getattr(getattr(held, "file", None), "filename", None)  # of h5py's
+    return [name] if isinstance(name, str) else []
 
 
 def _checked_columns(given: Any, n_rows: int, names: list[str]) -> Any:
@@ -119,9 +136,11 @@ def _checked_columns(given: Any, n_rows: int, names: list[str]) -> Any:
         # an index of pandas is no column
         arrow = hasattr(given, "schema") or not hasattr(given, "iloc")
         table = pyarrow.table(given) if arrow else pyarrow.Table.from_pandas(given, preserve_index=False)
-    except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"The 'with_columns' argument must be a table, a frame or a dict of arrays. {error}"
+    except (TypeError, ValueError, AttributeError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(
+            "The 'with_columns' argument must be a table, a frame or a dict of arrays. "
+            f"Got {type(given).__name__}: {error}"
         ) from error
     if table.num_rows != n_rows:
         raise ValueError(
@@ -166,11 +185,31 @@ def _parts(estimator: Any, source: Any, n_rows: int) -> Iterator[Any]:
     names = getattr(source, "feature_names", None)
     if names is None or not hasattr(estimator, "feature_names_in_"):
         yield from source.chunks()
-        return
-    from pandas import DataFrame
+    elif any(base.__module__ in ("skswae._estimator", "skswae.base") for base in type(estimator).__mro__):
+        # one of ours, which takes names from a source
+        start = 0
+        for chunk in source.chunks():
+            check_chunk(source, chunk, start)  # which knows the number of a bad row
+            yield _Named(chunk, names)
+            start += len(chunk)
+    else:
+        try:
+            from pandas import DataFrame
+        except ImportError as error:
+            raise ImportError(
+                f"transform_parquet needs pandas for a {type(estimator).__name__} that has been fitted with "
+                f"names of columns: pip install pandas. {error}"
+            ) from error
+        for chunk in source.chunks():
+            yield DataFrame(chunk, columns=list(names))
 
-    for chunk in source.chunks():
-        yield DataFrame(chunk, columns=list(names))
+
+class _Named(SlicedRows):
+    """Some rows of a source with the names of its columns, as a frame has them."""
+
+    def __init__(self, rows: np.ndarray, names: Sequence[str]):
+        super().__init__(rows)
+        self.feature_names = names
 
 
 def _groups(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from skswae.data._array import ArrayData
+from skswae.data._local import LocalRows
 from skswae.data._sliced import NumberedRows, SlicedRows, as_numbers, row_dtype
 from skswae.data._source import DataSource
+
+
+class StoreRows(SlicedRows):
+    """Rows of a store that the caller has passed as X."""
+
+    _made_of = "X"
 
 
 class DatasetRows(NumberedRows):
@@ -17,9 +26,12 @@ class DatasetRows(NumberedRows):
     Parameters
     ----------
     dataset : torch.utils.data.Dataset
-        Its items are rows, as tensors, arrays or what NumPy makes one of, or tuples whose first part is one.
-        Items of more than one axis are flattened.
+        Its items are rows, as tensors, arrays or what NumPy makes one of, or tuples whose first part is one,
+        or lists whose first part is a tensor or array of one axis or more. Items of more than one axis are
+        flattened.
     """
+
+    _made_of = "X"
 
     def __init__(self, dataset: Any):
         try:
@@ -54,7 +66,24 @@ class DatasetRows(NumberedRows):
             items = self.dataset.__getitems__(numbers.tolist())
         else:
             items = [self.dataset[number] for number in numbers.tolist()]
-        return [as_numbers(item[0] if isinstance(item, tuple) and item else item) for item in items]
+        return [as_numbers(item[0] if _has_row(item) else item) for item in items]
+
+
+def _has_row(item: Any) -> bool:
+    """Tell whether the first part of an item is the row: lists may be rows themselves."""
+    if isinstance(item, list) and item:
+        return isinstance(item[0], Tensor | np.ndarray) and item[0].ndim > 0
+    return isinstance(item, tuple) and bool(item)
+
+
+def held_by(source: Any) -> Any:
+    """Return the array, store or data set that the rows of a source are kept in; all else as it is."""
+    if isinstance(source, LocalRows):
+        return held_by(source.rows)
+    for kind, name in ((ArrayData, "X"), (SlicedRows, "array"), (DatasetRows, "dataset")):
+        if isinstance(source, kind):
+            return getattr(source, name)
+    return source
 
 
 def as_source(X: Any, order: str | None = None) -> Any:
@@ -74,8 +103,10 @@ def as_source(X: Any, order: str | None = None) -> Any:
     if isinstance(X, Dataset):
         return DatasetRows(X)
     package = type(X).__module__.partition(".")[0]
-    if package in ("h5py", "zarr") and len(getattr(X, "shape", ())) > 1:
-        return SlicedRows(X)
+    if package in ("h5py", "zarr") and hasattr(X, "dtype"):
+        row_dtype(np.dtype(X.dtype), None, "X")  # texts cannot even be read in one axis
+        if len(X.shape) > 1:
+            return StoreRows(X)
     return X
 
 
@@ -84,4 +115,4 @@ def _mapped(X: np.ndarray, order: str | None) -> np.ndarray | DataSource:
     if isinstance(X, np.ma.MaskedArray) or X.ndim != 2 or X.dtype.kind not in "fiub" or not X.size:
         return X
     kept = X.dtype.newbyteorder("=") in (np.float64, np.float32, np.uint8)
-    return X if kept and (order is None or X.flags.c_contiguous) else SlicedRows(np.asarray(X))
+    return X if kept and (order is None or X.flags.c_contiguous) else StoreRows(np.asarray(X))

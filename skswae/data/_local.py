@@ -64,6 +64,27 @@ class LocalRows(DataSource):
         """Return the numbers of all rows in the order of one epoch: (n_samples,)."""
         return self.rows.order(seed)
 
+    # what a source may have of its own instead of what follows from its ``read``
+
+    def chunks(self, n_rows: int | None = None) -> Iterator[np.ndarray]:
+        """Return all rows in order, ``n_rows`` at a time."""
+        return self.rows.chunks(n_rows)
+
+    def n_batches(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch."""
+        return self.rows.n_batches(batch_size)
+
+    def shuffled(self, batch_size: int, seed: int) -> Iterator[np.ndarray]:
+        """Return an epoch's batches."""
+        return self.rows.shuffled(batch_size, seed)
+
+    def split(self, fraction: float, seed: int) -> tuple[DataSource, DataSource]:
+        """Return training rows and held-out rows, divided as the source divides them."""
+        if type(self.rows).split is DataSource.split:
+            return super().split(fraction, seed)
+        train, held_out = self.rows.split(fraction, seed)
+        return LocalRows(train), LocalRows(held_out)
+
 
 def drawn_from_all(data: DataSource, group: Group, seed: int, at_least: int = 0) -> DataSource:
     """Return rows drawn at random from those of all processes, in order; the same ones in each.

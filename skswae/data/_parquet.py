@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from reprlib import repr
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from skswae._warnings import warn
-from skswae.data._blocks import Blocks
+from skswae.data._blocks import BLOCKS_TOGETHER, Blocks, KeptBlocks, rows_together
 from skswae.data._parquet_files import (
     check_schema,
     column_names,
@@ -22,8 +22,6 @@ from skswae.data._parquet_files import (
     pyarrow_parquet,
 )
 from skswae.data._source import DataSource
-
-_BLOCKS_TOGETHER = 32  # small row groups are joined to blocks, up to so many in the shuffle buffer
 
 
 class ParquetRows(DataSource):
@@ -38,7 +36,7 @@ class ParquetRows(DataSource):
     path : path-like or list of path-like
         A file, a folder (all files ``*.parquet`` in it and in its subfolders, sorted by path), a glob pattern
         (sorted by path), or a list of these (in its own order). Names of files and folders that begin with
-        "." or "_" are left out of a folder.
+        "." or "_" are left out of a folder. A file with links to it in a folder or pattern is read once.
     columns : list of str or None, default=None
         Names of the columns, in the order of the features. None is all columns of the first file, which then
         all files must have and no others; an index that pandas has stored as a column is left out.
@@ -68,7 +66,8 @@ class ParquetRows(DataSource):
         If there is no such file; later, if one is no longer there.
     ValueError, TypeError
         If a column is missing or holds no numbers; later, if a row group has missing values, NaN or infinity,
-        or a file has changed. The message names the file and the row group.
+        or a file has changed. The message names the file and the row group. Files are looked at when a pass
+        over them begins, and whenever one is decoded.
 
     See Also
     --------
@@ -97,6 +96,7 @@ class ParquetRows(DataSource):
     """
 
     blocks: Blocks
+    _opened: tuple[Any, Any] = (None, None)  # the process and the number of the last file, and that
 
     def __init__(
         self,
@@ -112,10 +112,7 @@ class ParquetRows(DataSource):
             self.dtype = np.dtype(object)
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"The 'dtype' argument must be 'float32' or 'float64'. Got {dtype!r}.")
-        if not isinstance(shuffle_bytes, int | np.integer) or isinstance(shuffle_bytes, bool):
-            raise ValueError(f"The 'shuffle_bytes' argument must be an int. Got {shuffle_bytes!r}.")
-        if shuffle_bytes < 1:
-            raise ValueError(f"The 'shuffle_bytes' argument must be at least 1. Got {shuffle_bytes}.")
+        rows_together(shuffle_bytes, 1)  # before files are looked for
         self.shuffle_bytes = int(shuffle_bytes)
         names: tuple[str, ...] | None = None
         files = []
@@ -130,7 +127,6 @@ class ParquetRows(DataSource):
         self.feature_names = names
         self._files = tuple(files)
         self._index_groups()
-        self._state = _State()
 
     def _index_groups(self) -> None:
         """Number all row groups of all files; join neighbours that are small to blocks."""
@@ -144,8 +140,8 @@ class ParquetRows(DataSource):
                 f"The 'path' argument must have at least one row. Got none, in {len(rows)} file(s)."
             )
         self.shape = n_rows, len(self.feature_names)
-        most = max(1, self.shuffle_bytes // (self.n_features * self.dtype.itemsize))
-        small = most // _BLOCKS_TOGETHER
+        most = rows_together(self.shuffle_bytes, self.n_features * self.dtype.itemsize)
+        small = most // BLOCKS_TOGETHER
         firsts, size = [0], 0  # of each block, the first row group
         for number, more in enumerate(self._group_rows.tolist()):
             if size and more and size + more > small:
@@ -155,6 +151,7 @@ class ParquetRows(DataSource):
         self._firsts = np.array([*firsts, len(self._group_rows)])
         starts = np.concatenate([[0], np.cumsum(self._group_rows)])[self._firsts]
         self.blocks = Blocks(starts, most)
+        self._kept = KeptBlocks(most)
         largest = int(self._group_rows.argmax())
         if self._group_rows[largest] > most:
             n_bytes = int(self._group_rows[largest]) * self.n_features * self.dtype.itemsize
@@ -169,23 +166,25 @@ class ParquetRows(DataSource):
         return f"<ParquetRows: {self.dtype} of shape {self.shape} in {len(self._files)} files>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_state", "extremes")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._state = _State()
+        return {name: value for name, value in vars(self).items() if name not in ("_opened", "extremes")}
 
     def __getitem__(self, index: Any) -> np.ndarray:
         if isinstance(index, tuple) and len(index) == 2 and index[1] is ...:  # as cross-validation asks
             index = index[0]
         if isinstance(index, tuple):
             raise IndexError(f"The index of a ParquetRows must be one of rows alone. Got {repr(index)}.")
+        self._check_unchanged()
         rows = self.read(index if isinstance(index, slice) else np.atleast_1d(index))
         return rows if isinstance(index, slice) or np.ndim(index) else rows[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Return all rows in memory, for functions that know arrays alone."""
-        return np.asarray(self.read(slice(None)), dtype=dtype)
+        if copy is False:
+            raise ValueError("The rows of a ParquetRows can be no array without a copy. Got copy=False.")
+        self._check_unchanged()
+        rows = self.read(slice(None))
+        # they may be a block that is kept
+        return np.array(rows, dtype=dtype) if copy else np.asarray(rows, dtype=dtype)
 
     def read(self, index: slice | np.ndarray) -> np.ndarray:
         """Read some rows, and decode the row groups that they are in, but for those kept: (m, d)."""
@@ -201,7 +200,7 @@ class ParquetRows(DataSource):
         parts = dict(zip(needed.tolist(), np.split(order, firsts[1:])))
         rows = np.empty((len(index), self.n_features), self.dtype)
         # first those at hand: others may take their place; last the one that the next rows may be of
-        for number in sorted(parts, key=lambda number: (number not in self._state.kept, parts[number][-1])):
+        for number in sorted(parts, key=lambda number: (number not in self._kept, parts[number][-1])):
             part = parts[number]
             rows[part] = self._block(number).take(index[part] - self.blocks.starts[number], axis=0)
         return rows
@@ -234,6 +233,7 @@ class ParquetRows(DataSource):
 
     def read_parts(self, parts: Iterable[slice | np.ndarray]) -> Iterator[np.ndarray]:
         """Read the rows of each index; a thread reads the next ones while the caller uses these."""
+        self._check_unchanged()
         ahead: _Ahead | None = None
         for some in self._portions(parts):
             found = deque() if ahead is None else ahead.result()
@@ -258,56 +258,49 @@ class ParquetRows(DataSource):
 
     def _block(self, number: int) -> np.ndarray:
         """Return the rows of a block, which are kept until others need the memory: (m, d), read-only."""
-        if self._state.process != os.getpid():  # after a fork: a thread of the parent may have had the lock
-            self._state = _State()
-        state = self._state
-        with state.lock:
-            if number in state.kept:
-                state.kept.move_to_end(number)
-                return state.kept[number]
-            size = int(self.blocks.starts[number + 1] - self.blocks.starts[number])
-            while state.kept and sum(map(len, state.kept.values())) + size > self.blocks.n_together:
-                state.kept.popitem(last=False)
-            rows = np.empty((size, self.n_features), self.dtype)
-            start = 0
-            for group in range(self._firsts[number], self._firsts[number + 1]):
-                stop = start + int(self._group_rows[group])
-                try:
-                    file = self._opened(int(self._group_file[group]))
-                    decode(file, int(self._group_number[group]), self.feature_names, rows[start:stop])
-                    self._files[self._group_file[group]].check_unchanged()
-                except (OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
-                    kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-                    raise kind(f"{self._where(group)} could not be read: {error}.") from error
-                start = stop
-            rows.flags.writeable = False
-            state.kept[number] = rows
-            return rows
+        return self._kept.get(number, self._size(number), self._decoded)
+
+    def _size(self, number: int) -> int:
+        return int(self.blocks.starts[number + 1] - self.blocks.starts[number])
+
+    def _decoded(self, number: int) -> np.ndarray:
+        rows = np.empty((self._size(number), self.n_features), self.dtype)
+        start = 0
+        for group in range(self._firsts[number], self._firsts[number + 1]):
+            stop = start + int(self._group_rows[group])
+            try:
+                file = self._open(int(self._group_file[group]))
+                decode(file, int(self._group_number[group]), self.feature_names, rows[start:stop])
+                self._files[self._group_file[group]].check_unchanged()
+            except (OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
+                raise _unreadable(self._where(group), error) from error
+            start = stop
+        rows.flags.writeable = False
+        return rows
 
     def _where(self, group: int) -> str:
         return f"Row group {self._group_number[group]} of {self._files[self._group_file[group]].path}"
 
-    def _opened(self, number: int) -> Any:
+    def _open(self, number: int) -> Any:
         """Return the file, which stays open until another is opened."""
-        file = self._files[number]
-        if self._state.opened[0] != number:
-            _, opened = self._state.opened
-            if opened is not None:
-                opened.close()
-            self._state.opened = -1, None
-            self._state.opened = number, pyarrow_parquet().ParquetFile(file.path)
+        file, key = self._files[number], (os.getpid(), number)
+        if self._opened[0] != key:
+            self._opened = None, None  # which closes the one before
+            self._opened = key, pyarrow_parquet("ParquetRows").ParquetFile(file.path)
         file.check_unchanged()
-        return self._state.opened[1]
+        return self._opened[1]
+
+    def _check_unchanged(self) -> None:
+        for file in self._files:
+            try:
+                file.check_unchanged()
+            except (OSError, ValueError) as error:
+                raise _unreadable(file.path, error) from error
 
 
-class _State:
-    """What a process keeps of a source: decoded blocks, the last ones used last, and an open file."""
-
-    def __init__(self):
-        self.process = os.getpid()
-        self.lock = threading.RLock()
-        self.kept: OrderedDict[int, np.ndarray] = OrderedDict()
-        self.opened: tuple[int, Any] = (-1, None)
+def _unreadable(what: str, error: Exception) -> Exception:
+    kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+    return kind(f"{what} could not be read: {error}.")
 
 
 class _Ahead(threading.Thread):
@@ -331,4 +324,6 @@ class _Ahead(threading.Thread):
         self.join()
         if self._error is not None:
             raise self._error
+        # a process that was forked meanwhile has not the thread, which is at the rest
+        self._rows.extend(map(self._source.read, self._parts[len(self._rows) :]))
         return self._rows

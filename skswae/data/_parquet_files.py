@@ -15,12 +15,13 @@ _DECODED_NUMBERS = 2**21  # of Arrow's at a time, beside the rows made of them
 _TURNED_ROWS = 2048  # columns become rows so many at a time, which stay in the processor's cache
 
 
-def pyarrow_parquet() -> Any:
+def pyarrow_parquet(needed_by: str) -> Any:
+    """Return ``pyarrow.parquet``, or raise ImportError with what installs it."""
     try:
         import pyarrow.parquet
     except ImportError as error:
         raise ImportError(
-            f"ParquetRows needs pyarrow: pip install 'skswae[parquet]' has it. {error}"
+            f"{needed_by} needs pyarrow, which comes with pip install 'skswae[parquet]'. {error}"
         ) from error
     return pyarrow.parquet
 
@@ -54,6 +55,8 @@ def found_files(path: Any) -> list[str]:
             paths = sorted(set(map(str, found)) - set(map(str, hidden)))
         else:
             paths = [text] if os.path.exists(text) else sorted(filter(os.path.isfile, glob.glob(text)))
+        # a file and a link to it are the same rows
+        paths = sorted({os.path.realpath(p): p for p in reversed(paths)}.values())
         if not paths:
             raise FileNotFoundError(
                 "The 'path' argument must be a parquet file, a folder with files *.parquet, a glob pattern "
@@ -63,9 +66,11 @@ def found_files(path: Any) -> list[str]:
     if not isinstance(path, Sequence) or not path or not all(isinstance(p, str | os.PathLike) for p in path):
         raise ValueError(f"The 'path' argument must be a path or a list of at least one. Got {path!r}.")
     paths = [file for one in path for file in found_files(one)]
-    twice = sorted({p for p in paths if paths.count(p) > 1}) if len(set(paths)) < len(paths) else []
-    if twice:
-        raise ValueError(f"The 'path' argument must name each file once. Got {twice[0]!r} twice.")
+    named: dict[str, str] = {}
+    for file in paths:
+        other = named.setdefault(os.path.realpath(file), file)
+        if other is not file:
+            raise ValueError(f"The 'path' argument must name each file once. Got {other!r} and {file!r}.")
     return paths
 
 
@@ -125,7 +130,7 @@ def _shown(names: list[str]) -> str:
 
 def footer(path: str) -> tuple[File, Any]:
     """Return what the footer of a file says, and its schema."""
-    parquet = pyarrow_parquet()
+    parquet = pyarrow_parquet("ParquetRows")
     before = os.stat(path)
     try:
         with parquet.ParquetFile(path) as file:

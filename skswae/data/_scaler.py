@@ -60,9 +60,10 @@ class Scaler(nn.Module):
             If differences between rows overflow.
         """
         low = high = first = source.read(slice(0, 1))[0].astype(np.float64)
-        if source.extremes is not None:
-            low, high = source.extremes
-        for chunk in source.chunks() if source.extremes is None else ():
+        extremes = source.extremes  # which another thread may forget
+        if extremes is not None:
+            low, high = extremes
+        for chunk in source.chunks() if extremes is None else ():
             low, high = np.minimum(low, chunk.min(axis=0)), np.maximum(high, chunk.max(axis=0))
         with np.errstate(over="ignore"):
             spread = high - low
@@ -168,7 +169,8 @@ class TrainingRows:
         rounding = self.scaler.rounding.numpy()
         farthest, low, high = 0.0, np.inf, -np.inf
         found = ((chunk.min(axis=0), chunk.max(axis=0)) for chunk in self.source.chunks())
-        for ends in found if self.source.extremes is None else [self.source.extremes]:
+        extremes = self.source.extremes
+        for ends in found if extremes is None else [extremes]:
             lows, highs = (np.asarray(end, np.float64) for end in ends)  # (d,)
             low, high = min(low, float(lows.min())), max(high, float(highs.max()))
             deviations = np.maximum(location - lows, highs - location)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections import OrderedDict
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,13 +11,12 @@ import torch
 from torch import Tensor
 
 from skswae._device import as_array
-from skswae.data._blocks import Blocks
+from skswae.data._blocks import BLOCKS_TOGETHER, Blocks, KeptBlocks, rows_together
 from skswae.data._checks import is_masked
 from skswae.data._source import DataSource
 
 _KEPT = tuple(map(np.dtype, (np.float64, np.float32, np.uint8)))
 _BLOCK_NUMBERS = 2**14  # to read at once where two rows are near each other, in a store without chunks
-_BLOCKS_TOGETHER = 32  # small chunks are joined to blocks, up to so many in the shuffle buffer
 
 
 def row_dtype(held: np.dtype, asked: Any, name: str) -> np.dtype:
@@ -124,38 +121,31 @@ class SlicedRows(NumberedRows):
     """
 
     array: Any
-    _kept: OrderedDict[int, np.ndarray]  # rows of the last blocks, by their numbers
-    _most: int  # rows kept
     _block: int  # rows
     _keeps: bool
 
     def __init__(self, array: Any, dtype: Any = None, *, shuffle_bytes: int = 2**27):
+        name = self._named()
         shape, held = getattr(array, "shape", None), getattr(array, "dtype", None)
         if not isinstance(shape, tuple) or held is None or not hasattr(array, "__getitem__"):
             raise TypeError(
-                "The 'array' argument must be an object with shape, dtype and slices of rows. "
-                f"Got {type(array).__name__}."
+                f"{name} must be an object with shape, dtype and slices of rows. Got {type(array).__name__}."
             )
         if len(shape) < 2:
-            raise ValueError(f"The 'array' argument must have two axes or more. Got the shape {shape!r}.")
-        if not isinstance(shuffle_bytes, Integral) or isinstance(shuffle_bytes, bool) or shuffle_bytes < 1:
-            raise ValueError(
-                f"The 'shuffle_bytes' argument must be an integer of at least 1. Got {shuffle_bytes!r}."
-            )
+            raise ValueError(f"{name} must have two axes or more. Got the shape {shape!r}.")
         self.array = np.asarray(array) if isinstance(array, np.memmap) else array
         self.shape = int(shape[0]), math.prod(map(int, shape[1:]))
-        self.dtype = row_dtype(np.dtype(held), dtype, "The 'array' argument")
-        self._kept = OrderedDict()
-        row_bytes = max(1, self.n_features * self.dtype.itemsize)
-        self._most = max(1, int(shuffle_bytes) // row_bytes)
+        self.dtype = row_dtype(np.dtype(held), dtype, name)
+        most = rows_together(shuffle_bytes, self.n_features * self.dtype.itemsize)
+        self._kept = KeptBlocks(most)
         self._block = max(1, _BLOCK_NUMBERS // max(1, self.n_features))
-        chunks = getattr(array, "chunks", None)  # None for a store without
+        chunks: Any = getattr(array, "chunks", None)  # None for a store without
         self._keeps = isinstance(chunks, tuple) and bool(chunks) and isinstance(chunks[0], int)
         if self._keeps:
             chunk = max(1, chunks[0])
-            self._block = chunk * max(1, self._most // _BLOCKS_TOGETHER // chunk)
-            if len(self) > self._most:
-                self.blocks = Blocks(np.append(np.arange(0, len(self), self._block), len(self)), self._most)
+            self._block = chunk * max(1, most // BLOCKS_TOGETHER // chunk)
+            if len(self) > most:
+                self.blocks = Blocks(np.append(np.arange(0, len(self), self._block), len(self)), most)
 
     def read(self, index: slice | np.ndarray) -> np.ndarray:
         """Return a copy of the rows, or a view of those of a slice: (m, d)."""
@@ -182,22 +172,17 @@ class SlicedRows(NumberedRows):
             return start, self._slice(start, stop)
         number = start // self._block
         first = number * self._block
-        rows = self._kept.pop(number, None)
-        if rows is None:
-            rows = self._slice(first, min(first + self._block, len(self)))
-            while self._kept and sum(map(len, [*self._kept.values()])) + len(rows) > self._most:
-                self._kept.popitem(last=False)
-        self._kept[number] = rows  # as the last one used
-        return first, rows
+        end = min(first + self._block, len(self))
+        return first, self._kept.get(number, end - first, lambda _: self._slice(first, end))
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_kept": OrderedDict()}
+    def _named(self) -> str:
+        return self._made_of or "The 'array' argument"
 
     def _slice(self, start: int, stop: int) -> np.ndarray:
         rows = self._converted(self.array[start:stop])
         if len(rows) != stop - start:
             raise ValueError(
-                f"The 'array' argument must hold {len(self)} rows, as its shape says. Got {len(rows)} rows "
+                f"{self._named()} must hold {len(self)} rows, as its shape says. Got {len(rows)} rows "
                 f"for those from {start} to {stop - 1}."
             )
         return rows

@@ -73,6 +73,8 @@ class DataSource(abc.ABC):
     extremes: tuple[np.ndarray, np.ndarray] | None = None  # of each feature, once the rows have been checked
     # whether rows are read in ascending order alone, and may come in another order in another pass
     forward_only = False
+    # what the caller has passed, as errors say, where the source was made of it
+    _made_of: str | None = None
 
     @abc.abstractmethod
     def read(self, index: slice | np.ndarray) -> np.ndarray:
@@ -92,6 +94,10 @@ class DataSource(abc.ABC):
     def _content(self) -> Any:
         """Return what tells these rows from others, for a checkpoint, as something that can be pickled."""
         return self
+
+    def _check_unchanged(self) -> None:
+        """Raise an error if the rows are no longer those that the source was made of."""
+        return
 
     def __len__(self) -> int:
         return self.shape[0]

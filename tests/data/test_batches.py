@@ -1,12 +1,14 @@
 """Rows of iterables of batches, which are passed over again and again."""
 
+import gc
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from skswae.data import ArrayData, BatchRows
+from skswae.data import ArrayData, BatchRows, LocalRows
 from skswae.data._checks import check_finite_chunks, check_source
 from skswae.data._loader import Loader
 from tests.estimators import assert_equal_fits, swae
@@ -133,8 +135,11 @@ def test_bad_batches(batches, n_samples, message, iris):
 
 def test_what_needs_rows_that_stay_where_they_are(iris):
     source = BatchRows([iris], 150)
-    with pytest.raises(ValueError, match=r"'X_val' argument must hold the rows .* pass X_val, or early_stop"):
-        swae(early_stopping=True).fit(source)
+    for rows in (source, LocalRows(source)):
+        with pytest.raises(ValueError, match=r"'X_val' argument must hold the rows .* pass X_val, or early"):
+            swae(early_stopping=True).fit(rows)
+    with pytest.raises(TypeError, match=r"rows in an order of their own. Got BatchRows"):
+        swae(max_iter=10**9).fit_transform(source)  # at once
     with pytest.raises(ValueError, match="'target_weight' parameter must be 0 with BatchRows"):
         swae(neighbor_weight=0.1, target_weight=0.5).fit(source, np.arange(150) % 3)
 
@@ -161,6 +166,33 @@ def test_an_error_of_the_iterable_begins_the_next_pass_anew(iris):
         swae(max_iter=1).fit(source)
     fails.clear()
     assert_equal_fits(swae(max_iter=1).fit(source), swae(max_iter=1).fit(AsTheyCome(iris)))
+
+
+def test_an_error_of_the_training_ends_the_pass(iris):
+    """The workers of a DataLoader would live on with it; a pass that has begun since is another's."""
+    ended = []
+
+    def batches():
+        try:
+            yield from (iris[:100], iris[100:])
+        finally:
+            ended.append(True)
+
+    def failing(x, generator):
+        ended.clear()  # those of the passes before
+        raise ZeroDivisionError
+
+    source = BatchRows(batches, 150)
+    with pytest.raises(ZeroDivisionError):
+        swae(augment=failing, batch_size=30).fit(source)
+    gc.collect()
+    assert ended == [True]
+    first, second = source.chunks(50), source.chunks(50)
+    next(first), next(second)
+    ended.clear()
+    first.close()
+    np.testing.assert_array_equal(np.concatenate(list(second)), iris[50:])
+    assert ended == [True]  # as there is one pass
 
 
 @pytest.mark.gpu

@@ -1,6 +1,7 @@
 """Codes of all rows of a source, in a parquet file."""
 
 import builtins
+import sys
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skswae.data import BatchRows, ParquetRows, transform_parquet
+from skswae.data import BatchRows, LocalRows, ParquetRows, transform_parquet
 from tests.data.stores import Store
 from tests.estimators import swae
 from tests.test_data_sources import Waves
@@ -86,6 +87,41 @@ def test_a_frame_of_mixed_columns(iris, tmp_path):
     assert written(tmp_path / "P.parquet")[0] == written(tmp_path / "Z.parquet")[0]
 
 
+def test_names_of_columns_need_no_pandas(iris, tmp_path, monkeypatch):
+    pq.write_table(pa.table(dict(zip("abcd", iris.T.copy()))), tmp_path / "X.parquet")
+    rows = ParquetRows(tmp_path / "X.parquet", dtype="float64")
+    model = swae(max_iter=1).fit(rows)
+    pipe = make_pipeline(StandardScaler(), model).fit(pd.DataFrame(iris, columns=list("abcd")))
+    model = clone(model).fit(rows)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    transform_parquet(model, rows, tmp_path / "Z.parquet")
+    np.testing.assert_array_equal(written(tmp_path / "Z.parquet")[1], model.transform(rows))
+    with pytest.raises(ImportError, match=r"needs pandas for a Pipeline that .* names of columns: pip"):
+        transform_parquet(pipe, rows, tmp_path / "Z.parquet")
+
+
+def test_the_rows_are_not_replaced_by_codes(iris, tmp_path):
+    path = tmp_path / "X.parquet"
+    pq.write_table(pa.table(dict(zip("abcd", iris.T.copy()))), path)
+    np.save(tmp_path / "X.npy", iris)
+    np.save(tmp_path / "i.npy", iris.astype(int))
+    (tmp_path / "link").symlink_to(path)
+    rows = ParquetRows(tmp_path)
+    model = swae(max_iter=1).fit(rows)
+    for source, target in [
+        (rows, path), (rows, tmp_path / "link"), (LocalRows(rows), path),
+        *[(np.load(tmp_path / name, "r"), tmp_path / name) for name in ("X.npy", "i.npy")],
+        (np.load(tmp_path / "X.npy", "r")[:9], tmp_path / "X.npy"),
+    ]:  # fmt: skip
+        before = target.read_bytes()
+        with pytest.raises(ValueError, match=r"'path' argument must not be a file of the source. Got '.*/"):
+            transform_parquet(model, source, target)
+        assert target.read_bytes() == before
+    model = swae(max_iter=1).fit(iris)
+    transform_parquet(model, LocalRows(iris), tmp_path / "Z.parquet")
+    np.testing.assert_array_equal(written(tmp_path / "Z.parquet")[1], model.transform(iris))
+
+
 class Narrow(TransformerMixin, BaseEstimator):
     """Returns fewer columns than it has named."""
 
@@ -114,6 +150,7 @@ class Narrow(TransformerMixin, BaseEstimator):
      ({"with_columns": {"id": [1, 2]}}, ValueError, "'with_columns' argument must have 9 rows.* Got 2"),
      ({"with_columns": {"swaetransformer1": range(9)}}, ValueError, r"none of those .* Got \['swaetransf"),
      ({"with_columns": {"a": [1], "b": []}}, ValueError, "must be a table, a frame or a dict of arrays"),
+     ({"with_columns": pd.Series(range(9))}, TypeError, "a table, a frame or a dict of arrays. Got Series: "),
      ({"with_columns": 3}, TypeError, "must be a table, a frame or a dict of arrays"),
      ({"estimator": swae()}, NotFittedError, "not fitted"),
      ({"estimator": Narrow()}, ValueError, r"dense arrays of 2 columns.* Got \(9, 1\) from 9 rows")],
@@ -137,5 +174,5 @@ def test_without_pyarrow(model, tmp_path, monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", importing)
-    with pytest.raises(ImportError, match=r"pip install 'skswae\[parquet\]'. No module named 'pyarrow'"):
+    with pytest.raises(ImportError, match=r"pip install 'skswae\[parquet\]'. No module named 'pyarrow"):
         transform_parquet(model, Waves(9), tmp_path / "Z.parquet")

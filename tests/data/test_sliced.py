@@ -1,5 +1,8 @@
 """Rows of stores that are read by slices, of files, and of torch's data sets."""
 
+import sys
+import threading
+
 import _harness
 import numpy as np
 import pytest
@@ -75,6 +78,7 @@ class Items(Dataset):
 ITEMS = {
     "array": lambda x, i: x,
     "list": lambda x, i: x.tolist(),
+    "row and class": lambda x, i: [x, i],
     "image and class": lambda x, i: (torch.tensor(x.reshape(1, 2, -1)), i),
 }
 
@@ -117,9 +121,11 @@ def random_item(x, i):
      (Dataset(), TypeError, "must be a data set with a length"),
      (Stream(), TypeError, r"Got a Stream: for fit and partial_fit take skswae.data.BatchRows\(X"),
      (DataLoader(Ragged([0.0])), TypeError, r"Got a DataLoader: .* take skswae.data.BatchRows\(X"),
-     (Items(np.zeros((9, 2)), random_item), ValueError, "same rows each time.*'augment' parameter"),
-     (Store(np.array([["a", "b"]])), TypeError, "'array' argument must hold real numbers. Got <U1"),
-     (Store(np.full((5, 2), np.nan)), ValueError, "SlicedRows must hold finite numbers. Got NaN in rows 0"),
+     (Items(np.zeros((9, 2)), random_item), ValueError, "^X must return the same .*'augment' parameter"),
+     (Store(np.array([["a", "b"]])), TypeError, "^X must hold real numbers. Got <U1"),
+     (Store(np.array([[0.0], [np.nan]])), ValueError, "^X must hold finite numbers. Got NaN in row 1"),
+     (SlicedRows(Store(np.array([[0.0], [np.inf]]))), ValueError, "^SlicedRows must .* infinity in row 1"),
+     (Items(np.full((9, 2), np.nan), lambda x, i: x), ValueError, "^X must hold finite numbers. .* in row 0"),
      ],
 )  # fmt: skip
 def test_bad_stores_and_data_sets(X, error, message):
@@ -169,6 +175,34 @@ def test_a_store_is_read_part_by_part(rng):
     model.transform(source)
     assert store.most_read == 100
     assert store.n_read - before <= 6000 + 100  # one pass, besides the look at two rows
+
+
+@pytest.mark.parametrize("chunk", [100, 600])
+def test_threads_share_a_store(chunk, rng):
+    X = rng.normal(size=(2000, 3))
+    source = SlicedRows(Store(X, chunk), shuffle_bytes=700 * 3 * 8)
+    errors = []
+
+    def reading(seed):
+        for index in np.random.default_rng(seed).integers(0, 2000, (50, 20)):
+            try:
+                np.testing.assert_array_equal(source.read(index), X[index])
+                np.testing.assert_array_equal(source.read(slice(index[0], index[0] + 50)), X[index[0] :][:50])
+            except BaseException as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=reading, args=(seed,)) for seed in range(6)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert errors == []
+    assert sum(map(len, source._kept.rows.values())) <= 700
 
 
 def test_a_checkpoint_knows_the_rows_of_a_store(iris, tmp_path):
