@@ -360,9 +360,26 @@ def whole_batch() -> Iterator[None]:
 
 
 def gathered(z: Tensor) -> Tensor:
-    """Return the rows of all processes, in the order of the batch, for what is no mean over rows.
+    """Return the rows that all processes have of a batch, in its order, for a term that is no mean over rows.
 
-    Differentiable: each process is to compute the same from them, and gets the gradient of its own rows.
+    On one process they are z. The result is differentiable: each process is to compute the same from it, and
+    gets the gradient of its own rows.
+
+    Parameters
+    ----------
+    z : Tensor of shape (n, ...)
+        Something for each row that this process has of the batch.
+
+    Returns
+    -------
+    whole : Tensor of shape (n of all processes, ...)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skswae.base import gathered
+    >>> gathered(torch.zeros(5, 3)).shape
+    torch.Size([5, 3])
     """
     part = current_part()
     if part is None or part.stop - part.start == part.n_rows:

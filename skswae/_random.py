@@ -69,7 +69,28 @@ def own_generator(generator: torch.Generator) -> torch.Generator:
 
 
 def normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw standard normal numbers of the shape, dtype and device of x, which has something for each row."""
+    """Draw standard normal numbers of the shape, dtype and device of x, which has something for each row.
+
+    Several processes that share a fit have parts of a batch: each draws for the whole batch, and gets the numbers
+    of its rows.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, ...)
+    generator : torch.Generator
+        On the device of x.
+
+    Returns
+    -------
+    noise : Tensor of shape (n, ...)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skswae.base import normal_like
+    >>> normal_like(torch.zeros(5, 3), torch.Generator().manual_seed(0)).shape
+    torch.Size([5, 3])
+    """
 
     def draw(n_rows: int) -> Tensor:
         return torch.randn((n_rows, *x.shape[1:]), dtype=x.dtype, device=x.device, generator=generator)
