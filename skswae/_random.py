@@ -71,8 +71,8 @@ def own_generator(generator: torch.Generator) -> torch.Generator:
 def normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
     """Draw standard normal numbers of the shape, dtype and device of x, which has something for each row.
 
-    Several processes that share a fit have parts of a batch: each draws for the whole batch, and gets the numbers
-    of its rows.
+    Several processes that share a fit have parts of a batch: each draws for the whole batch, and gets the
+    numbers of its rows.
 
     Parameters
     ----------
