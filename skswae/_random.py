@@ -77,8 +77,9 @@ def normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
     Parameters
     ----------
     x : Tensor of shape (n, ...)
+        Rows of the batch, or what is computed from them.
     generator : torch.Generator
-        On the device of x.
+        The one that ``losses`` got, on the device of x.
 
     Returns
     -------
