@@ -74,7 +74,7 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
     X: Any = rows if task["how"] == "parquet" else np.asarray(rows)
     if task["how"] == "same order":
         X = SameOrder(X, rows)
-    rows._state.kept.clear()
+    rows._kept.rows.clear()
     decoded, decode = [0], reading.decode
 
     def counted(file: Any, group: int, names: Any, into: np.ndarray) -> None:
@@ -131,7 +131,7 @@ def reading_ahead(folder: str) -> dict[str, Any]:
         if not ahead:
             ParquetRows.read_parts = DataSource.read_parts
         try:
-            rows._state.kept.clear()
+            rows._kept.rows.clear()
             start = time.perf_counter(), time.process_time()
             use()
             return [time.perf_counter() - start[0], time.process_time() - start[1]]
