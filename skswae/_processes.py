@@ -15,6 +15,7 @@ import os
 import pathlib
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -31,12 +32,15 @@ SWITCH = "SKSWAE_DISTRIBUTED"
 
 # What torchrun says to a process that it starts, and an environment variable that says for which process that
 # is meant: those that this one starts inherit both, and are to know that they are none of torchrun's.
-_SAID = ":".join(os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "RANK")).strip(":")
+_SAID = " ".join(
+    os.environ.get(name, "")
+    for name in ("TORCHELASTIC_RUN_ID", "MASTER_PORT", "RANK", "TORCHELASTIC_RESTART_COUNT")
+)
+_LAUNCHED = "TORCHELASTIC_RUN_ID" in os.environ
 _OWNER = "SKSWAE_RANK_PROCESS"
 
-
-if _SAID and not os.environ.get(_OWNER, "").startswith(_SAID):
-    os.environ[_OWNER] = f"{_SAID} {os.getpid()}"
+if _LAUNCHED and not os.environ.get(_OWNER, "").startswith(f"{_SAID} of "):
+    os.environ[_OWNER] = f"{_SAID} of {os.getpid()}"
 
 _inherited = False  # whether the group is the parent's, and this process a fork
 
@@ -86,9 +90,37 @@ class Group:
 
     def __init__(self) -> None:
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        # of this fit alone: a script's other exchanges are not disturbed, and all of it can end at once
+        self._group: Any = dist.new_group()
+        _end_last()  # all processes are done with it
         self.part: Part | None = None
         self.n_rows_before = 0
         self.own_generators: dict[int, torch.Generator] = {}
+
+    def close(self, failed: bool) -> None:
+        """End the exchanges; if the fit has failed at once, so that a process that waits gets an error."""
+        global _last
+        _last, self._group = weakref.ref(self._group), None
+        if failed:
+            _end_last()
+
+    def _exchange(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call a function of torch.distributed for the processes of the fit.
+
+        Raises
+        ------
+        RuntimeError
+            If another process has ended or failed, or does not answer.
+        """
+        reason = None
+        try:
+            function(*arguments, group=self._group)
+        except RuntimeError as error:
+            reason = str(error)  # alone: the frames of its traceback would keep the connections open
+        if reason is not None:
+            raise RuntimeError(
+                f"Another process of the fit has failed or ended, or does not answer. {reason}"
+            )
 
     # -- divisions -----------------------------------------------------------
 
@@ -104,7 +136,7 @@ class Group:
     def combine(self, tensor: Tensor, how: str = "sum") -> Tensor:
         """Replace a tensor by its "sum", "min" or "max" over the processes; return it."""
         operations = {"sum": dist.ReduceOp.SUM, "min": dist.ReduceOp.MIN, "max": dist.ReduceOp.MAX}
-        _exchange(dist.all_reduce, tensor, operations[how])
+        self._exchange(dist.all_reduce, tensor, operations[how])
         return tensor
 
     def sum_gradients(self, parameters: list[nn.Parameter]) -> None:
@@ -129,7 +161,7 @@ class Group:
         """Give each process the numbers that the first one's module has."""
         for value in module.state_dict().values():
             if isinstance(value, Tensor) and value.numel():
-                _exchange(dist.broadcast, value, 0)
+                self._exchange(dist.broadcast, value, 0)
 
     def average_statistics(self, module: Any) -> None:
         """Give each process the means of the running statistics of batch normalisation."""
@@ -144,7 +176,7 @@ class Group:
     def gather(self, value: T) -> list[T]:
         """Return the values of all processes, in the order of their ranks."""
         values: list[Any] = [None] * self.size
-        _exchange(dist.all_gather_object, values, value)
+        self._exchange(dist.all_gather_object, values, value)
         return values
 
     def any(self, value: bool) -> bool:
@@ -159,7 +191,7 @@ class Group:
                 result[0] = function()
             except Exception as error:
                 result[1] = error
-        _exchange(dist.broadcast_object_list, result, 0)
+        self._exchange(dist.broadcast_object_list, result, 0)
         if result[1] is not None:
             raise result[1]
         return result[0]
@@ -180,38 +212,14 @@ class Group:
                 raise RuntimeError(f"The fit failed in the process of rank {rank} of {self.size}. {text}")
 
 
-_channel: tuple[Any, Any] | None = None  # the script's group, and one of the same processes for fits alone
+_last: weakref.ref | None = None  # to the group of the last fit, in which other processes may still read
 
 
-def _open_channel() -> None:
-    """Make the group that exchanges go through, unless there is one; all processes call it."""
-    global _channel
-    if _channel is None or _channel[0] is not dist.group.WORLD:
-        _channel = dist.group.WORLD, dist.new_group()
-
-
-def _close_channel() -> None:
-    """End it: processes that wait for this one get an error, and the next fit makes another."""
-    global _channel
-    if _channel is not None:
-        group, _channel = _channel[1], None
-        with contextlib.suppress(Exception):  # of a group that has failed
+def _end_last() -> None:
+    group = None if _last is None else _last()
+    if group is not None:
+        with contextlib.suppress(Exception):  # of a group that has failed, or has ended
             dist.destroy_process_group(group)
-
-
-def _exchange(function: Callable[..., Any], *arguments: Any) -> None:
-    """Call a function of torch.distributed in the group of fits.
-
-    Raises
-    ------
-    RuntimeError
-        If another process has ended or failed.
-    """
-    assert _channel is not None
-    try:
-        function(*arguments, group=_channel[1])
-    except RuntimeError as error:
-        raise RuntimeError(f"Another process of the fit has failed or ended. {error}") from error
 
 
 # ---------------------------------------------------------------------------
@@ -238,19 +246,17 @@ def joined() -> Iterator[Group | None]:
         if not dist.is_initialized():
             _initialize()
         if dist.get_world_size() > 1:
-            _open_channel()
             group = Group()
-    token = _active.set(group)
+    token, failed = _active.set(group), True
     try:
         yield group
         if group is not None:
             group.gather(None)
-    except BaseException:
-        if group is not None:
-            _close_channel()
-        raise
+        failed = False
     finally:
         _active.reset(token)
+        if group is not None:
+            group.close(failed)
 
 
 def is_first() -> bool:
@@ -270,8 +276,8 @@ def _is_rank() -> bool:
         return False
     if dist.is_initialized():
         return True
-    launched = bool(_SAID) and int(os.environ.get("WORLD_SIZE", "1")) > 1
-    return launched and os.environ.get(_OWNER) == f"{_SAID} {os.getpid()}" and not _parent_is_the_rank()
+    launched = _LAUNCHED and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return launched and os.environ.get(_OWNER) == f"{_SAID} of {os.getpid()}" and not _parent_is_the_rank()
 
 
 def _parent_is_the_rank() -> bool:
@@ -279,7 +285,8 @@ def _parent_is_the_rank() -> bool:
     parent = pathlib.Path(f"/proc/{os.getppid()}")  # of Linux
     try:
         said = dict(item.partition("=")[::2] for item in (parent / "environ").read_text().split("\0"))
-        same = all(said.get(name) == os.environ[name] for name in ("TORCHELASTIC_RUN_ID", "RANK"))
+        names = ("TORCHELASTIC_RUN_ID", "MASTER_PORT", "RANK")
+        same = all(said.get(name) == os.environ[name] for name in names)
         return same and (parent / "exe").resolve() == pathlib.Path(sys.executable).resolve()
     except (OSError, ValueError, KeyError):
         return False
@@ -395,8 +402,9 @@ class _Gather(torch.autograd.Function):
         ctx.part = part
         whole = z.new_zeros((part.n_rows, *z.shape[1:]))
         whole[part.start : part.stop] = z
-        _exchange(dist.all_reduce, whole)
-        return whole
+        group = active()
+        assert group is not None
+        return group.combine(whole)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
