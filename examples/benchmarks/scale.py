@@ -28,8 +28,12 @@ def main() -> None:
     parser.add_argument("--results", type=pathlib.Path, metavar="FOLDER", help="numbers of the parts")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="what the page has")
     parser.add_argument("--quick", action="store_true", help="a trial of seconds, whose numbers mean nothing")
+    parser.add_argument(
+        "--note", default="", metavar="TEXT", help="what else there is to say of the measurements"
+    )
     arguments = parser.parse_args()
     page = _harness.Page("Past one machine", arguments.output)
+    page.paragraph(arguments.note)
     for part in arguments.parts:
         path = None if arguments.results is None else arguments.results / f"{part}.json"
         kept = json.loads(path.read_text()) if path is not None and path.exists() else None
