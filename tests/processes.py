@@ -1,4 +1,7 @@
-"""What each of several processes does in test_processes.py: ``torchrun processes.py SCENARIO FOLDER``."""
+"""What each of several processes does in test_processes.py: ``torchrun processes.py SCENARIO FOLDER``.
+
+With a third argument, the address of a store, it makes the group itself, as the second of two processes.
+"""
 
 import os
 import pathlib
@@ -10,6 +13,7 @@ import warnings
 import numpy as np
 import pyarrow
 import torch
+import torch.distributed as dist
 from joblib import Parallel, delayed
 from pyarrow import parquet
 from sklearn.base import BaseEstimator
@@ -119,8 +123,22 @@ def fits(names, folder):
     return found
 
 
-def one(folder):
-    return fits(["swae"], folder)
+def two(folder, rank):
+    """Fit what shows most of what two processes do in least time."""
+    found = {name: described(MODELS[name]().fit(X)) for name in ("swae", "mmd")}
+    parts = SWAETransformer(3, **SETTINGS).partial_fit(X[:150])
+    found["partial_fit"] = described(parts.partial_fit(X[150:]))
+    own = LocalRows(X[:120] if rank == 0 else X[120:])
+    augmented = VAETransformer(3, augment=_with_noise, early_stopping=True, **SETTINGS)
+    found["own rows"] = described(augmented.fit(own, checkpoint=folder / "own.checkpoint"))
+    errors = {"rows": X[rank:], "NaN": X * np.nan if rank == 1 else X}
+    for name, rows in errors.items():
+        try:
+            SWAETransformer(3, **SETTINGS).fit(rows)
+        except Exception as error:
+            found[name] = f"{type(error).__name__}: {error}"
+    save_model(parts, folder / f"model_{rank}.safetensors")
+    return found
 
 
 def every(folder):
@@ -274,7 +292,15 @@ class _Killing:
         return _Killing, (None,)
 
 
+def main(scenario, folder, *address):
+    rank = RANK
+    if address:
+        rank = 1
+        dist.init_process_group("gloo", init_method=address[0], rank=rank, world_size=2)
+    folder = pathlib.Path(folder)
+    found = globals()[scenario](folder, *([rank] if address else []))
+    (folder / f"{scenario}_{rank}.pkl").write_bytes(pickle.dumps(found))
+
+
 if __name__ == "__main__":
-    scenario, folder = sys.argv[1], pathlib.Path(sys.argv[2])
-    found = globals()[scenario](folder)
-    (folder / f"{scenario}_{RANK}.pkl").write_bytes(pickle.dumps(found))
+    main(*sys.argv[1:])

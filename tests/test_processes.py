@@ -5,9 +5,11 @@ import pathlib
 import pickle
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 
 from skswae import load_model
 
@@ -63,11 +65,39 @@ def assert_close(found, alone):
 
 
 def test_two_processes(tmp_path):
-    alone = processes.fits(["swae"], tmp_path)
-    found = run(2, "one", tmp_path)
-    for name in alone:
-        assert_equal(found[1][name], found[0][name])
-        assert_close(found[0][name], alone[name])
+    """In a group that the script has made, this process and another fit what one process does."""
+    alone = {name: processes.described(processes.MODELS[name]().fit(processes.X)) for name in ("swae", "mmd")}
+    parts = processes.SWAETransformer(3, **processes.SETTINGS).partial_fit(processes.X[:150])
+    alone["partial_fit"] = processes.described(parts.partial_fit(processes.X[150:]))
+    address = (tmp_path / "store").as_uri()
+    package = str(SCRIPT.parents[1])
+    paths = os.pathsep.join(path for path in (package, os.environ.get("PYTHONPATH")) if path)
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    # functions have the name of their module in both
+    code = f"from tests import processes; processes.main('two', {str(tmp_path)!r}, {address!r})"
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as other:
+        dist.init_process_group("gloo", init_method=address, rank=0, world_size=2)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = processes.two(tmp_path, 0)
+        finally:
+            dist.destroy_process_group()
+        _, said = other.communicate(timeout=60)
+    assert other.returncode == 0, said
+    second = pickle.loads((tmp_path / "two_1.pkl").read_bytes())
+    for name in (*alone, "own rows"):
+        assert_equal(second[name], found[name])
+    for name, fitted in alone.items():
+        assert_close(found[name], fitted)
+    for texts in (found, second):
+        assert "must agree on the number of rows of X" in texts["rows"]
+        assert "NaN" in texts["NaN"]
+    assert "rank 1 of 2" in found["NaN"]
+    assert (tmp_path / "model_0.safetensors").exists()
+    assert not (tmp_path / "model_1.safetensors").exists()
+    assert not (tmp_path / "own.checkpoint").exists()
 
 
 @pytest.fixture(scope="module")
