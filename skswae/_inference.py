@@ -133,6 +133,9 @@ def _is_read_only(out: Any) -> bool:
 def _overlap(out: Any, rows: Any) -> bool:
     """Tell whether writing to the one changes the other, as far as it can be known."""
     if isinstance(out, np.ndarray):
+        own, other = _memmap_of(out), _memmap_of(rows)
+        if own is not None and other is not None and own is not other and own.filename == other.filename:
+            return True  # two maps of one file have it at two places in memory
         work: Any = 10_000  # microseconds at most; NumPy's own annotation knows two special values alone
         try:
             return isinstance(rows, np.ndarray) and np.shares_memory(out, rows, max_work=work)
@@ -140,6 +143,15 @@ def _overlap(out: Any, rows: Any) -> bool:
             return True
     # two objects of h5py or zarr that stand for one array are equal
     return out is rows or (type(out) is type(rows) and (out == rows) is True)
+
+
+def _memmap_of(array: Any) -> Any:
+    """Return the memory map that an array is, or is a part of; None if there is none."""
+    found = None
+    while isinstance(array, np.ndarray):
+        found = array if isinstance(array, np.memmap) else found
+        array = array.base
+    return found
 
 
 def _check_finite(results: np.ndarray | Tensor, start: int, name: str) -> None:

@@ -30,8 +30,8 @@ T = TypeVar("T")
 SWITCH = "SKSWAE_DISTRIBUTED"
 """Environment variable that is 0 where each process is to fit models of its own."""
 
-# What torchrun says to a process that it starts, and an environment variable that says for which process that
-# is meant: those that this one starts inherit both, and are to know that they are none of torchrun's.
+# Facts that torchrun puts into the environment of a process, and a variable in which this process adds its
+# own number: processes that it starts inherit both, and can tell that torchrun did not start them.
 _SAID = " ".join(
     os.environ.get(name, "")
     for name in ("TORCHELASTIC_RUN_ID", "MASTER_PORT", "RANK", "TORCHELASTIC_RESTART_COUNT")
@@ -314,7 +314,7 @@ def _leave() -> None:
 
 
 # ---------------------------------------------------------------------------
-# What an objective asks for; on one process all of it is nothing
+# Functions for objectives; on one process each returns what it is given
 # ---------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""What several processes that share a fit must agree on before they begin."""
+"""Checks that several processes fit the same model to the same rows."""
 
 from __future__ import annotations
 

@@ -75,6 +75,18 @@ def test_what_cannot_be_written_to(out, error, message, model):
         model.transform(Waves(60), out=out)
 
 
+def test_a_file_is_not_overwritten_by_another_map_of_it(model, tmp_path):
+    X = Waves(60).read(slice(None))
+    np.save(tmp_path / "X.npy", X)
+    rows, again = (np.load(tmp_path / "X.npy", mmap_mode=mode) for mode in ("r", "r+"))
+    for given in (rows, again, LocalRows(rows)):
+        with pytest.raises(ValueError, match=r"must have memory of its own. Got that of X"):
+            model.transform(given, out=again[:, :2])
+    np.testing.assert_array_equal(np.load(tmp_path / "X.npy"), X)
+    other = np.lib.format.open_memmap(tmp_path / "Z.npy", "w+", X.dtype, (len(X), 2))
+    np.testing.assert_array_equal(model.transform(rows, out=other), model.transform(X))
+
+
 def test_rows_are_not_overwritten(model):
     X = Waves(60).read(slice(None))
     for rows in (X, LocalRows(X), SlicedRows(X), LocalRows(SlicedRows(X)), ArrayData(X)):
