@@ -33,6 +33,7 @@ from skswae._processes import is_first
 from skswae._resume import module_parameters
 from skswae._state import InconsistentVersionWarning, is_ours
 from skswae._warnings import warn
+from skswae._wrappers import WRAPPERS, unwrapped, wrapped
 from skswae.networks._protocol import check_network
 
 __all__ = ["FORMAT_VERSION", "TRUSTED_TYPES", "InconsistentVersionWarning", "load_model", "save_model"]
@@ -44,6 +45,7 @@ TRUSTED_TYPES = [
     *(f"skswae.{name}Transformer" for name in ("AE", "MIM", "SWAE", "VAE", "VampPrior", "WAE")),
     *(f"skswae.networks.{name}" for name in package_networks.__all__),
     "skswae.datasets.binarise",
+    *WRAPPERS,
 ]
 """The types of this package that a fitted model consists of: what ``skops.io.load(path, trusted=...)`` needs.
 
@@ -68,7 +70,8 @@ def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
     Parameters
     ----------
     estimator : estimator of this package, or of a class derived from ``skswae.base.BaseAutoencoder``
-        Fitted, on any device. A network or a class of your own is stored by its name and parameters;
+        Fitted, on any device; also a :class:`~skswae.tabular.TableAutoencoder`, or an
+        :class:`~skswae.outliers.OutlierDetector` of such an estimator. A network or a class of your own is stored by its name and parameters;
         whoever loads the file has to have the class.
     path : path-like
         A file in a folder that exists; one that is there is replaced. The usual suffix is ``.safetensors``.
@@ -107,6 +110,7 @@ def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
     >>> bool((load_model(path).transform(X) == ae.transform(X)).all())
     True
     """
+    wrapper, estimator = unwrapped(estimator)
     if not isinstance(estimator, BaseAutoencoder):
         raise TypeError(
             "The 'estimator' argument must be an estimator of this package: of a pipeline, save the step, or "
@@ -115,7 +119,7 @@ def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
     check_is_fitted(estimator)
     estimator._validate_params()  # some may have been set since the fit, and nothing else could be loaded
     check_network(estimator.network)
-    header, tensors = _described(estimator)
+    header, tensors = _described(estimator, wrapper)
     if not is_first():
         return
     text = json.dumps(header, separators=(",", ":"), allow_nan=False)
@@ -132,8 +136,10 @@ def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
             )
 
 
-def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return a fitted estimator as JSON and tensors."""
+def _described(
+    estimator: BaseAutoencoder, wrapper: dict[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return a fitted estimator, and what wraps it, as JSON and tensors."""
     kind = type(estimator)
     state = estimator.__getstate__()
     module, version = state.pop("module_"), state.pop(_state.VERSION_KEY)
@@ -181,6 +187,8 @@ def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Te
         "state": described,
         "module": module,
     }
+    if wrapper is not None:
+        header["wrapper"] = encoder.mapping(wrapper, "wrapper")
     return header, encoder.tensors
 
 
@@ -266,10 +274,9 @@ def load_model(
             f"{path!r}: {_looks_like(path) or _said(error)}"
         ) from error
     try:
-        estimator = _made(header, tensors, known)
+        estimator = _made(header, tensors, known, device)
     except Exception as error:  # whatever a file that somebody made up makes of it
         raise ValueError(f"The model in {path!r} cannot be loaded: {_said(error)}") from error
-    estimator.device = device
     return estimator
 
 
@@ -295,7 +302,7 @@ def _known() -> dict[str, Any]:
     """Return this package's classes and functions that a file may speak of, by their public names."""
     places = {"skswae": skswae, "skswae.networks": package_networks, "skswae.datasets": datasets}
     found = {}
-    for name in TRUSTED_TYPES:
+    for name in set(TRUSTED_TYPES) - set(WRAPPERS):
         place, _, own = name.rpartition(".")
         found[name] = getattr(places[place], own)
     return found
@@ -384,11 +391,12 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "_sklearn_output_config": dict,
     **dict.fromkeys(["n_pseudo_inputs_", "warmup_"], int),
     "_rows_seen": np.ndarray,
+    "_columns": dict,
 }
 
 
-def _made(header: dict[str, Any], tensors: dict[str, Tensor], known: dict[str, Any]) -> BaseAutoencoder:
-    """Return the estimator that a header and tensors describe."""
+def _made(header: dict[str, Any], tensors: dict[str, Tensor], known: dict[str, Any], device: Any) -> Any:
+    """Return the estimator that a header and tensors describe, on that device."""
     kind = known.get(header["class"])
     if not inspect.isclass(kind) or not issubclass(kind, BaseAutoencoder):
         raise ValueError(
@@ -413,11 +421,13 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], known: dict[str, A
     module = dict(header["module"])
     module["tensors"] = decoder.mapping(module["tensors"])
     module["other"] = decoder.mapping(module["other"])
+    wrapper = decoder.mapping(header["wrapper"]) if "wrapper" in header else None
     if unused := set(tensors) - decoder.used:
         raise ValueError(f"it holds tensors that belong to nothing: {', '.join(sorted(unused))}")
     version = str(header["versions"]["skswae"])
     estimator.__setstate__({**parameters, **state, _state.VERSION_KEY: version, "module_": module})
-    return estimator
+    estimator.device = device
+    return estimator if wrapper is None else wrapped(wrapper, estimator)
 
 
 def _check_attributes(kind: type, state: dict[str, Any]) -> None:

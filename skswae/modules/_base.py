@@ -17,8 +17,9 @@ from skswae._processes import active, gathered
 from skswae._random import make_generator
 from skswae.data._scaler import Scaler, TrainingRows
 from skswae.modules._builder import NetworkBuilder, NetworkPart
+from skswae.modules._columns import ColumnsFront, ColumnsHead
 from skswae.modules._front import Front
-from skswae.modules._heads import BinaryCrossEntropy, Head, SquaredError
+from skswae.modules._heads import BinaryCrossEntropy, Head, Likelihood, SquaredError
 from skswae.modules._initialization import (
     LinearStart,
     PrincipalComponents,
@@ -102,10 +103,13 @@ class AutoencoderModule(nn.Module, abc.ABC):
         self.warmup: int = 0
         self.epoch: float = math.inf
         self.learning_rates: dict[str, float] = {}
-        self.front = Front(build.n_features, build.n_inputs)
+        self.front: Any = Front(build.n_features, build.n_inputs)
         self.encoder = build.encoder() if encoder is None else encoder
         self.decoder = build.decoder() if decoder is None else decoder
         self.head = SquaredError(build.out_activation) if head is None else head
+        if build.columns is not None:
+            self.front = ColumnsFront(build.columns)
+            self.head = ColumnsHead(build.columns, isinstance(head, Likelihood))
         self.scaler = Scaler(build.n_features)
         self.codes = StoredRows(build.n_components)
         self.neighbors: NeighborTerm | None = None
@@ -146,6 +150,8 @@ class AutoencoderModule(nn.Module, abc.ABC):
             return data.total_variance() or 1.0  # 0 for constant rows
         if isinstance(self.head, BinaryCrossEntropy):
             return self.n_features * cost_of_the_mean(data, "binary_cross_entropy") or 1.0
+        if isinstance(self.head, ColumnsHead):
+            return float(self.head.price.sum()) or 1.0
         return float(self.n_features)
 
     def linear_start(self, data: TrainingRows, found: PrincipalComponents) -> LinearStart:
@@ -196,6 +202,14 @@ class AutoencoderModule(nn.Module, abc.ABC):
         ``sampling`` holds the estimator's parameters that may change after a fit, by their names.
         """
 
+    def prior_weights(self, **sampling: Any) -> Tensor | None:
+        """Return the weights of the prior's components, (K,), if it is a mixture, else None.
+
+        Such a module also has ``sample_components(chosen, generator, **sampling)``, which draws a code of each
+        component chosen: (n,) -> (n, k).
+        """
+        return None
+
     # -- what the training loop calls --------------------------------------
 
     @abc.abstractmethod
@@ -215,6 +229,8 @@ class AutoencoderModule(nn.Module, abc.ABC):
         """
         # contiguous, for networks of one's own may take views of them
         x, near = (part.contiguous() for part in batch.tensor_split([self.n_features], dim=1))
+        if self.training and isinstance(self.front, ColumnsFront):
+            x = self.front.with_hidden_cells(x, generator)
         losses = iter(self.losses(x, generator))
         player, terms = next(losses)
         z = terms.get("codes")

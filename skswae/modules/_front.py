@@ -23,6 +23,8 @@ _ROWS_A_COMPONENT = 10
 def n_inputs(estimator: Any, rows: TrainingRows, seed: int) -> int:
     """Return the number of columns that the encoders see: m of ``input_components``, or d."""
     m, d = estimator.input_components, rows.n_features
+    if getattr(estimator, "_columns", None) is not None:
+        return d
     takes_components = getattr(check_network(estimator.network), "takes_components", False)
     if isinstance(m, str):  # "auto"
         m = AUTO_COMPONENTS if takes_components and estimator.init == "pca" and d > AUTO_FEATURES else None
