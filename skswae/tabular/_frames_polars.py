@@ -79,7 +79,8 @@ def _series(column: ColumnValues) -> Any:
                 f"Got {field.dtype}."
             ) from error
     storage = np.int32 if field.unit == "D" else column.values.dtype
-    values = pl.Series(field.name, column.values.astype(storage)).cast(field.dtype)
+    present = np.where(missing, column.values.dtype.type(0), column.values)  # NaN is no decimal
+    values = pl.Series(field.name, present.astype(storage)).cast(field.dtype)
     if not missing.any():
         return values
     return values.zip_with(
