@@ -115,17 +115,17 @@ def polars_frame():
     return pl.DataFrame(polars_columns())
 
 
-def assert_equal(found, expected):
+def assert_equal(found, expected, rtol=0.0):
     """The same table: library, names, order, dtypes, categories, index and missing cells."""
     assert type(found) is type(expected)
     if isinstance(expected, pd.DataFrame):
-        pd.testing.assert_frame_equal(found, expected, check_exact=True, check_column_type=True)
+        pd.testing.assert_frame_equal(found, expected, rtol=rtol, atol=0, check_column_type=True)
         assert found.dtypes.tolist() == expected.dtypes.tolist()
     elif isinstance(expected, pl.DataFrame):
-        pl.testing.assert_frame_equal(found, expected, check_exact=True)
+        pl.testing.assert_frame_equal(found, expected, rel_tol=rtol, abs_tol=0)
     else:
         assert found.dtype == expected.dtype
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_allclose(found, expected, rtol=rtol, atol=0)
 
 
 # ---------------------------------------------------------------------------
