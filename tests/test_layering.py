@@ -35,6 +35,7 @@ LAYERS = [
     ("_inference", "_parameters", "export"),
     ("training", "modules"),
     ("networks", "data"),
+    ("outliers",),
     ("_constraints", "_device", "_encoding", "_files"),
     ("_documentation", "_random", "_warnings"),
     ("_processes",),
