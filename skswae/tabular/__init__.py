@@ -1,0 +1,1 @@
+"""Tables of mixed types with missing values."""

@@ -1,0 +1,115 @@
+"""Columns of polars' frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from skswae.tabular._frames import ColumnValues, Field, Frame, Schema, refuse, to_numbers
+
+
+def read(X: Any, name: str) -> Frame:
+    """Read a frame of polars whose names have been checked."""
+    columns = tuple(_read_column(series, name) for series in X.get_columns())
+    return Frame(Schema("polars", tuple(column.field for column in columns)), columns)
+
+
+def _read_column(series: Any, name: str) -> ColumnValues:
+    import polars as pl
+
+    column, dtype = series.name, series.dtype
+    missing = series.is_null().to_numpy()
+    if dtype == pl.Null:
+        return ColumnValues(Field(column, "empty", dtype), np.zeros(len(series)), missing)
+    if dtype == pl.Boolean:
+        return ColumnValues(Field(column, "boolean", dtype), series.fill_null(False).to_numpy(), missing)
+    if dtype.is_float() or dtype.is_decimal():
+        values = series.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        return ColumnValues(Field(column, "float", dtype), values, np.isnan(values))
+    if dtype in (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64):
+        values = to_numbers(series.fill_null(0).to_numpy())
+        return ColumnValues(Field(column, "integer", dtype), values, missing)
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        text = series.cast(pl.String)
+        levels = dtype.categories if dtype == pl.Enum else text.drop_nulls().unique().sort()
+        codes = text.cast(pl.Enum(levels)).to_physical().fill_null(0).to_numpy().astype(np.int64)
+        return ColumnValues(Field(column, "category", dtype, tuple(levels.to_list())), codes, missing)
+    times = {pl.Date: "datetime", pl.Datetime: "datetime", pl.Duration: "timedelta", pl.Time: "time"}
+    kind = next((kind for known, kind in times.items() if dtype == known), None)
+    if kind is None:
+        raise refuse(name, column, dtype)
+    unit = "D" if dtype == pl.Date else "ns" if dtype == pl.Time else dtype.time_unit
+    zoned = dtype == pl.Datetime and dtype.time_zone is not None
+    values = series.to_physical().fill_null(0).to_numpy().astype(np.int64)
+    return ColumnValues(Field(column, kind, dtype, unit=unit, zoned=zoned), values, missing)
+
+
+def write(schema: Schema, columns: Sequence[ColumnValues], index: Any) -> Any:
+    """Return a frame of polars of columns whose fields are the schema's, but for levels."""
+    import polars as pl
+
+    return pl.DataFrame([_series(column) for column in columns])
+
+
+def fill(X: Any, columns: Mapping[int, ColumnValues], holes: Sequence[np.ndarray]) -> Any:
+    """Return a frame with cells of columns, by their positions, replaced where there are holes."""
+    import polars as pl
+
+    new = {}
+    for j, column in columns.items():
+        series = _series(column)
+        new[j] = series if holes[j].all() else series.zip_with(pl.Series(holes[j]), X.to_series(j))
+    return X.with_columns(new.values())
+
+
+def _series(column: ColumnValues) -> Any:
+    """Return a column's rows as a series of its dtype."""
+    import polars as pl
+
+    field, missing = column.field, column.missing
+    if field.kind == "category":
+        text = pl.Series(field.name, column.labels().tolist(), dtype=pl.String)
+        try:
+            return text.cast(field.dtype)
+        except pl.exceptions.InvalidOperationError as error:
+            raise ValueError(
+                f"Column {field.name!r} of the table must have the categories of its values. "
+                f"Got {field.dtype}."
+            ) from error
+    storage = np.int32 if field.unit == "D" else column.values.dtype
+    present = np.where(missing, column.values.dtype.type(0), column.values)  # NaN is no decimal
+    values = pl.Series(field.name, present.astype(storage)).cast(field.dtype)
+    if not missing.any():
+        return values
+    return values.zip_with(
+        pl.Series(~missing), pl.Series(field.name, [None] * len(missing), dtype=field.dtype)
+    )
+
+
+def describe(dtype: Any) -> dict[str, Any]:
+    """Return a dtype as plain values, of which :func:`dtype_of` makes it again."""
+    import polars as pl
+
+    found: dict[str, Any] = {"name": str(dtype.base_type().__name__)}
+    if dtype == pl.Enum:
+        found["categories"] = dtype.categories.to_list()
+    elif dtype in (pl.Datetime, pl.Duration):
+        found["time_unit"] = dtype.time_unit
+        if dtype == pl.Datetime:
+            found["time_zone"] = dtype.time_zone
+    elif dtype.is_decimal():
+        found.update(precision=dtype.precision, scale=dtype.scale)
+    if dtype_of(found) != dtype:  # a Categorical with a name
+        raise TypeError(f"A dtype of a column must be one that can be written to a file. Got {dtype!r}.")
+    return found
+
+
+def dtype_of(found: Mapping[str, Any]) -> Any:
+    """Return the dtype that :func:`describe` has described."""
+    import polars as pl
+
+    settings = dict(found)
+    kind = getattr(pl, settings.pop("name"))
+    return kind(**settings)
