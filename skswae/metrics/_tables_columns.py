@@ -26,13 +26,16 @@ class Column:
     values : tuple of ndarray
         One of each table. Numbers: float64, NaN where missing. Else indices of levels, as int64, and
         ``n_levels`` where missing.
-    labels : tuple or None
+    labels : tuple or None, default=None
         Labels of the levels; None of a column of numbers.
+    kind : str, default=""
+        "datetime", "timedelta" or "time" of a column of times, whose numbers are nanoseconds.
     """
 
     name: Any
     values: tuple[np.ndarray, ...]
     labels: tuple | None = None
+    kind: str = ""
 
     @property
     def is_number(self) -> bool:
@@ -100,7 +103,7 @@ def _marked(categorical_features: Any, fields: Sequence[Field]) -> list[bool]:
 
 
 def _is_position(value: Any, n: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= value < n
+    return isinstance(value, Integral) and not isinstance(value, bool) and 0 <= int(value) < n
 
 
 def _group(field: Field) -> str:
@@ -121,7 +124,8 @@ def _joint(columns: list[ColumnValues], tables: list[str], marked: bool) -> Colu
         for table, group in zip(tables, groups):
             if group not in (kind, "nothing"):
                 raise _mixed(name, kind, group, table)
-        return Column(name, tuple(map(_numbers, columns)))
+        times = [column.field.kind for column in columns if column.field.kind in TICKS]
+        return Column(name, tuple(map(_numbers, columns)), kind="".join(times[:1]))
     coded = [_coded(column) for column in columns]
     words = [{isinstance(label, str) for label in levels} for levels, _ in coded]
     for table, group, is_text in zip(tables, groups, words):
