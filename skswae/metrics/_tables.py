@@ -25,7 +25,8 @@ def column_similarity(real, synthetic, *, categorical_features="from_dtype") -> 
     Parameters
     ----------
     real, synthetic : DataFrame of pandas or polars, or array-like of shape (n_samples, n_features)
-        Rows of the source, and rows drawn from a model. The columns must be the same, in any order.
+        Rows of the source, and rows drawn from a model. The columns must be the same: of two
+        frames in any order, of an array in that of the frame.
     categorical_features : "from_dtype" or array-like, default="from_dtype"
         Names, positions (in the real table) or a mask of columns that are categories whatever their dtype.
         Columns of text, categories and booleans always are.
@@ -55,9 +56,12 @@ def column_similarity(real, synthetic, *, categorical_features="from_dtype") -> 
     >>> column_similarity(real, synthetic)
     {'size': 0.5, 'sex': 0.75}
     """
-    columns = read_tables(categorical_features, real=real, synthetic=synthetic)
-    distances = {c.name: _largest_gap(c) if c.is_number else _variation(c.values) for c in columns}
-    return {name: 1 - distance for name, distance in distances.items()}
+    return similarities(read_tables(categorical_features, real=real, synthetic=synthetic))
+
+
+def similarities(columns: list[Column]) -> dict[Any, float]:
+    """Return the similarity of each column of two tables."""
+    return {c.name: 1 - (_largest_gap(c) if c.is_number else _variation(c.values)) for c in columns}
 
 
 def _largest_gap(column: Column) -> float:
@@ -92,7 +96,8 @@ def pair_similarity(real, synthetic, *, categorical_features="from_dtype") -> di
     Parameters
     ----------
     real, synthetic : DataFrame of pandas or polars, or array-like of shape (n_samples, n_features)
-        Rows of the source, and rows drawn from a model. The columns must be the same, in any order.
+        Rows of the source, and rows drawn from a model. The columns must be the same: of two
+        frames in any order, of an array in that of the frame.
     categorical_features : "from_dtype" or array-like, default="from_dtype"
         As of :func:`column_similarity`.
 

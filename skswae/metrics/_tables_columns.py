@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skswae.metrics._checks import LARGEST
-from skswae.tabular._frames import TICKS, UNITS, ColumnValues, Field, read
+from skswae.tabular._frames import TICKS, UNITS, ColumnValues, Field, Frame, read
 
 MOST_LEVELS = 255
 """Levels of a column that scikit-learn's histograms can tell apart; rarer ones count as one."""
@@ -53,7 +53,9 @@ class Column:
 
 
 def read_tables(categorical_features: Any = "from_dtype", **tables: Any) -> list[Column]:
-    """Read tables of the same columns, in any order; the first says which, and of which kinds.
+    """Read tables of the same columns; the first says which, and of which kinds.
+
+    Frames have them in any order, an array in that of the first table.
 
     Raises
     ------
@@ -64,7 +66,7 @@ def read_tables(categorical_features: Any = "from_dtype", **tables: Any) -> list
     frames = {name: read(X, f"The {name!r} argument") for name, X in tables.items()}
     (first, frame), *others = frames.items()
     fields = [column.field for column in frame.columns]
-    known = [{column.field.name: column for column in f.columns} for f in frames.values()]
+    known = [_by_name(f, frame) for f in frames.values()]
     for (name, _), columns in zip(others, known[1:]):
         lacking = [field.name for field in fields if field.name not in columns]
         more = [other for other in columns if other not in known[0]]
@@ -81,6 +83,14 @@ def read_tables(categorical_features: Any = "from_dtype", **tables: Any) -> list
         _joint([columns[field.name] for columns in known], list(frames), mark)
         for field, mark in zip(fields, marked)
     ]
+
+
+def _by_name(frame: Frame, first: Frame) -> dict[Any, ColumnValues]:
+    """Return the columns of a table by their names in the first, or by position if either is an array."""
+    names = [column.field.name for column in frame.columns]
+    if (frame.names is None or first.names is None) and len(names) == len(first.columns):
+        names = [column.field.name for column in first.columns]
+    return dict(zip(names, frame.columns))
 
 
 def _marked(categorical_features: Any, fields: Sequence[Field]) -> list[bool]:

@@ -211,6 +211,17 @@ def test_numbers_that_are_categories(choice):
         assert pair_similarity(real, synthetic, categorical_features=choice)[0, 1] == pytest.approx(1 / 3)
 
 
+def test_an_array_beside_a_frame_has_its_columns_in_the_same_order(iris):
+    frame = pd.DataFrame(iris, columns=list("abcd"))
+    assert list(column_similarity(frame, iris[:50])) == list("abcd")
+    assert column_similarity(frame, iris[:50])["b"] == column_similarity(iris, frame[:50])[1] < 0.8
+    assert exact_copy_rate(iris, frame) == 1
+    with pytest.raises(
+        ValueError, match=r"must have the columns of 'real'. Got none of \['a', 'b', 'c', 'd'\]"
+    ):
+        column_similarity(frame, iris[:, :3])
+
+
 def test_targets(halves):
     real, synthetic = halves
     two = synthetic[synthetic["kind"] != "low"]  # a class is lost
