@@ -35,6 +35,8 @@ LAYERS = [
     ("_resume",),
     ("_inference", "_parameters", "export", "tabular/_codec"),
     ("training", "modules"),
+    ("tabular/_conditions",),
+    ("tabular/_columns",),
     ("tabular/_marginals",),
     ("networks", "data", "tabular/_frames"),
     ("outliers",),

@@ -62,7 +62,7 @@ def pandas_columns():
         "timedelta64[ns]": pd.array(holed(SPANS), dtype="timedelta64[ns]"),
         "timedelta64[ms]": spans.astype("timedelta64[ms]").array,
         "arrow int16": arrow(INTS, pa.int16()),
-        "arrow uint64": arrow([2**64 - 1, 1, 2, 3, 4], pa.uint64()),
+        "arrow uint64": arrow([2**64 - 1, 2**64 - 9, 2**64 - 2, 2**64 - 3, 4], pa.uint64()),
         "arrow double": arrow(REALS, pa.float64()),
         "arrow float": arrow(REALS, pa.float32()),
         "arrow bool": arrow(TRUTHS, pa.bool_()),
@@ -88,7 +88,7 @@ def polars_columns():
     series = [pl.Series(name, values, dtype=getattr(pl, name)) for name, values in found.items()]
     return [
         *series,
-        pl.Series("UInt64", [2**64 - 1, 1, 2, 3, None], dtype=pl.UInt64),
+        pl.Series("UInt64", [2**64 - 1, 2**64 - 9, 2**64 - 2, 2**64 - 3, None], dtype=pl.UInt64),
         pl.Series("Float32", holed(REALS), dtype=pl.Float32),
         pl.Series("Float64", holed(REALS), dtype=pl.Float64),
         pl.Series("Boolean", holed(TRUTHS), dtype=pl.Boolean),
