@@ -39,6 +39,7 @@ LAYERS = [
     ("tabular/_columns",),
     ("tabular/_marginals",),
     ("networks", "data", "tabular/_frames"),
+    ("outliers",),
     ("_constraints", "_device", "_encoding", "_files"),
     ("_documentation", "_random", "_warnings"),
     ("_processes",),

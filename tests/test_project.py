@@ -70,7 +70,10 @@ def test_docstring_examples(example):
     assert doctest.DocTestRunner().run(example).failed == 0
 
 
-PUBLIC = [skswae, skswae.base, skswae.datasets, skswae.inspection, skswae.metrics, skswae.networks]
+PUBLIC = [
+    *(skswae, skswae.base, skswae.datasets, skswae.inspection, skswae.metrics, skswae.networks),
+    skswae.outliers,
+]
 
 
 @pytest.mark.parametrize("module", PUBLIC, ids=lambda m: m.__name__)

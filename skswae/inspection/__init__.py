@@ -29,6 +29,7 @@ from skswae.inspection._loss_curve import LossCurveDisplay
 from skswae.inspection._neighborhood import NeighborhoodDisplay
 from skswae.inspection._reconstruction import ReconstructionDisplay
 from skswae.inspection._sample import SampleDisplay
+from skswae.inspection._table import TableDisplay
 
 __all__ = [
     "DenoisingDisplay",
@@ -38,6 +39,7 @@ __all__ = [
     "NeighborhoodDisplay",
     "ReconstructionDisplay",
     "SampleDisplay",
+    "TableDisplay",
 ]
 
 for _name in __all__:

@@ -59,11 +59,11 @@ def name_columns(ax: Any, names: Sequence[str], width: float) -> None:
     ax.set_xticks(shown, [short[i] for i in shown], rotation=turned, fontsize=SMALL)
 
 
-def legend_above(ax: Any, n_columns: int, title: str | None = None) -> None:
-    """Write the legend above the axes, where it hides nothing."""
+def legend_above(ax: Any, n_columns: int, title: str | None = None, height: float = 1.0) -> None:
+    """Write the legend above the axes, where it hides nothing, as high as that share of theirs."""
     ax.legend(
         loc="lower left",
-        bbox_to_anchor=(0, 1),
+        bbox_to_anchor=(0, height),
         ncols=n_columns,
         frameon=False,
         fontsize=SMALL,

@@ -178,6 +178,16 @@ def checked_rows(
     return found
 
 
+def check_sample_kwargs(sample_kwargs: Any) -> dict[str, Any]:
+    """Return further arguments of ``sample``, of which two have arguments of their own."""
+    if {"n_samples", "random_state"} & set(sample_kwargs or {}):
+        raise ValueError(
+            "The 'sample_kwargs' argument must leave n_samples and random_state to the arguments of "
+            f"these names. Got {sample_kwargs!r} instead."
+        )
+    return sample_kwargs or {}
+
+
 def names_of(X: Any, estimator: Any = None) -> list[str] | None:
     """Return the names of the columns of a frame, or those that the estimator has seen."""
     names = getattr(X, "columns", None)

@@ -115,12 +115,8 @@ class SampleDisplay(_rows.RowsDisplay):
         _drawing.import_pyplot(f"{cls.__name__}.from_estimator")
         _rows.check_kind(kind)
         fitted = Fitted(estimator, step, ("sample",))
-        if {"n_samples", "random_state"} & set(sample_kwargs or {}):
-            raise ValueError(
-                "The 'sample_kwargs' argument must leave n_samples and random_state to the arguments of "
-                f"these names. Got {sample_kwargs!r} instead."
-            )
-        drawn = fitted.model.sample(n_samples, random_state=random_state, **(sample_kwargs or {}))
+        further = _rows.check_sample_kwargs(sample_kwargs)
+        drawn = fitted.model.sample(n_samples, random_state=random_state, **further)
         names = _rows.names_of(X_train, estimator)
         inside = np.asarray(drawn), np.asarray(fitted.inputs(X_train))
         display = cls._found(fitted.outputs(drawn), X_train, inside, image_shape, names)
