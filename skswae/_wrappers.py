@@ -27,12 +27,13 @@ def unwrapped(estimator: Any) -> tuple[dict[str, Any] | None, Any]:
         return None, estimator
     check_is_fitted(estimator)
     estimator._validate_params()
-    state = estimator.__getstate__()
+    state = dict(estimator.__getstate__())
     inner, given = state.pop("estimator_"), state.pop("estimator")
     for internal in [key for key in state if key.startswith("_sklearn") and "output" not in key]:
         del state[internal]
     seed = getattr(given, "random_state", None)
-    state["random_state"] = _plain_seed(state.get("random_state"))
+    if "random_state" in state:
+        state["random_state"] = _plain_seed(state["random_state"])
     return {"class": name, "state": state, "seed": _plain_seed(seed), "default": given is None}, inner
 
 
@@ -44,7 +45,7 @@ def wrapped(described: dict[str, Any], inner: Any) -> Any:
     """Return the wrapper that :func:`unwrapped` has described, with the estimator in it."""
     if described["class"] not in WRAPPERS:
         raise ValueError(f"it holds a {described['class']!r}, which is none of this package's")
-    kind = WRAPPERS[described["class"]]
+    kind: Any = WRAPPERS[described["class"]]
     state = dict(described["state"])
     given = None if described["default"] else clone(inner).set_params(random_state=described["seed"])
     names = kind._get_param_names()

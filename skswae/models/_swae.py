@@ -21,7 +21,6 @@ from skswae.data._scaler import TrainingRows
 from skswae.models._mixins import PseudoInputMixin, ReconstructionMixin
 from skswae.modules._base import AutoencoderModule, Terms
 from skswae.modules._builder import NetworkBuilder, evaluation_mode
-from skswae.modules._columns import ColumnsFront
 from skswae.modules._distributions import bounded_log_variance, sample_gaussian, sample_mixture
 from skswae.modules._heads import reconstruction_head
 from skswae.modules._nearest import closest
@@ -195,7 +194,7 @@ class SWAEModule(AutoencoderModule):
                 return closest(self.encoder(h), self.encoder(u), self.metric)
         if self.metric == "cosine":  # an angle needs the user's origin
             h, u = (self.scaler.unstandardize(self.front.inverse(a).double()) for a in (h, u))
-        return closest(h, u, self.metric, self.front.seen(h) if isinstance(self.front, ColumnsFront) else None)
+        return closest(h, u, self.metric, self.front.seen(h))
 
     def before_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:
         self.pseudo_inputs.widen(map(self.front, batches))
@@ -218,36 +217,16 @@ class SWAEModule(AutoencoderModule):
         self.residual += weight * (z - mean).double().square().sum(dim=0)
 
     @torch.no_grad()
-    def sample_prior(
-        self,
-        n_samples: int,
-        generator: torch.Generator,
-        *,
-        pseudo_input_weights: str,
-        prior_scale: str,
-    ) -> Tensor:
+    def sample_prior(self, n_samples: int, generator: torch.Generator, **sampling: str) -> Tensor:
         """Draw z from the marginal prior sum_k w_k p(z | u_k): (n_samples, k)."""
-        weights = self.weights(pseudo_input_weights)
-        return sample_mixture(*self._components(prior_scale), weights, n_samples, generator)
+        return sample_mixture(*self.prior_components(**sampling), n_samples, generator)
 
-    def prior_weights(self, *, pseudo_input_weights: str, prior_scale: str) -> Tensor:
-        return self.weights(pseudo_input_weights)
-
-    @torch.no_grad()
-    def sample_components(
-        self, chosen: Tensor, generator: torch.Generator, *, pseudo_input_weights: str, prior_scale: str
-    ) -> Tensor:
-        """Draw z ~ p(z | u_k) for each k chosen: (n,) -> (n, k)."""
-        mean, log_variance = (a[chosen] for a in self._components(prior_scale))
-        return sample_gaussian(mean, log_variance, normal_like(mean, generator))
-
-    def _components(self, prior_scale: str) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of p(z | u_k) as they are sampled: (K, k) each."""
-        mean, log_variance = self.conditional_prior(self.pseudo_inputs.rows)
-        if prior_scale == "matched":
+    def prior_components(self, **sampling: str) -> tuple[Tensor, Tensor, Tensor]:
+        mean, log_variance = self.conditional_prior(self.pseudo_inputs.rows)  # (K, k) each
+        if sampling["prior_scale"] == "matched":
             within = self.residual / self.usage.sum()  # (k,)
             log_variance = torch.maximum(log_variance, within.log().to(log_variance.dtype))
-        return mean, log_variance
+        return mean, log_variance, self.weights(sampling["pseudo_input_weights"])
 
     def weights(self, pseudo_input_weights: str) -> Tensor:
         """Return w_k of the marginal prior, which sum to one: (K,)."""

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from skswae._processes import active, gathered
-from skswae._random import make_generator
+from skswae._random import make_generator, normal_like
 from skswae.data._scaler import Scaler, TrainingRows
+from skswae.modules import _distributions
 from skswae.modules._builder import NetworkBuilder, NetworkPart
 from skswae.modules._columns import ColumnsFront, ColumnsHead
 from skswae.modules._front import Front
@@ -202,13 +203,19 @@ class AutoencoderModule(nn.Module, abc.ABC):
         ``sampling`` holds the estimator's parameters that may change after a fit, by their names.
         """
 
-    def prior_weights(self, **sampling: Any) -> Tensor | None:
-        """Return the weights of the prior's components, (K,), if it is a mixture, else None.
+    def prior_components(self, **sampling: Any) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return means, log-variances and weights of a prior that is a mixture of Gaussians, else None.
 
-        Such a module also has ``sample_components(chosen, generator, **sampling)``, which draws a code of each
-        component chosen: (n,) -> (n, k).
+        Of shapes (K, k), (K, k) and (K,), or of the upper level alone.
         """
         return None
+
+    def sample_components(
+        self, chosen: Tensor, generator: torch.Generator, mean: Tensor, log_variance: Tensor
+    ) -> Tensor:
+        """Draw a code of each component chosen of :meth:`prior_components`: (n,) -> (n, k)."""
+        mean, log_variance = mean[chosen], log_variance[chosen]
+        return _distributions.sample_gaussian(mean, log_variance, normal_like(mean, generator))
 
     # -- what the training loop calls --------------------------------------
 

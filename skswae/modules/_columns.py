@@ -1,4 +1,4 @@
-"""Rows of a table: what they consist of, what the encoder sees of them, and what they cost column by column."""
+"""Rows of a table: what they consist of, what the encoder sees of them, and what they cost by column."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _LOGIT_TILT = 3.0  # of the logits of a level, at the start, from a row without 
 class Columns:
     """What a row of a table consists of: numbers, booleans, categories, and the state of each cell.
 
-    A row is x of shape (d,), d = d_v + C: the values of C columns, first those of numbers, then booleans, then
-    categories of L levels, L numbers each, by ascending L; and the state of each column's cell. A value is
-    ``(raw - location) / unit``, where raw is a number, 0 or 1, or L of them; 0 where the cell is missing.
+    A row is x of shape (d,), d = d_v + C: the values of C columns, first those of numbers, then booleans,
+    then categories of L levels, L numbers each, by ascending L; and the state of each column's cell. A value
+    is ``(raw - location) / unit``, where raw is a number, 0 or 1, or L of them; 0 where the cell is missing.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ class Columns:
 class ColumnsFront(nn.Module):
     """What an encoder sees of a row of a table: the values that are shown, and which they are.
 
-    Takes the place of :class:`~skswae.modules._front.Front`: h = (v s, s) with s = 1 for a cell that is shown.
+    Takes the place of :class:`~skswae.modules._front.Front`: h = (v s, s), s = 1 for a cell that is shown.
 
     Parameters
     ----------
@@ -349,7 +349,7 @@ class ColumnsHead(Likelihood):
         return torch.cat([numbers, self.level_costs(x, output)], dim=1) * self.observed(x)
 
     def level_costs(self, x: Tensor, output: Tensor) -> Tensor:
-        """Return the cross-entropies of booleans and categories, in nats: (n, d) each -> (n, C - n_numbers)."""
+        """Return the cross-entropies of booleans and categories, in nats: (n, d) each -> (n, C - n)."""
         n, first, raw = self.n_numbers, self.first, self.raw(x)
         booleans = nn.functional.binary_cross_entropy_with_logits(
             output[:, n:first], raw[:, n:first], reduction="none"

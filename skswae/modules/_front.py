@@ -107,6 +107,10 @@ class Front(nn.Module):
             return x
         return nn.functional.linear(x, self.weight, -(self.weight @ self.origin))
 
+    def seen(self, h: Tensor) -> Tensor | None:
+        """Return 1 for what is known of a row, 0 for what is not; None if all is: (n, m) -> (n, m)."""
+        return None
+
     def inverse(self, h: Tensor) -> Tensor:
         """Return the row of the spanned space whose image is h: (n, m) -> (n, d)."""
         return self.origin + (self.unit * h) @ (self.unit * self.weight) if self.reduces else h

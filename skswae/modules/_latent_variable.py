@@ -312,24 +312,19 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
     def draw_upper_prior(self, n_samples: int, generator: torch.Generator, *parameters: Tensor) -> Tensor:
         mean, log_variance = parameters or self.upper_prior_parameters()
         chosen = torch.randint(len(mean), (n_samples,), device=mean.device, generator=generator)
-        return self._of_components(chosen, generator, mean, log_variance)
-
-    @staticmethod
-    def _of_components(
-        chosen: Tensor, generator: torch.Generator, mean: Tensor, log_variance: Tensor
-    ) -> Tensor:
         # of an index in brackets several threads sum the gradients in any order
         mean, log_variance = (nn.functional.embedding(chosen, a) for a in (mean, log_variance))
         return _distributions.sample_gaussian(mean, log_variance, normal_like(mean, generator))
 
-    def prior_weights(self, **sampling: Any) -> Tensor:
-        K = len(self.pseudo_inputs.rows)
-        return torch.full((K,), 1.0 / K, dtype=torch.float64, device=self.device)
+    def prior_components(self, **sampling: Any) -> tuple[Tensor, Tensor, Tensor]:
+        mean, log_variance = self.upper_prior_parameters()
+        return mean, log_variance, mean.new_full((len(mean),), 1.0 / len(mean))
 
-    @torch.no_grad()
-    def sample_components(self, chosen: Tensor, generator: torch.Generator) -> Tensor:
+    def sample_components(
+        self, chosen: Tensor, generator: torch.Generator, mean: Tensor, log_variance: Tensor
+    ) -> Tensor:
         """Draw z2 ~ q(z2 | u_k), and z1 ~ p(z1 | z2), for each k chosen: (n,) -> (n, k)."""
-        z2 = self._of_components(chosen, generator, *self.upper_prior_parameters())
+        z2 = super().sample_components(chosen, generator, mean, log_variance)
         return self._with_lower_level(z2, generator)[0]
 
     def before_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:

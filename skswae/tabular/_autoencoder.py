@@ -212,7 +212,8 @@ class TableAutoencoder(
         learn_noise(fitted, x)
         scores = row_scores(fitted, table.rows(cells))  # without classes, as later rows are
         for name in ("feature_names_in_", "classes_"):
-            vars(self).pop(name, None)
+            if name in vars(self):
+                delattr(self, name)
         self.estimator_, self.codec_, self.table_, self.targets_ = inner, codec, table, targets
         self.n_features_in_ = len(codec.columns)
         names = [column.name for column in codec.columns]
@@ -391,7 +392,9 @@ class TableAutoencoder(
                 "The 'conditions' argument must be a dictionary of columns, or None. Got "
                 f"{type(conditions).__name__}."
             )
-        found = [self.table_.condition(self.codec_, name, value) for name, value in (conditions or {}).items()]
+        found = [
+            self.table_.condition(self.codec_, name, value) for name, value in (conditions or {}).items()
+        ]
         if y is not None:
             if self.targets_ is None:
                 raise ValueError("The 'y' argument must be None unless fit has had classes. Got a class.")
@@ -547,7 +550,6 @@ class TableAutoencoder(
         tags.input_tags.allow_nan = True
         tags.input_tags.string = tags.input_tags.categorical = True
         return tags
-
 
     # ------------------------------------------------------------------
     # Pickles and model files: plain values and arrays beside the estimator

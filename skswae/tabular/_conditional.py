@@ -95,8 +95,8 @@ def draw_codes(
     Raises
     ------
     ValueError
-        If fewer than 5 of these are effective, or the conditions' probability means less than one of the ``n_rows``
-        training rows.
+        If fewer than 5 of these are effective, or the conditions' probability means less than one of the
+        ``n_rows`` training rows.
     """
     proposal = _Proposal(fitted, conditions, prior, seed)
     rng = np.random.default_rng(named_seed(seed, "conditions"))
@@ -137,50 +137,51 @@ class _Proposal:
     def __init__(self, fitted: Any, conditions: Sequence[Condition], prior: str, seed: int):
         self.fitted, self.conditions, self.prior = fitted, conditions, prior
         self.calls, self.seed = 0, named_seed(seed, "codes")
-        self.chosen: Tensor | None = None
+        self.mixture: tuple[Tensor, Tensor] | None = None
         estimator = fitted.estimator
         self.module = estimator._module_on_device()
-        self.sampling = {name: getattr(estimator, name) for name in estimator._sampling_parameters}
-        weights = self.module.prior_weights(**self.sampling) if prior == "model" else None
-        self.mixture: tuple[np.ndarray, np.ndarray] | None = None
-        if weights is not None:
-            w = as_array(weights.double().cpu())
-            w = w / w.sum()
-            of_component = np.repeat(np.arange(len(w)), _PER_COMPONENT)
-            fits = np.exp(self._log_probability(self._of_components(of_component)))
-            fit = w * fits.reshape(len(w), -1).mean(axis=1)
-            q = (1.0 - _EXPLORING) * fit / fit.sum() + _EXPLORING * w if fit.sum() > 0.0 else w
-            self.mixture = w, q
+        sampling = {name: getattr(estimator, name) for name in estimator._sampling_parameters}
+        with own_settings(), torch.no_grad():
+            found = self.module.prior_components(**sampling) if prior == "model" else None
+        if found is None:
+            return
+        self.mixture = found[:2]
+        self.w = as_array(found[2]).astype(np.float64)
+        self.w /= self.w.sum()
+        K = len(self.w)
+        fits = np.exp(self._log_probability(self._of_components(np.repeat(np.arange(K), _PER_COMPONENT))))
+        fit = self.w * fits.reshape(K, -1).mean(axis=1)
+        self.q = self.w
+        if fit.sum() > 0.0:
+            self.q = (1.0 - _EXPLORING) * fit / fit.sum() + _EXPLORING * self.w
 
     def draw(self, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
         """Return codes and their log-weights: (n_samples, k), (n_samples,)."""
         if self.mixture is None:
             self.calls += 1
-            Z = self.fitted.estimator._sample_codes(
-                n_samples, self.prior, named_seed(self.seed, str(self.calls)) % 2**31
-            )
+            seed = named_seed(self.seed, str(self.calls)) % 2**31
+            Z = self.fitted.estimator._sample_codes(n_samples, self.prior, seed)
             return Z, self._log_probability(Z)
-        w, q = self.mixture
-        chosen = np.random.default_rng(named_seed(self.seed, f"components {self.calls}")).choice(
-            len(q), n_samples, p=q
-        )
+        rng = np.random.default_rng(named_seed(self.seed, f"components {self.calls}"))
+        chosen = rng.choice(len(self.q), n_samples, p=self.q)
         Z = self._of_components(chosen)
-        # of the two mixtures at z, by the components that it was drawn of: unbiased, as their ratio is
-        return Z, self._log_probability(Z) + np.log(w[chosen] / q[chosen])
+        # p(k) / q(k) of the component drawn: over all k its mean is p(z) / q(z)
+        return Z, self._log_probability(Z) + np.log(self.w[chosen] / self.q[chosen])
 
     def _of_components(self, chosen: np.ndarray) -> np.ndarray:
+        assert self.mixture is not None
         self.calls += 1
         module = self.module
         with own_settings(), torch.no_grad(), arithmetic(module.device):
             generator = make_generator(named_seed(self.seed, str(self.calls)), module.device)
             index = torch.from_numpy(chosen).to(module.device)
-            return as_array(module.sample_components(index, generator, **self.sampling))
+            return as_array(module.sample_components(index, generator, *self.mixture))
 
     def _log_probability(self, Z: np.ndarray) -> np.ndarray:
-        # at most -1e6: a code that cannot be is no overflow
-        return self.fitted.of_codes(
-            Z, lambda head, output: log_probability(head, output, self.conditions).clamp(min=-1e6)
-        ).astype(np.float64)
+        def clamped(head: ColumnsHead, output: Tensor) -> Tensor:  # what cannot be is no overflow
+            return log_probability(head, output, self.conditions).clamp(min=-1e6)
+
+        return self.fitted.of_codes(Z, clamped).astype(np.float64)
 
 
 def draw_rows(

@@ -17,7 +17,7 @@ N_FOLDS = 5
 
 
 def cell_log_prob(head: ColumnsHead, x: Tensor, output: Tensor, noise: Tensor) -> Tensor:
-    """Return log p of cells given codes, with this noise of numbers, in nats; 0 of missing ones: -> (n, C)."""
+    """Return log p of cells given codes, with this noise of numbers; 0 of missing ones: -> (n, C)."""
     n = head.n_numbers
     squares = ((x[:, :n] - output[:, :n]) / noise).square()
     numbers = 0.5 * (squares + math.log(2.0 * math.pi)) + noise.log()
@@ -50,15 +50,17 @@ def learn_noise(fitted: FittedTable, x: np.ndarray) -> None:
         for hidden, turned in folds(fitted, x):
             found = fitted.of_rows(turned, errors).sum(axis=0, dtype=np.float64)
             unseen[hidden[:n]] = found[hidden[:n]]
-        fitted.head.set_noise(*(torch.from_numpy(total / np.maximum(1, observed)) for total in (seen, unseen)))
+        fitted.head.set_noise(
+            *(torch.from_numpy(total / np.maximum(1, observed)) for total in (seen, unseen))
+        )
 
 
 def row_scores(fitted: FittedTable, x: np.ndarray) -> np.ndarray:
     """Return a log-probability of each row's cells, in nats for a row without holes: (n, d) -> (n,).
 
-    The mean of two: of cells given the row's code, which tells rows that cannot be rebuilt; and of cells given
-    a code that has not seen them, a fifth of the columns at a time, which tells cells that do not fit the
-    others. Over the cells that have a value, times the number of columns.
+    The mean of two: of cells given the row's code, which tells rows that cannot be rebuilt; and of cells
+    given a code that has not seen them, a fifth of the columns at a time, which tells cells that do not fit
+    the others. Over the cells that have a value, times the number of columns.
     """
     columns = fitted.table.columns
     C = columns.n_columns

@@ -58,7 +58,8 @@ class Table:
         categories = sorted(widths, key=lambda j: widths[j])
         order = [*numbers, *booleans, *categories]
         observed = ~np.isnan(cells)
-        location, unit = [], []
+        location: list[Any] = []
+        unit: list[Any] = []
         for j in (*numbers, *booleans):
             values = cells[observed[:, j], j]
             location.append([values.mean()])
@@ -192,13 +193,15 @@ class FittedTable:
     ) -> np.ndarray:
         """Return cells of codes: draws with a seed, else means and modes: (n, k) -> (n, C).
 
-        With ``missing`` cells that are drawn to be missing are NaN. With ``hidden`` they are drawn given codes
-        that have not seen them.
+        With ``missing`` cells that are drawn to be missing are NaN. With ``hidden`` they are drawn given
+        codes that have not seen them.
         """
         if seed is None:
             return self.cells(self.of_codes(Z, lambda head, output: head.mean(output)))
         generator = make_generator(named_seed(seed, "cells"), self.estimator._module_on_device().device)
-        return self.cells(self.of_codes(Z, lambda head, output: head.draw(output, generator, hidden)), missing)
+        return self.cells(
+            self.of_codes(Z, lambda head, output: head.draw(output, generator, hidden)), missing
+        )
 
     def values(self, cells: np.ndarray) -> np.ndarray:
         """Return the codec's values of cells in the order of the networks: (n, C) -> (n, C_codec)."""

@@ -43,8 +43,8 @@ class Targets:
             ) from error
         if classes.dtype.kind == "f" and not np.all(classes == np.round(classes)):
             raise ValueError(
-                f"The 'y' argument must hold classes, not numbers like {classes[classes % 1 != 0][0]}: put such "
-                "a target into the table as a column."
+                "The 'y' argument must hold classes: put a target of other numbers into the table as a column. "
+                f"Got {classes[classes % 1 != 0][0]}."
             )
         if classes.dtype.kind == "f":  # NaN among integers has made floats of them
             classes = classes.astype(np.int64)
