@@ -43,7 +43,7 @@ class Targets:
             ) from error
         if classes.dtype.kind == "f" and not np.all(classes == np.round(classes)):
             raise ValueError(
-                "The 'y' argument must hold classes: put a target of other numbers into the table as a column. "
+                "The 'y' argument must hold classes; put a target of other numbers into the table. "
                 f"Got {classes[classes % 1 != 0][0]}."
             )
         if classes.dtype.kind == "f":  # NaN among integers has made floats of them
