@@ -206,8 +206,8 @@ class TableAutoencoder(
         x = table.rows(cells, target)
         inner._columns = table.columns.plain()
         if X_val is not None:
-            fit_params["X_val"] = table.rows(codec.encode(X_val))
-        inner.fit(x, **fit_params)
+            fit_params["X_val"] = table.rows(codec.encode(X_val)).astype(np.float32)
+        inner.fit(x.astype(np.float32), **fit_params)
         fitted = FittedTable(table, inner, codec)
         learn_noise(fitted, x)
         scores = row_scores(fitted, table.rows(cells))  # without classes, as later rows are
@@ -274,7 +274,7 @@ class TableAutoencoder(
 
         Returns
         -------
-        Z : ndarray of shape (n_samples, n_components), float32
+        Z : ndarray of shape (n_samples, n_components), float64
             A frame after ``set_output``.
 
         Raises
@@ -547,6 +547,7 @@ class TableAutoencoder(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64"]
         tags.input_tags.allow_nan = True
         tags.input_tags.string = tags.input_tags.categorical = True
         return tags
