@@ -70,17 +70,19 @@ def _series(column: ColumnValues) -> Any:
 
     field, missing = column.field, column.missing
     if field.kind == "category":
-        text = pl.Series(field.name, column.labels().tolist(), dtype=pl.String)
-        try:
-            return text.cast(field.dtype)
-        except pl.exceptions.InvalidOperationError as error:
+        labels = column.labels().tolist()
+        unknown = {*labels} - {None, *field.dtype.categories} if field.dtype == pl.Enum else None
+        if unknown:
             raise ValueError(
-                f"Column {field.name!r} of the table must have the categories of its values. "
-                f"Got {field.dtype}."
-            ) from error
+                f"Column {field.name!r} of the table must have the category {unknown.pop()!r} for this "
+                f"value. Got {field.dtype}."
+            )
+        return pl.Series(field.name, labels, dtype=pl.String).cast(field.dtype)
+    if field.dtype.is_decimal():  # to which old versions make no floats
+        text = [None if hole else f"{v:.{field.dtype.scale}f}" for v, hole in zip(column.values, missing)]
+        return pl.Series(field.name, text, dtype=pl.String).cast(field.dtype)
     storage = np.int32 if field.unit == "D" else column.values.dtype
-    present = np.where(missing, column.values.dtype.type(0), column.values)  # NaN is no decimal
-    values = pl.Series(field.name, present.astype(storage)).cast(field.dtype)
+    values = pl.Series(field.name, column.values.astype(storage)).cast(field.dtype)
     if not missing.any():
         return values
     return values.zip_with(
