@@ -29,12 +29,14 @@ def _read_column(series: Any, name: str) -> ColumnValues:
         values = series.cast(pl.Float64).fill_null(np.nan).to_numpy()
         return ColumnValues(Field(column, "float", dtype), values, np.isnan(values))
     if dtype in (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64):
-        values = to_numbers(series.fill_null(0).to_numpy())
+        values = to_numbers(series.fill_null(strategy="zero").to_numpy())
         return ColumnValues(Field(column, "integer", dtype), values, missing)
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         text = series.cast(pl.String)
         levels = dtype.categories if dtype == pl.Enum else text.drop_nulls().unique().sort()
-        codes = text.cast(pl.Enum(levels)).to_physical().fill_null(0).to_numpy().astype(np.int64)
+        codes = (
+            text.cast(pl.Enum(levels)).to_physical().fill_null(strategy="zero").to_numpy().astype(np.int64)
+        )
         return ColumnValues(Field(column, "category", dtype, tuple(levels.to_list())), codes, missing)
     times = {pl.Date: "datetime", pl.Datetime: "datetime", pl.Duration: "timedelta", pl.Time: "time"}
     kind = next((kind for known, kind in times.items() if dtype == known), None)
@@ -42,7 +44,7 @@ def _read_column(series: Any, name: str) -> ColumnValues:
         raise refuse(name, column, dtype)
     unit = "D" if dtype == pl.Date else "ns" if dtype == pl.Time else dtype.time_unit
     zoned = dtype == pl.Datetime and dtype.time_zone is not None
-    values = series.to_physical().fill_null(0).to_numpy().astype(np.int64)
+    values = series.to_physical().fill_null(strategy="zero").to_numpy().astype(np.int64)
     return ColumnValues(Field(column, kind, dtype, unit=unit, zoned=zoned), values, missing)
 
 
