@@ -64,7 +64,7 @@ class TableAutoencoder(
     column_weights : dict of column to float or None, default=None
         Weights of columns' costs, at least 0, by name, or by number for an array; 1 for others. With a
         likelihood anything but 1 makes the bound another one.
-    hidden_share : float in [0, 0.25], default=0.1
+    hidden_share : float in [0, 0.25], default=0.2
         Mean share of the cells that are hidden from the encoder in training: none in half of the rows, and
         up to 4 times as many in the others. 0 is for tables without holes, where rows with holes will not
         come.
@@ -143,7 +143,7 @@ class TableAutoencoder(
         handle_unknown="error",
         min_frequency=1,
         column_weights=None,
-        hidden_share=0.1,
+        hidden_share=0.2,
         contamination=0.1,
         random_state=None,
     ):

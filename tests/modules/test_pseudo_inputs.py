@@ -6,6 +6,7 @@ from sklearn.datasets import load_iris
 
 from skswae import MIMTransformer, SWAETransformer, VampPriorTransformer
 from skswae.modules._pseudo_inputs import PseudoInputs, blends
+from skswae.networks import GatedMLP
 
 
 def started(rows):
@@ -71,7 +72,12 @@ def test_no_pseudo_input_starts_as_a_row():
     """Nor stays one: also those of later calls, and those that no row is closest to."""
     iris = load_iris().data
     for kind in (SWAETransformer, VampPriorTransformer, MIMTransformer):
-        settings = {"max_iter": 1, "learning_rate_init": 1e-9, "random_state": 0, "n_pseudo_inputs": 20}
+        settings = {
+            "network": GatedMLP((8,)),
+            "learning_rate_init": 1e-9,
+            "random_state": 0,
+            "n_pseudo_inputs": 20,
+        }
         for init, copies in (("rows", True), ("blends", False)):
             model = kind(2, pseudo_input_init=init, **settings).partial_fit(iris[:10]).partial_fit(iris)
             nearest = np.linalg.norm(model.pseudo_inputs_[:, None] - iris, axis=2).min(axis=1)
