@@ -434,11 +434,13 @@ class TableAutoencoder(
     # ------------------------------------------------------------------
 
     def score_samples(self, X):
-        """Log-probability of each row's cells, each given the others: low for unusual rows.
+        """Log-probability of each row's cells: low for unusual rows.
 
-        A fifth of the columns at a time is hidden from the encoder, and its cells are scored by the decoder's
-        distributions: in nats, and numbers in the units of the networks, so that columns count alike. The
-        score is the mean over the cells that have a value, times the number of columns.
+        The mean of two, in nats. One is of the cells given the row's code: low for rows that cannot be rebuilt.
+        The other is of cells given a code that has not seen them, a fifth of the columns at a time: low for
+        cells that do not fit the others. Numbers count in the units of the networks, with the noise that was
+        left in the training rows, so that columns are comparable. Of a row with missing cells it is the mean
+        over the others, times the number of columns.
 
         Parameters
         ----------
