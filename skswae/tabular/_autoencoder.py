@@ -438,9 +438,9 @@ class TableAutoencoder(
 
         The mean of two, in nats. One is of the cells given the row's code: low for rows that cannot be
         rebuilt. The other is of cells given a code that has not seen them, a fifth of the columns at a time:
-        low for cells that do not fit the others. Numbers count in the units of the networks, with the noise that was
-        left in the training rows, so that columns are comparable. Of a row with missing cells it is the mean
-        over the others, times the number of columns.
+        low for cells that do not fit the others. Numbers count in the units of the networks, with the noise
+        that was left in the training rows, so that columns are comparable. Of a row with missing cells it is
+        the mean over the others, times the number of columns.
 
         Parameters
         ----------
