@@ -151,6 +151,14 @@ def test_what_each_measure_sees(halves):
     assert 0.4 < auc[0] < 0.6 < 0.8 < auc[1]
 
 
+def test_few_rows_are_enough_for_what_is_plain():
+    """scikit-learn's leaves of 20 rows would be no tree at all."""
+    near, far = (pd.DataFrame({"x": np.arange(15.0) + at, "c": ["a", "b", "c"] * 5}) for at in (0, 99))
+    assert detection_auc(near, far, random_state=0) == 1
+    both = pd.concat([near.assign(y="p"), far.assign(y="q")])
+    assert train_on_synthetic(both[::2], both[1::2], "y", random_state=0) == 1
+
+
 def test_copies_are_exposed(halves):
     train, held_out = halves
     some = pd.concat([held_out.iloc[:100], train.iloc[:100]])
