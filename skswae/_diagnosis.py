@@ -101,7 +101,7 @@ def diagnose(module: AutoencoderModule, drawn: TrainingRows, rounding: float, se
 
     def codes_and_rows(module: AutoencoderModule, x: Tensor) -> Tensor:
         z = module.encode_x(x)
-        return torch.cat([z, module.decode_x(z)], dim=1)
+        return torch.cat([z, module.head.compared(x, module.decode_x(z))], dim=1)
 
     error, codes = 0.0, []
     for x in map(as_array, drawn.batches(chunk_rows(drawn.n_features, _NUMBERS // 4))):

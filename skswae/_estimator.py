@@ -368,7 +368,8 @@ class BaseAutoencoder(
         """
 
         def score(module: AutoencoderModule, rows: Tensor) -> Tensor:
-            return -(rows - module.decode(module.encode(rows))).square().sum(dim=1)
+            decoded = module.head.compared(rows, module.decode(module.encode(rows)))
+            return -(rows - decoded).square().sum(dim=1)
 
         return self._apply(self._validate_rows(X), score)
 
@@ -483,13 +484,7 @@ class BaseAutoencoder(
                 raise ImportError(f"The 'as_frame' argument must be False without pandas. {error}") from error
         self._validate_params()  # some may have been set since the fit
         seed = draw_seed(random_state)
-        if prior == "gmm":
-            Z = _inference.sample_gmm(as_array(module.codes.rows), int(n_samples), self._seed, seed)
-        else:
-            sampling = {name: getattr(self, name) for name in self._sampling_parameters}
-            with own_settings(), torch.no_grad(), arithmetic(module.device):
-                generator = make_generator(seed, module.device)
-                Z = as_array(module.sample_prior(int(n_samples), generator, **sampling))
+        Z = self._sample_codes(int(n_samples), prior, seed)
         noise = make_generator(named_seed(seed, "observation_noise"), module.device)
 
         def rows(module: Any, z: Tensor) -> Tensor:
@@ -503,6 +498,16 @@ class BaseAutoencoder(
 
         X = self._apply(ArrayData(Z), rows, name="The codes drawn")
         return pandas.DataFrame(X, columns=getattr(self, "feature_names_in_", None)) if as_frame else X
+
+    def _sample_codes(self, n_samples: int, prior: str, seed: int) -> np.ndarray:
+        """Draw codes: (n_samples, k), float32."""
+        module = self._module_on_device()
+        if prior == "gmm":
+            return _inference.sample_gmm(as_array(module.codes.rows), n_samples, self._seed, seed)
+        sampling = {name: getattr(self, name) for name in self._sampling_parameters}
+        with own_settings(), torch.no_grad(), arithmetic(module.device):
+            generator = make_generator(seed, module.device)
+            return as_array(module.sample_prior(n_samples, generator, **sampling))
 
     def _validate_rows(self, X) -> DataSource:
         check_is_fitted(self)

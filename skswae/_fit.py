@@ -210,7 +210,8 @@ def _run(estimator: Any, X: Any, y: Any, plan: Plan) -> Checkpoint | None:
 def _fitted_scaler(estimator: Any, data: DataSource) -> Scaler:
     with float32_by_default():
         scaler = Scaler(data.n_features)
-        if estimator.scaling == "auto" and estimator.out_activation_ == "identity":
+        columns = getattr(estimator, "_columns", None)  # whose values have units of their own
+        if estimator.scaling == "auto" and estimator.out_activation_ == "identity" and columns is None:
             scaler.fit(data)
     return scaler
 

@@ -15,6 +15,7 @@ from skswae._processes import active
 from skswae.data._scaler import TrainingRows
 from skswae.modules._base import AutoencoderModule, detached_copy
 from skswae.modules._builder import NetworkBuilder
+from skswae.modules._columns import Columns
 from skswae.networks._protocol import check_network, draws_from_global_streams
 from skswae.training._cuda_graph import GraphedStep
 from skswae.training._step import Moments, TrainingStep
@@ -39,6 +40,7 @@ def make_builder(estimator: Any, n_features: int, seed: int) -> NetworkBuilder:
         init=estimator.init,
         seed=seed,
         neighbor_weight=float(estimator.neighbor_weight),
+        columns=None if (columns := getattr(estimator, "_columns", None)) is None else Columns.of(columns),
     )
 
 

@@ -5,7 +5,6 @@ The guide's page "Saving and shipping a model" says which way suits what.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import os
@@ -14,10 +13,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import safetensors
 import sklearn
 import torch
-from safetensors.torch import save_file
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
@@ -27,30 +24,27 @@ from skswae import networks as package_networks
 from skswae._device import resolve_device
 from skswae._encoding import Decoder, Encoder
 from skswae._estimator import BaseAutoencoder
-from skswae._files import replacing
+from skswae._model_file import FORMAT_VERSION, looks_like, read, write
 from skswae._parameters import SHARED_NAMES
 from skswae._processes import is_first
 from skswae._resume import module_parameters
 from skswae._state import InconsistentVersionWarning, is_ours
 from skswae._warnings import warn
+from skswae._wrappers import WRAPPERS, unwrapped, wrapped
 from skswae.networks._protocol import check_network
 
 __all__ = ["FORMAT_VERSION", "TRUSTED_TYPES", "InconsistentVersionWarning", "load_model", "save_model"]
-
-FORMAT_VERSION = 1
-"""Version of the files that :func:`save_model` writes. :func:`load_model` reads it and all before it."""
 
 TRUSTED_TYPES = [
     *(f"skswae.{name}Transformer" for name in ("AE", "MIM", "SWAE", "VAE", "VampPrior", "WAE")),
     *(f"skswae.networks.{name}" for name in package_networks.__all__),
     "skswae.datasets.binarise",
+    *WRAPPERS,
 ]
 """The types of this package that a fitted model consists of: what ``skops.io.load(path, trusted=...)`` needs.
 
 Reading one of them runs no code that came with the file.
 """
-
-_MOST_HEADER_BYTES = 4 * 2**20
 
 # ---------------------------------------------------------------------------
 # Writing
@@ -68,8 +62,9 @@ def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
     Parameters
     ----------
     estimator : estimator of this package, or of a class derived from ``skswae.base.BaseAutoencoder``
-        Fitted, on any device. A network or a class of your own is stored by its name and parameters;
-        whoever loads the file has to have the class.
+        Fitted, on any device; also a :class:`~skswae.tabular.TableAutoencoder`, or an
+        :class:`~skswae.outliers.OutlierDetector` of such an estimator. A network or a class of your own is
+        stored by its name and parameters; whoever loads the file has to have the class.
     path : path-like
         A file in a folder that exists; one that is there is replaced. The usual suffix is ``.safetensors``.
 
@@ -107,6 +102,7 @@ def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
     >>> bool((load_model(path).transform(X) == ae.transform(X)).all())
     True
     """
+    wrapper, estimator = unwrapped(estimator)
     if not isinstance(estimator, BaseAutoencoder):
         raise TypeError(
             "The 'estimator' argument must be an estimator of this package: of a pipeline, save the step, or "
@@ -115,25 +111,17 @@ def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
     check_is_fitted(estimator)
     estimator._validate_params()  # some may have been set since the fit, and nothing else could be loaded
     check_network(estimator.network)
-    header, tensors = _described(estimator)
+    header, tensors = _described(estimator, wrapper)
     if not is_first():
         return
     text = json.dumps(header, separators=(",", ":"), allow_nan=False)
-    with replacing(path) as beside:
-        try:
-            save_file(tensors, beside, {"skswae": text, "sha256": _digest(text, tensors)})
-        except safetensors.SafetensorError as error:
-            raise OSError(f"The model could not be written to {os.fspath(path)!r}. {error}") from error
-        length = _header_length(beside)
-        if length > _MOST_HEADER_BYTES:
-            raise ValueError(
-                f"The parameters of {type(estimator).__name__} must take at most {_MOST_HEADER_BYTES:,} "
-                f"bytes in a model file. Got {length:,}."
-            )
+    write(path, text, tensors, type(estimator).__name__)
 
 
-def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return a fitted estimator as JSON and tensors."""
+def _described(
+    estimator: BaseAutoencoder, wrapper: dict[str, Any] | None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return a fitted estimator, and what wraps it, as JSON and tensors."""
     kind = type(estimator)
     state = estimator.__getstate__()
     module, version = state.pop("module_"), state.pop(_state.VERSION_KEY)
@@ -181,22 +169,13 @@ def _described(estimator: BaseAutoencoder) -> tuple[dict[str, Any], dict[str, Te
         "state": described,
         "module": module,
     }
+    if wrapper is not None:
+        header["wrapper"] = encoder.mapping(wrapper, "wrapper")
     return header, encoder.tensors
 
 
 def _as_tensor(value: Any) -> Any:
     return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-
-
-def _digest(text: str, tensors: dict[str, Tensor]) -> str:
-    """Return the SHA-256 of the header's text and of all tensors by name."""
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        if tensor.numel():
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 # ---------------------------------------------------------------------------
@@ -259,17 +238,16 @@ def load_model(
     with open(path, "rb"):  # what the system says of it, in its words
         pass
     try:
-        header, tensors = _read(path)
+        header, tensors = read(path)
     except Exception as error:  # whatever a file of something else makes of it
         raise ValueError(
             "The 'path' argument must be that of a whole file that skswae.save_model has written. Got "
-            f"{path!r}: {_looks_like(path) or _said(error)}"
+            f"{path!r}: {looks_like(path) or _said(error)}"
         ) from error
     try:
-        estimator = _made(header, tensors, known)
+        estimator = _made(header, tensors, known, device)
     except Exception as error:  # whatever a file that somebody made up makes of it
         raise ValueError(f"The model in {path!r} cannot be loaded: {_said(error)}") from error
-    estimator.device = device
     return estimator
 
 
@@ -277,25 +255,11 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, ValueError) else f"{error} ({type(error).__name__})"
 
 
-_OTHERS = {
-    b"\x80": "it looks like a pickle, which runs code when it is read: pickle.load, if you trust it",
-    b"PK": "it looks like a zip archive, as skops and torch write: skops.io.load reads those of skops",
-    b"skswae checkpoint": "it is a checkpoint, for fit(checkpoint=...)",
-}
-
-
-def _looks_like(path: str) -> str:
-    """Say what a file of something else is, by its first bytes."""
-    with open(path, "rb") as file:
-        head = file.read(20)
-    return next((text for first, text in _OTHERS.items() if head.startswith(first)), "")
-
-
 def _known() -> dict[str, Any]:
     """Return this package's classes and functions that a file may speak of, by their public names."""
     places = {"skswae": skswae, "skswae.networks": package_networks, "skswae.datasets": datasets}
     found = {}
-    for name in TRUSTED_TYPES:
+    for name in set(TRUSTED_TYPES) - set(WRAPPERS):
         place, _, own = name.rpartition(".")
         found[name] = getattr(places[place], own)
     return found
@@ -312,58 +276,6 @@ def _given(networks: Iterable[type] | None) -> dict[str, type]:
         if found.setdefault(kind.__qualname__, kind) is not kind:
             raise ValueError(f"The 'networks' argument must hold one class of the name {kind.__qualname__}.")
     return found
-
-
-def _read(path: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the header and the tensors of a file, which is mapped, if its checksum is right."""
-    _check_header(path)
-    with safetensors.safe_open(path, "pt") as file:
-        metadata, names = file.metadata(), file.keys()
-        tensors = {name: file.get_tensor(name) for name in names}
-    text = metadata["skswae"]
-    if _digest(text, tensors) != metadata["sha256"]:
-        raise ValueError("its checksum does not fit its content: it is damaged")
-    header = _parsed(text)
-    if not isinstance(header, dict) or type(header.get("format")) is not int:
-        raise ValueError("its header is none of a model's")
-    if header["format"] > FORMAT_VERSION:
-        raise ValueError(
-            f"it is of format {header['format']}, which is newer than {FORMAT_VERSION}, the newest that "
-            f"skswae {skswae.__version__} reads"
-        )
-    return header, tensors
-
-
-def _check_header(path: str) -> None:
-    """Raise ValueError unless the header is a model's, before anything is allocated that it asks for."""
-    size, length = os.path.getsize(path), _header_length(path)
-    if length > min(size - 8, _MOST_HEADER_BYTES):
-        raise ValueError(f"its header is said to be of {length:,} bytes, in a file of {size:,}")
-    with open(path, "rb") as file:
-        table = _parsed(file.read(8 + length)[8:].decode())
-    metadata = table.get("__metadata__") if isinstance(table, dict) else None
-    if not isinstance(metadata, dict) or not {"skswae", "sha256"} <= set(metadata):
-        raise ValueError("its header is none of a model's")
-
-
-def _header_length(path: str | os.PathLike) -> int:
-    with open(path, "rb") as file:
-        return int.from_bytes(file.read(8), "little")
-
-
-def _parsed(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_no_number)
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice in its header")
-    return found
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"its header holds {text} as a number")
 
 
 # what every fitted estimator has, and what some have
@@ -384,11 +296,12 @@ _OPTIONAL: dict[str, type | tuple[type, ...]] = {
     "_sklearn_output_config": dict,
     **dict.fromkeys(["n_pseudo_inputs_", "warmup_"], int),
     "_rows_seen": np.ndarray,
+    "_columns": dict,
 }
 
 
-def _made(header: dict[str, Any], tensors: dict[str, Tensor], known: dict[str, Any]) -> BaseAutoencoder:
-    """Return the estimator that a header and tensors describe."""
+def _made(header: dict[str, Any], tensors: dict[str, Tensor], known: dict[str, Any], device: Any) -> Any:
+    """Return the estimator that a header and tensors describe, on that device."""
     kind = known.get(header["class"])
     if not inspect.isclass(kind) or not issubclass(kind, BaseAutoencoder):
         raise ValueError(
@@ -413,11 +326,13 @@ def _made(header: dict[str, Any], tensors: dict[str, Tensor], known: dict[str, A
     module = dict(header["module"])
     module["tensors"] = decoder.mapping(module["tensors"])
     module["other"] = decoder.mapping(module["other"])
+    wrapper = decoder.mapping(header["wrapper"]) if "wrapper" in header else None
     if unused := set(tensors) - decoder.used:
         raise ValueError(f"it holds tensors that belong to nothing: {', '.join(sorted(unused))}")
     version = str(header["versions"]["skswae"])
     estimator.__setstate__({**parameters, **state, _state.VERSION_KEY: version, "module_": module})
-    return estimator
+    estimator.device = device
+    return estimator if wrapper is None else wrapped(wrapper, estimator)
 
 
 def _check_attributes(kind: type, state: dict[str, Any]) -> None:

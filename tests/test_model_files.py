@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from skswae import load_model, save_model
+from skswae._model_file import FORMAT_VERSION, _digest
 from skswae.networks import GatedMLP
-from skswae.persistence import FORMAT_VERSION, _digest
 
 from .estimators import swae
 from .own_networks import Plain
@@ -45,7 +45,7 @@ def test_a_write_that_fails_leaves_the_old_file(path, tmp_path, monkeypatch):
         pathlib.Path(filename).write_bytes(before[:100])
         raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("skswae.persistence.save_file", full)
+    monkeypatch.setattr("skswae._model_file.save_file", full)
     with pytest.raises(OSError, match=r"could not be written.*No space left"):
         save_model(model, target)
     monkeypatch.undo()

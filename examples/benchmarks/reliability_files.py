@@ -26,8 +26,8 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from skswae import SWAETransformer, VampPriorTransformer, WAETransformer, load_model, save_model
+from skswae._model_file import _digest
 from skswae.networks import GatedMLP
-from skswae.persistence import _digest
 
 OUTCOMES = ("refused", "equal", "loaded", "different", "crashed")
 

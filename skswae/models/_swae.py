@@ -194,7 +194,7 @@ class SWAEModule(AutoencoderModule):
                 return closest(self.encoder(h), self.encoder(u), self.metric)
         if self.metric == "cosine":  # an angle needs the user's origin
             h, u = (self.scaler.unstandardize(self.front.inverse(a).double()) for a in (h, u))
-        return closest(h, u, self.metric)
+        return closest(h, u, self.metric, self.front.seen(h))
 
     def before_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:
         self.pseudo_inputs.widen(map(self.front, batches))
@@ -217,20 +217,16 @@ class SWAEModule(AutoencoderModule):
         self.residual += weight * (z - mean).double().square().sum(dim=0)
 
     @torch.no_grad()
-    def sample_prior(
-        self,
-        n_samples: int,
-        generator: torch.Generator,
-        *,
-        pseudo_input_weights: str,
-        prior_scale: str,
-    ) -> Tensor:
+    def sample_prior(self, n_samples: int, generator: torch.Generator, **sampling: str) -> Tensor:
         """Draw z from the marginal prior sum_k w_k p(z | u_k): (n_samples, k)."""
+        return sample_mixture(*self.prior_components(**sampling), n_samples, generator)
+
+    def prior_components(self, **sampling: str) -> tuple[Tensor, Tensor, Tensor]:
         mean, log_variance = self.conditional_prior(self.pseudo_inputs.rows)  # (K, k) each
-        if prior_scale == "matched":
+        if sampling["prior_scale"] == "matched":
             within = self.residual / self.usage.sum()  # (k,)
             log_variance = torch.maximum(log_variance, within.log().to(log_variance.dtype))
-        return sample_mixture(mean, log_variance, self.weights(pseudo_input_weights), n_samples, generator)
+        return mean, log_variance, self.weights(sampling["pseudo_input_weights"])
 
     def weights(self, pseudo_input_weights: str) -> Tensor:
         """Return w_k of the marginal prior, which sum to one: (K,)."""

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from skswae._processes import active, gathered
-from skswae._random import make_generator
+from skswae._random import make_generator, normal_like
 from skswae.data._scaler import Scaler, TrainingRows
+from skswae.modules import _distributions
 from skswae.modules._builder import NetworkBuilder, NetworkPart
+from skswae.modules._columns import ColumnsFront, ColumnsHead
 from skswae.modules._front import Front
-from skswae.modules._heads import BinaryCrossEntropy, Head, SquaredError
+from skswae.modules._heads import BinaryCrossEntropy, Head, Likelihood, SquaredError
 from skswae.modules._initialization import (
     LinearStart,
     PrincipalComponents,
@@ -102,10 +104,13 @@ class AutoencoderModule(nn.Module, abc.ABC):
         self.warmup: int = 0
         self.epoch: float = math.inf
         self.learning_rates: dict[str, float] = {}
-        self.front = Front(build.n_features, build.n_inputs)
+        self.front: Any = Front(build.n_features, build.n_inputs)
         self.encoder = build.encoder() if encoder is None else encoder
         self.decoder = build.decoder() if decoder is None else decoder
         self.head = SquaredError(build.out_activation) if head is None else head
+        if build.columns is not None:
+            self.front = ColumnsFront(build.columns)
+            self.head = ColumnsHead(build.columns, isinstance(head, Likelihood))
         self.scaler = Scaler(build.n_features)
         self.codes = StoredRows(build.n_components)
         self.neighbors: NeighborTerm | None = None
@@ -146,6 +151,8 @@ class AutoencoderModule(nn.Module, abc.ABC):
             return data.total_variance() or 1.0  # 0 for constant rows
         if isinstance(self.head, BinaryCrossEntropy):
             return self.n_features * cost_of_the_mean(data, "binary_cross_entropy") or 1.0
+        if isinstance(self.head, ColumnsHead):
+            return float(self.head.price.sum()) or 1.0
         return float(self.n_features)
 
     def linear_start(self, data: TrainingRows, found: PrincipalComponents) -> LinearStart:
@@ -196,6 +203,20 @@ class AutoencoderModule(nn.Module, abc.ABC):
         ``sampling`` holds the estimator's parameters that may change after a fit, by their names.
         """
 
+    def prior_components(self, **sampling: Any) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return means, log-variances and weights of a prior that is a mixture of Gaussians, else None.
+
+        Of shapes (K, k), (K, k) and (K,), or of the upper level alone.
+        """
+        return None
+
+    def sample_components(
+        self, chosen: Tensor, generator: torch.Generator, mean: Tensor, log_variance: Tensor
+    ) -> Tensor:
+        """Draw a code of each component chosen of :meth:`prior_components`: (n,) -> (n, k)."""
+        mean, log_variance = mean[chosen], log_variance[chosen]
+        return _distributions.sample_gaussian(mean, log_variance, normal_like(mean, generator))
+
     # -- what the training loop calls --------------------------------------
 
     @abc.abstractmethod
@@ -215,6 +236,8 @@ class AutoencoderModule(nn.Module, abc.ABC):
         """
         # contiguous, for networks of one's own may take views of them
         x, near = (part.contiguous() for part in batch.tensor_split([self.n_features], dim=1))
+        if self.training and isinstance(self.front, ColumnsFront):
+            x = self.front.with_hidden_cells(x, generator)
         losses = iter(self.losses(x, generator))
         player, terms = next(losses)
         z = terms.get("codes")

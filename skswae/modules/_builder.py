@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from skswae._constraints import check_weights
 from skswae._random import named_seed
+from skswae.modules._columns import Columns
 from skswae.modules._initialization import LinearStart
 from skswae.networks import _protocol
 from skswae.networks._layers import GatedLayers
@@ -41,6 +42,8 @@ class NetworkBuilder:
         Seed of the first weights.
     neighbor_weight : float, default=0.0
         Weight of the neighbour term, which a module adds to its losses in training unless it is 0.
+    columns : Columns or None, default=None
+        What the rows of a table consist of; None is rows of numbers.
 
     Examples
     --------
@@ -62,6 +65,7 @@ class NetworkBuilder:
         init: str = "pca",
         seed: int = 0,
         neighbor_weight: float = 0.0,
+        columns: Columns | None = None,
     ):
         self.network = network
         self.n_features = n_features
@@ -71,6 +75,7 @@ class NetworkBuilder:
         self.init = init
         self.seed = seed
         self.neighbor_weight = neighbor_weight
+        self.columns = columns
 
     def encoder(self, part: str = "encoder") -> NetworkPart:
         """Build a network from what it sees of rows to codes: (n, m) -> (n, k)."""

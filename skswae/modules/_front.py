@@ -23,6 +23,8 @@ _ROWS_A_COMPONENT = 10
 def n_inputs(estimator: Any, rows: TrainingRows, seed: int) -> int:
     """Return the number of columns that the encoders see: m of ``input_components``, or d."""
     m, d = estimator.input_components, rows.n_features
+    if getattr(estimator, "_columns", None) is not None:
+        return d
     takes_components = getattr(check_network(estimator.network), "takes_components", False)
     if isinstance(m, str):  # "auto"
         m = AUTO_COMPONENTS if takes_components and estimator.init == "pca" and d > AUTO_FEATURES else None
@@ -104,6 +106,10 @@ class Front(nn.Module):
         if not self.reduces:
             return x
         return nn.functional.linear(x, self.weight, -(self.weight @ self.origin))
+
+    def seen(self, h: Tensor) -> Tensor | None:
+        """Return 1 for what is known of a row, 0 for what is not; None if all is: (n, m) -> (n, m)."""
+        return None
 
     def inverse(self, h: Tensor) -> Tensor:
         """Return the row of the spanned space whose image is h: (n, m) -> (n, d)."""

@@ -56,6 +56,10 @@ class Head(nn.Module, abc.ABC):
     def cost(self, x: Tensor, output: Tensor) -> Tensor:
         """Return the cost of each row, a sum over its features: (n, d), (n, d) -> (n,)."""
 
+    def compared(self, x: Tensor, mean: Tensor) -> Tensor:
+        """Return the mean row as x is compared with it: where x has no value, x itself: (n, d) each."""
+        return mean
+
     def initialize(self, squared_errors: Tensor, variances: Tensor) -> None:
         """Set learned scales to each feature's mean squared error, in view of its variance: (d,) each."""
 

@@ -93,7 +93,7 @@ class LatentVariableModule(AutoencoderModule):
         for x in drawn.batches(n_rows):
             # the best scale for drawn codes, not for the means alone, which may leave no error at all
             z, _ = self.draw_posterior(x, generator)
-            errors += (x - self.decode_x(z)).square().sum(dim=0)
+            errors += (x - self.head.compared(x, self.decode_x(z))).square().sum(dim=0)
             squares += (x - mean).square().sum(dim=0)
         self.train()
         self.head.initialize(errors / len(drawn), squares / len(drawn))
@@ -167,7 +167,9 @@ class LatentVariableModule(AutoencoderModule):
         self, n_samples: int, generator: torch.Generator, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Draw z ~ p(z), differentiable; return it and log p(z1 | z2): (n_samples, k), (n_samples,)."""
-        z2 = self.draw_upper_prior(n_samples, generator, *parameters)
+        return self._with_lower_level(self.draw_upper_prior(n_samples, generator, *parameters), generator)
+
+    def _with_lower_level(self, z2: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         if not self.two_levels:
             return z2, self.lower_prior_log_prob(z2)
         mean, log_variance = self._gaussian(self.lower_prior(z2))
@@ -313,6 +315,17 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
         # of an index in brackets several threads sum the gradients in any order
         mean, log_variance = (nn.functional.embedding(chosen, a) for a in (mean, log_variance))
         return _distributions.sample_gaussian(mean, log_variance, normal_like(mean, generator))
+
+    def prior_components(self, **sampling: Any) -> tuple[Tensor, Tensor, Tensor]:
+        mean, log_variance = self.upper_prior_parameters()
+        return mean, log_variance, mean.new_full((len(mean),), 1.0 / len(mean))
+
+    def sample_components(
+        self, chosen: Tensor, generator: torch.Generator, mean: Tensor, log_variance: Tensor
+    ) -> Tensor:
+        """Draw z2 ~ q(z2 | u_k), and z1 ~ p(z1 | z2), for each k chosen: (n,) -> (n, k)."""
+        z2 = super().sample_components(chosen, generator, mean, log_variance)
+        return self._with_lower_level(z2, generator)[0]
 
     def before_training(self, batches: Iterable[Tensor], accumulate: bool) -> None:
         self.pseudo_inputs.widen(map(self.front, batches))

@@ -10,7 +10,7 @@ from skswae._device import arithmetic
 _BLOCK = 512  # keys at a time: bounds memory, and stays in the caches
 
 
-def closest(queries: Tensor, keys: Tensor, metric: str) -> Tensor:
+def closest(queries: Tensor, keys: Tensor, metric: str, seen: Tensor | None = None) -> Tensor:
     """Return the index of the closest key for each query, at the cost of one matrix product.
 
     The product is computed in the dtype of the queries, about the mean of the keys where distances count, so
@@ -22,6 +22,8 @@ def closest(queries: Tensor, keys: Tensor, metric: str) -> Tensor:
     keys : Tensor of shape (K, d)
     metric : {"euclidean", "cosine"}
         "cosine" is the largest cosine similarity; a zero vector is equally similar to everything.
+    seen : Tensor of shape (n, d) or None, default=None
+        1 for each number of a query that the Euclidean distance is over, 0 for others; None is all.
 
     Returns
     -------
@@ -29,7 +31,10 @@ def closest(queries: Tensor, keys: Tensor, metric: str) -> Tensor:
         One of the closest keys, if several are equally close.
     """
     queries, keys = queries.detach(), keys.detach().to(queries.dtype)
-    if metric == "euclidean":
+    if metric == "euclidean" and seen is not None:
+        origin = torch.zeros_like(keys[0])  # which would be another one for each query
+        queries = queries * seen
+    elif metric == "euclidean":
         # about a distant origin a product loses digits
         origin = keys.mean(dim=0)
         queries = queries - origin
@@ -41,7 +46,10 @@ def closest(queries: Tensor, keys: Tensor, metric: str) -> Tensor:
             if metric == "euclidean":
                 # ||q - u||^2 = ||q||^2 - 2 (q.u - ||u||^2 / 2)
                 part = part - origin
-                offset = torch.linalg.vector_norm(part, dim=1).square().mul_(-0.5)
+                if seen is None:
+                    offset = torch.linalg.vector_norm(part, dim=1).square().mul_(-0.5)
+                else:
+                    offset = torch.mm(seen, part.square().T).mul_(-0.5)
                 similarity = torch.addmm(offset, queries, part.T)  # (n, block)
             else:
                 similarity = queries @ nn.functional.normalize(part, dim=1).T

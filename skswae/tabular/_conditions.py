@@ -11,6 +11,8 @@ import numpy as np
 from skswae.tabular._columns import Column, in_units
 from skswae.tabular._frames import TICKS, UNITS, ColumnValues, Field
 
+_HALF = 0.499  # within which all is rounded to a whole number
+
 
 @dataclass(frozen=True, eq=False)
 class Condition:
@@ -29,6 +31,9 @@ class Condition:
     low_score, high_score : float
         The scores in between which a number's cell is in the range, once whole numbers are rounded: infinite
         at the ends of the seen range.
+    slack : float
+        By how much a number may be beyond the range, for scores are rounded: 1e-9 of the seen range, or
+        nearly 0.5 of whole numbers.
     """
 
     index: int
@@ -39,12 +44,16 @@ class Condition:
     high: float = np.inf
     low_score: float = -np.inf
     high_score: float = np.inf
+    slack: float = 0.0
 
     def holds(self, values: np.ndarray) -> np.ndarray:
-        """Tell of which values of the column, as ``TableCodec.values`` has them, the condition is true."""
+        """Tell of which values of the column, as ``TableCodec.values`` has them, the condition is true.
+
+        Those of numbers may be beyond the range by ``slack``: clip them to [low, high].
+        """
         if self.levels is not None:
             return np.isin(values, self.levels)
-        return (self.low <= values) & (values <= self.high)
+        return (self.low - self.slack <= values) & (values <= self.high + self.slack)
 
 
 def condition(index: int, column: Column, field: Field, value: Any) -> Condition:
@@ -64,15 +73,16 @@ def condition(index: int, column: Column, field: Field, value: Any) -> Condition
         seen = f"{_shown(column, field, column.low)} to {_shown(column, field, column.high)}"
         raise _error(column, f"one that meets the seen range, {seen}", repr(value))
     low, high = max(low, column.low), min(high, column.high)
-    half = 0.0
+    slack = 1e-9 * (column.high / 2 - column.low / 2)  # whose difference may overflow
+    reach = 0.0
     if column.is_integer:
-        low, high, half = float(np.ceil(low)), float(np.floor(high)), 0.499
+        low, high, slack, reach = float(np.ceil(low)), float(np.floor(high)), _HALF, _HALF
         if low > high:
             raise _error(column, "a range with a whole number (of days, say, of dates) in it", repr(value))
     if column.map is None:
         return Condition(index, column.name, column.kind, None, low, high)
-    scores = column.map.bounds(low - half, high + half)
-    return Condition(index, column.name, column.kind, None, low, high, *scores)
+    scores = column.map.bounds(low - reach, high + reach)
+    return Condition(index, column.name, column.kind, None, low, high, *scores, slack)
 
 
 def _error(column: Column, wanted: str, got: str) -> ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -274,13 +275,7 @@ def label_of(found: Any) -> Any:
 
 def _library(name: str) -> Any:
     """Return the file that knows a library."""
-    if name == "pandas":
-        from skswae.tabular import _frames_pandas
-
-        return _frames_pandas
-    from skswae.tabular import _frames_polars
-
-    return _frames_polars
+    return importlib.import_module(f"skswae.tabular._frames_{name}")
 
 
 def refuse(name: str, column: Any, got: Any) -> TypeError:

@@ -6,6 +6,7 @@ import decimal
 import numpy as np
 import pandas as pd
 import polars as pl
+import polars.testing
 import pyarrow as pa
 
 DAY = datetime.datetime(2020, 2, 28, 12, 30)
@@ -114,14 +115,143 @@ def polars_frame():
     return pl.DataFrame(polars_columns())
 
 
-def assert_equal(found, expected):
+def assert_equal(found, expected, rtol=0.0):
     """The same table: library, names, order, dtypes, categories, index and missing cells."""
     assert type(found) is type(expected)
     if isinstance(expected, pd.DataFrame):
-        pd.testing.assert_frame_equal(found, expected, check_exact=True, check_column_type=True)
+        pd.testing.assert_frame_equal(found, expected, rtol=rtol, atol=0, check_column_type=True)
         assert found.dtypes.tolist() == expected.dtypes.tolist()
     elif isinstance(expected, pl.DataFrame):
-        pl.testing.assert_frame_equal(found, expected, check_exact=True)
+        pl.testing.assert_frame_equal(found, expected, rel_tol=rtol, abs_tol=0)
     else:
         assert found.dtype == expected.dtype
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_allclose(found, expected, rtol=rtol, atol=0)
+
+
+# ---------------------------------------------------------------------------
+# Random tables
+# ---------------------------------------------------------------------------
+
+
+def words(rng, n):
+    return rng.choice(["a", "b", "", "ä", "Z z", "10", "None"], n).tolist()
+
+
+def whole(rng, n, low=-5, high=6):
+    return rng.integers(low, high, n).tolist()
+
+
+def reals(rng, n):
+    return (rng.standard_normal(n).round(2) * 10.0 ** rng.integers(-3, 4)).tolist()
+
+
+def truths(rng, n):
+    return (rng.random(n) < rng.random()).tolist()
+
+
+def times(rng, n):
+    spacing = rng.choice([1, 10**3, 60 * 10**3, 3600 * 10**3, 24 * 3600 * 10**3])  # milliseconds
+    start = rng.integers(-(10**9), 10**9)
+    ticks = (start + rng.integers(0, 400, n)) * spacing % (10**12)
+    return [datetime.datetime(1990, 1, 1) + datetime.timedelta(milliseconds=int(t)) for t in ticks]
+
+
+def dates(rng, n):
+    return [time.date() for time in times(rng, n)]
+
+
+def spans(rng, n):
+    return [datetime.timedelta(milliseconds=int(t)) for t in rng.integers(-(10**6), 10**6, n)]
+
+
+def series(values, dtype):
+    return pd.Series(values, dtype=dtype)
+
+
+def zoned(values, dtype):
+    return pd.Series(values, dtype="datetime64[ms]").dt.tz_localize("UTC").dt.tz_convert(dtype)
+
+
+def far(rng, n):
+    return (np.uint64(2**64 - 1) - rng.integers(0, 9, n).astype(np.uint64)).tolist()
+
+
+LETTERS = ["Z z", "unused", "b", "a", "", "ä", "10", "None"]
+# kinds of columns: whether they can have missing values, values, and the column of values and None
+PANDAS = {
+    "float64": (True, reals, lambda v: series(v, "float64")),
+    "float32": (True, reals, lambda v: series(v, "float32")),
+    "int64": (False, whole, lambda v: series(v, "int64")),
+    "uint8": (False, lambda rng, n: whole(rng, n, 0, 256), lambda v: series(v, "uint8")),
+    "uint64": (False, far, lambda v: series(v, "uint64")),
+    "bool": (False, truths, lambda v: series(v, "bool")),
+    "Int16": (True, whole, lambda v: series(v, "Int16")),
+    "Float64": (True, reals, lambda v: series(v, "Float64")),
+    "boolean": (True, truths, lambda v: series(v, "boolean")),
+    "str": (True, words, lambda v: series(v, "str")),
+    "string": (True, words, lambda v: series(v, "string")),
+    "objects": (True, words, lambda v: series(v, object)),
+    "bool objects": (True, truths, lambda v: series(v, object)),
+    "category": (True, words, lambda v: series(v, "category")),
+    "ordered": (True, words, lambda v: series(v, pd.CategoricalDtype(LETTERS, ordered=True))),
+    "category of ints": (True, whole, lambda v: series(v, pd.CategoricalDtype(range(9, -9, -1)))),
+    "datetime64[ns]": (True, times, lambda v: series(v, "datetime64[ns]")),
+    "datetime64[s]": (True, dates, lambda v: series(v, "datetime64[s]")),
+    "zoned": (True, times, lambda v: zoned(v, "America/New_York")),
+    "timedelta64": (True, spans, lambda v: series(v, "timedelta64[us]")),
+    "arrow int32": (True, whole, lambda v: series(v, pd.ArrowDtype(pa.int32()))),
+    "arrow float": (True, reals, lambda v: series(v, pd.ArrowDtype(pa.float32()))),
+    "arrow string": (True, words, lambda v: series(v, pd.ArrowDtype(pa.string()))),
+    "arrow bool": (True, truths, lambda v: series(v, pd.ArrowDtype(pa.bool_()))),
+    "arrow date": (True, dates, lambda v: series(v, pd.ArrowDtype(pa.date32()))),
+    "arrow zoned": (True, times, lambda v: series(v, pd.ArrowDtype(pa.timestamp("ms", "Asia/Tokyo")))),
+}
+POLARS = {
+    "Int8": (whole, pl.Int8),
+    "UInt64": (far, pl.UInt64),
+    "Float32": (reals, pl.Float32),
+    "Float64": (reals, pl.Float64),
+    "Boolean": (truths, pl.Boolean),
+    "String": (words, pl.String),
+    "Categorical": (words, pl.Categorical),
+    "Enum": (words, pl.Enum(LETTERS)),
+    "Date": (dates, pl.Date),
+    "Datetime": (times, pl.Datetime("us")),
+    "Duration": (spans, pl.Duration("ms")),
+    "Time": (lambda rng, n: [time.time() for time in times(rng, n)], pl.Time),
+}
+ARRAYS = (np.float64, np.float32, np.int64, np.uint8, np.bool_)
+
+
+def with_holes(rng, values):
+    """Values of which some, but not all, are None."""
+    holes = rng.random(len(values)) < rng.choice([0.0, 0.2, 0.8])
+    holes[rng.integers(len(values))] = False
+    return [None if hole else value for value, hole in zip(values, holes)]
+
+
+def random_table(library, kinds, n, seed):
+    """A table of a library, with columns of some kinds, beside one of numbers that differ."""
+    rng = np.random.default_rng(seed)
+    names = [f"{kind} {j}" for j, kind in enumerate(kinds)]
+    if library == "array":
+        dtype = ARRAYS[seed % len(ARRAYS)]
+        X = rng.integers(0, 2 if dtype == np.bool_ else 9, (n, 1 + len(kinds))).astype(dtype)
+        X[:2, 0] = 0, 1
+        if np.dtype(dtype).kind == "f":
+            X[1:, 1:][rng.random((n - 1, len(kinds))) < 0.2] = np.nan
+        return X
+    if library == "polars":
+        columns = [
+            pl.Series(name, with_holes(rng, POLARS[kind][0](rng, n)), dtype=POLARS[kind][1])
+            for name, kind in zip(names, kinds)
+        ]
+        return pl.DataFrame([*columns, pl.Series("varied", np.arange(n))])
+    found = {}
+    for name, kind in zip(names, kinds):
+        can_miss, draw, make = PANDAS[kind]
+        values = draw(rng, n)
+        found[name] = make(with_holes(rng, values) if can_miss else values)
+    X = pd.DataFrame({**found, "varied": np.arange(n)})
+    X.index = [pd.RangeIndex(n), pd.Index(rng.permutation(n)), pd.Index(map(str, range(n)))][seed % 3]
+    return X[rng.permutation(X.columns).tolist()]

@@ -1,0 +1,75 @@
+"""How usual a row of a table is: the log-probability of its cells."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skswae.modules._columns import HIDDEN, MISSING, ColumnsHead
+from skswae.tabular._table import FittedTable
+
+N_FOLDS = 5
+"""Parts of the columns that are hidden by turns, and scored."""
+
+
+def cell_log_prob(head: ColumnsHead, x: Tensor, output: Tensor, noise: Tensor) -> Tensor:
+    """Return log p of cells given codes, with this noise of numbers; 0 of missing ones: -> (n, C)."""
+    n = head.n_numbers
+    squares = ((x[:, :n] - output[:, :n]) / noise).square()
+    numbers = 0.5 * (squares + math.log(2.0 * math.pi)) + noise.log()
+    others = head.level_costs(x, output)
+    return -torch.cat([numbers, others], dim=1) * head.observed(x)
+
+
+def folds(fitted: FittedTable, x: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield a mask of columns, and the rows with their cells hidden; each column once: (C,), (n, d)."""
+    C = fitted.table.columns.n_columns
+    number = min(N_FOLDS, C)
+    for fold in range(number):
+        hidden = np.arange(C) % number == fold
+        turned = x.copy()
+        turned[:, -C:][:, hidden] = np.minimum(x[:, -C:][:, hidden], HIDDEN)
+        yield hidden, turned
+
+
+def learn_noise(fitted: FittedTable, x: np.ndarray) -> None:
+    """Let the head know the mean squared errors of numbers that it has seen, and has not: (n, d)."""
+    columns = fitted.table.columns
+    n, C = columns.n_numbers, columns.n_columns
+    observed = (x[:, -C:][:, :n] > MISSING).sum(axis=0)
+
+    def errors(head: ColumnsHead, x: Tensor, output: Tensor) -> Tensor:
+        return (x[:, :n] - output[:, :n]).square() * head.observed(x)[:, :n]
+
+    if n:
+        seen, unseen = fitted.of_rows(x, errors).sum(axis=0, dtype=np.float64), np.zeros(n)
+        for hidden, turned in folds(fitted, x):
+            found = fitted.of_rows(turned, errors).sum(axis=0, dtype=np.float64)
+            unseen[hidden[:n]] = found[hidden[:n]]
+        fitted.head.set_noise(
+            *(torch.from_numpy(total / np.maximum(1, observed)) for total in (seen, unseen))
+        )
+
+
+def row_scores(fitted: FittedTable, x: np.ndarray) -> np.ndarray:
+    """Return a log-probability of each row's cells, in nats for a row without holes: (n, d) -> (n,).
+
+    The mean of two: of cells given the row's code, which tells rows that cannot be rebuilt; and of cells
+    given a code that has not seen them, a fifth of the columns at a time, which tells cells that do not fit
+    the others. Over the cells that have a value, times the number of columns.
+    """
+    columns = fitted.table.columns
+    C = columns.n_columns
+    total = fitted.of_rows(x, lambda head, x, output: cell_log_prob(head, x, output, head.scale).sum(dim=1))
+    total = total.astype(np.float64)
+    for hidden, turned in folds(fitted, x):
+        found = fitted.of_rows(
+            turned, lambda head, x, output: cell_log_prob(head, x, output, head.hidden_noise)
+        )
+        total += found[:, hidden].sum(axis=1, dtype=np.float64)
+    n_cells = (x[:, -C:] > MISSING).sum(axis=1)
+    return 0.5 * total / np.maximum(n_cells, 1) * (C - len(columns.targets))

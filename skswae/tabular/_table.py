@@ -1,0 +1,225 @@
+"""The arrow from a table's cells to rows of an autoencoder, and back from its codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skswae._random import make_generator, named_seed
+from skswae.data import ArrayData
+from skswae.modules._columns import MISSING, Columns, ColumnsHead
+from skswae.tabular._conditional import Condition
+
+Exact = tuple[int, float, float]
+_NUMBER_NODES = 9  # of a quadrature over the noise of a number
+
+
+@dataclass(frozen=True)
+class Table:
+    """Which columns of a table are learned, in the order of the networks' rows.
+
+    Attributes
+    ----------
+    order : tuple of int
+        Number of each learned column among those of the codec; ``n_codec`` stands for the target.
+    n_codec : int
+        Columns of the codec, constant ones too.
+    n_rows : int
+        Rows of the fit.
+    columns : Columns
+    """
+
+    order: tuple[int, ...]
+    n_codec: int
+    n_rows: int
+    columns: Columns
+
+    @classmethod
+    def of(
+        cls,
+        described: Sequence[Any],
+        cells: np.ndarray,
+        *,
+        target_shares: np.ndarray | None,
+        weights: np.ndarray,
+        hidden_share: float,
+    ) -> Table:
+        """Make it of the codec's columns and the training rows' cells: (n, C), the target's last."""
+        widths = {j: len(c.levels) for j, c in enumerate(described) if c.kind == "category"}
+        if target_shares is not None:
+            widths[len(described)] = len(target_shares)
+        numbers = [j for j, c in enumerate(described) if c.kind == "number"]
+        booleans = [j for j, c in enumerate(described) if c.kind == "boolean"]
+        categories = sorted(widths, key=lambda j: widths[j])
+        order = [*numbers, *booleans, *categories]
+        observed = ~np.isnan(cells)
+        location: list[Any] = []
+        unit: list[Any] = []
+        for j in (*numbers, *booleans):
+            values = cells[observed[:, j], j]
+            location.append([values.mean()])
+            unit.append([values.std() or 1.0])
+        for j in categories:
+            shares = target_shares if j == len(described) else described[j].frequencies
+            assert shares is not None
+            location.append(shares)
+            unit.append([np.sqrt((shares * (1.0 - shares)).sum()) or 1.0] * len(shares))
+        columns = Columns(
+            n_numbers=len(numbers),
+            n_booleans=len(booleans),
+            widths=tuple(widths[j] for j in categories),
+            location=np.concatenate(location),
+            unit=np.concatenate(unit),
+            observed=observed[:, order].mean(axis=0),
+            weights=weights[order],
+            targets=() if target_shares is None else (order.index(len(described)),),
+            hidden_share=hidden_share,
+        )
+        return cls(tuple(order), len(described), len(cells), columns)
+
+    def state(self) -> dict[str, Any]:
+        """Return it as plain values and arrays, of which :meth:`from_state` makes it again."""
+        return {**vars(self), "columns": self.columns.plain()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Table:
+        """Return the table that :meth:`state` has described."""
+        return cls(**{**state, "order": tuple(state["order"]), "columns": Columns.of(state["columns"])})
+
+    @property
+    def learned(self) -> list[int]:
+        """Learned columns of the codec, without the target: their numbers."""
+        return [j for j in self.order if j < self.n_codec]
+
+    def condition(self, codec: Any, name: Any, value: Any) -> tuple[Condition | None, Exact | None]:
+        """Return a condition in the units of the networks, and of a number the column and range in its own.
+
+        That of a constant column, which is always met, is None.
+
+        Raises
+        ------
+        ValueError
+            If no row can meet it.
+        """
+        asked = codec.condition(name, value)
+        if asked.index not in self.order:
+            return None, None
+        place = self.order.index(asked.index)
+        start = int(self.columns.starts()[place])
+        if asked.levels is not None:
+            return Condition(place, start, levels=tuple(int(level) for level in asked.levels)), None
+        location, unit = self.columns.location[start], self.columns.unit[start]
+        low, high = (asked.low_score - location) / unit, (asked.high_score - location) / unit
+        exact = asked.index, asked.low, asked.high
+        return Condition(place, start, low=float(low), high=float(high)), exact
+
+    def target_condition(self, level: int) -> Condition:
+        """Return the condition of a class of the target."""
+        (place,) = self.columns.targets
+        return Condition(place, int(self.columns.starts()[place]), levels=(level,))
+
+    def rows(self, cells: np.ndarray, target: np.ndarray | None = None) -> np.ndarray:
+        """Return rows of the networks: cells of the codec, (n, C), and of the target, (n,) -> (n, d)."""
+        if target is None:
+            target = np.full(len(cells), np.nan)
+        return self.columns.rows(np.column_stack([cells, target])[:, self.order])
+
+    def to_codec(self, cells: np.ndarray) -> np.ndarray:
+        """Return cells in the codec's order, of constant columns 0, and the target's last: (n, C + 1)."""
+        found = np.zeros((len(cells), self.n_codec + 1))
+        found[:, self.order] = cells
+        return found
+
+
+class FittedTable:
+    """A fitted autoencoder of a table's rows: what is computed of rows and codes, in cells.
+
+    Parameters
+    ----------
+    table : Table
+    estimator : BaseAutoencoder
+        Fitted to ``table.rows``.
+    codec : TableCodec
+    """
+
+    def __init__(self, table: Table, estimator: Any, codec: Any):
+        self.table = table
+        self.estimator = estimator
+        self.codec = codec
+
+    @property
+    def head(self) -> ColumnsHead:
+        """The head of the module, on its device."""
+        head = self.estimator._module_on_device().head
+        assert isinstance(head, ColumnsHead)
+        return head
+
+    def of_codes(self, Z: np.ndarray, function: Callable[[Any, Tensor], Tensor]) -> np.ndarray:
+        """Apply a function of the head and the decoder's output to codes: (n, k) -> (n, ...)."""
+        return self.estimator._apply(
+            ArrayData(np.ascontiguousarray(Z)), lambda module, z: function(module.head, module.raw_output(z))
+        )
+
+    def of_rows(self, x: np.ndarray, function: Callable[[Any, Tensor, Tensor], Tensor]) -> np.ndarray:
+        """Apply a function of the head, rows and the output for their codes: (n, d) -> (n, ...)."""
+
+        def of_module(module: Any, x: Tensor) -> Tensor:
+            return function(module.head, x, module.raw_output(module.encode_x(x)))
+
+        return self.estimator._apply(ArrayData(x), of_module)
+
+    def codes(self, x: np.ndarray, generator: torch.Generator | None = None) -> np.ndarray:
+        """Return the codes of rows: with a generator draws from their posterior, if there is one."""
+        if generator is None or not hasattr(self.estimator, "sample_posterior"):
+            return self.estimator.transform(x)
+        return self.estimator._apply(
+            ArrayData(x), lambda module, rows: module.draw_posterior(rows, generator)[0]
+        )
+
+    def cells(self, x: np.ndarray, missing: bool = False) -> np.ndarray:
+        """Return the cells of rows, with ``missing`` NaN for those that are said to be: (n, d) -> (n, C)."""
+        cells = self.table.columns.cells(x)
+        if missing:
+            cells[x[:, self.table.columns.n_values :] == MISSING] = np.nan
+        return cells
+
+    def decoded(
+        self, Z: np.ndarray, seed: int | None = None, *, missing: bool = False, hidden: bool = False
+    ) -> np.ndarray:
+        """Return cells of codes: draws with a seed, else means and modes: (n, k) -> (n, C).
+
+        With ``missing`` cells that are drawn to be missing are NaN. With ``hidden`` they are drawn given
+        codes that have not seen them.
+        """
+        if seed is None:
+            return self.cells(self.of_codes(Z, lambda head, output: head.mean(output)))
+        generator = make_generator(named_seed(seed, "cells"), self.estimator._module_on_device().device)
+        return self.cells(
+            self.of_codes(Z, lambda head, output: head.draw(output, generator, hidden)), missing
+        )
+
+    def values(self, cells: np.ndarray) -> np.ndarray:
+        """Return the codec's values of cells in the order of the networks: (n, C) -> (n, C_codec)."""
+        return self.codec.values(self.table.to_codec(cells)[:, : self.table.n_codec])
+
+    def expected_values(self, Z: np.ndarray) -> np.ndarray:
+        """Return means of numbers in their own unit, and modes of others: (n, k) -> (n, C_codec)."""
+        columns = self.table.columns
+        n = columns.n_numbers
+        cells = self.decoded(Z)
+        found = self.values(cells)
+        nodes, weights = np.polynomial.hermite_e.hermegauss(_NUMBER_NODES)
+        scale = self.head.hidden_noise.detach().cpu().double().numpy() * columns.unit[:n]
+        total = np.zeros_like(found)
+        for node, weight in zip(nodes, weights / weights.sum()):
+            moved = cells.copy()
+            moved[:, :n] += node * scale
+            total += weight * self.values(moved)
+        numbers = list(self.table.order[:n])
+        found[:, numbers] = total[:, numbers]
+        return found
