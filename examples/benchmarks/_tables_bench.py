@@ -1,4 +1,4 @@
-"""What the parts of ``tables.py`` share: kept results, another environment's methods, and means over tables."""
+"""What the parts of ``tables.py`` share: kept results, other environments, means over tables."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ OURS = tuple(f"TableAutoencoder, {name}" for name in INNER)
 
 def autoencoder(method: str, seed: int, **parameters: Any) -> Any:
     """Return an unfitted TableAutoencoder by a method's name."""
-    import skswae
     from skswae.tabular import TableAutoencoder
+
+    import skswae
 
     inner = getattr(skswae, f"{method.split(', ')[1]}Transformer")
     return TableAutoencoder(inner(device="cpu"), random_state=seed, **parameters)
@@ -45,16 +46,18 @@ class Cell(NamedTuple):
 
 
 class Bench:
-    """The folder of results, and the other environment.
+    """The folder of results, and for the parts that have one the interpreter of another environment.
 
     Every result has a JSON file of its own, and one whose file is there is not measured again: delete it for
     that. Rows that methods made are kept beside it as parquet.
     """
 
-    def __init__(self, results: pathlib.Path, rivals: str | None, tables: Sequence[str], seeds: int):
-        self.results, self.python = results, rivals
+    def __init__(
+        self, results: pathlib.Path, rivals: Mapping[str, str | None], tables: Sequence[str], seeds: int
+    ):
+        self.results, self.pythons = results, rivals
         self.tables, self.seeds = tables, range(seeds)
-        self._process: subprocess.Popen[str] | None = None
+        self._processes: dict[str, subprocess.Popen[str]] = {}
 
     def path(self, cell: Cell, suffix: str = ".json", folder: str | None = None) -> pathlib.Path:
         """Return the file of a cell."""
@@ -79,23 +82,23 @@ class Bench:
         return found
 
     def ask(self, task: dict[str, Any]) -> dict[str, Any]:
-        """Return the other environment's answer to a task."""
-        if self._process is None:
+        """Return another environment's answer to a task."""
+        process = self._processes.get(task["part"])
+        if process is None:
             script = str(pathlib.Path(__file__).with_name("_tables_rivals.py"))
-            assert self.python is not None
             # what the libraries there print (progress, warnings) goes nowhere
-            self._process = subprocess.Popen(
-                [self.python, script],
+            process = self._processes[task["part"]] = subprocess.Popen(
+                [str(self.pythons[task["part"]]), script],
                 text=True,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(task) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(task) + "\n")
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
 
     def rows_elsewhere(self, cell: Cell, output: pathlib.Path, **frames: pd.DataFrame) -> dict[str, Any]:
         """Have the other environment make rows of frames, in a file."""
@@ -130,7 +133,13 @@ def mean_over_tables(values: Values, methods: Iterable[str], tables: Sequence[st
 
 
 def table_of_means(
-    values: Values, methods: Sequence[str], tables: Sequence[str], *, lower: bool, digits: int = 3
+    values: Values,
+    methods: Sequence[str],
+    tables: Sequence[str],
+    *,
+    lower: bool | None,
+    beside: Sequence[str] = (),
+    digits: int = 3,
 ) -> list[str]:
     """Return a Markdown table: a row per method, a column per table, and the mean over tables; the best bold.
 
@@ -139,8 +148,10 @@ def table_of_means(
     values : dict of dict of list of float
         By method and table, a number per seed.
     methods, tables : sequence of str
-    lower : bool
-        Whether less is better.
+    lower : bool or None
+        Whether less is better; None marks no best.
+    beside : sequence of str, default=()
+        Methods that are shown and not marked as best.
     digits : int, default=3
 
     Returns
@@ -157,7 +168,9 @@ def table_of_means(
         if np.isnan(found[method]):
             return ""
         text = f"{found[method]:.{digits}f}" + (f" ± {np.std(spread):.{digits}f}" if len(spread) > 1 else "")
-        first = (np.nanmin if lower else np.nanmax)(list(found.values()))
+        if lower is None or method in beside:
+            return text
+        first = (np.nanmin if lower else np.nanmax)([v for m, v in found.items() if m not in beside])
         return f"**{text}**" if found[method] == first else text
 
     rows = [

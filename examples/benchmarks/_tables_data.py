@@ -66,7 +66,8 @@ def titanic() -> Table:
 
 
 def income() -> Table:
-    """Return the people of 2006 to 2018 whose income is known; the quarter with the highest ones is told apart."""
+    """Return the people of 2006 to 2018 whose income is known; the quarter with the highest ones is "
+    "told apart."""
     frame = shipped("stevedata", "gss_wages").drop(columns="occ10")
     frame = frame[(frame["year"] >= 2006) & frame["realrinc"].notna()]
     frame["high_income"] = frame["realrinc"] > frame["realrinc"].quantile(0.75)
@@ -107,13 +108,15 @@ def load(name: str) -> Table:
     return TABLES[name]()
 
 
-def split(table: Table, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def parts(frame: pd.DataFrame, target: np.ndarray | pd.Series, seed: int) -> list[pd.DataFrame]:
     """Return training and held-out rows, 70 and 30 %, with the target's levels in proportion."""
-    parts = train_test_split(
-        table.frame, test_size=HELD_OUT, random_state=seed, stratify=table.frame[table.target]
-    )
-    train, test = (part.reset_index(drop=True) for part in parts)
-    return train, test
+    return train_test_split(frame, test_size=HELD_OUT, random_state=seed, stratify=target)
+
+
+def split(table: Table, seed: int) -> list[pd.DataFrame]:
+    """Return a table's training and held-out rows."""
+    found = parts(table.frame, table.frame[table.target], seed)
+    return [part.reset_index(drop=True) for part in found]
 
 
 def categorical(frame: pd.DataFrame) -> list[str]:

@@ -1,7 +1,7 @@
-"""Other packages' synthetic rows and imputations, in an environment of their own; nothing of skswae is imported.
+"""Other packages' synthetic rows and imputations, in environments without skswae.
 
-``python _tables_rivals.py`` reads tasks of JSON from its input, a line each, and answers each with a line. Rows
-come and go as parquet files.
+``python _tables_rivals.py`` reads tasks of JSON from its input, a line each, and answers each with a line.
+Rows come and go as parquet files.
 
     {"part": "synthetic", "method": "tvae", "seed": 0, "train": FILE, "output": FILE}
     {"part": "impute", "method": "hyperimpute", "seed": 0, "train": FILE, "test": FILE, "output": FILE}
@@ -25,7 +25,7 @@ PACKAGES = {"ctgan": "ctgan", "tvae": "ctgan", "hyperimpute": "hyperimpute", "mi
 
 def is_category(column: pd.Series) -> bool:
     """Tell categories and booleans from numbers."""
-    return column.dtype == bool or column.dtype == "category"
+    return bool(pd.api.types.is_bool_dtype(column.dtype)) or column.dtype == "category"
 
 
 def without_holes(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -9,14 +9,15 @@ from typing import Any
 import _tables_data
 import numpy as np
 import pandas as pd
+from _harness import markdown_table
 from _tables_bench import OURS, Bench, Cell, autoencoder, mean_over_tables, split, table_of_means
-from _tables_rivals import is_category, with_holes, without_holes
+from _tables_rivals import with_holes, without_holes
 from scipy.stats import norm
 
 ELSEWHERE = ("TVAE", "CTGAN")
 SHARED = ("training rows", "shuffled columns", "Gaussian copula")
 METHODS = (*SHARED, *ELSEWHERE, *OURS)
-# heading, whether less is better, what it says
+# heading: whether less is better (None: neither), what it says
 MEASURES = {
     "columns": (False, "mean similarity of a column's values: 1 is best (`column_similarity`)"),
     "pairs": (False, "mean similarity of a pair of columns: 1 is best (`pair_similarity`)"),
@@ -29,7 +30,7 @@ MEASURES = {
         False,
         "distance to the nearest training row, over that of held-out rows (`nearest_record_ratio`)",
     ),
-    "copies": (True, "share of rows that are in the training rows (`exact_copy_rate`)"),
+    "copies": (None, "share of rows that are in the training rows (`exact_copy_rate`)"),
 }
 
 
@@ -97,7 +98,7 @@ def rows_of(bench: Bench, cell: Cell) -> bool:
         return bench.rows_elsewhere(cell, output, train=train)
 
     if cell.method in ELSEWHERE:
-        if bench.python is None and bench.known(cell, "rows") is None:
+        if bench.pythons["synthetic"] is None and bench.known(cell, "rows") is None:
             return False
         return "failed" not in bench.kept(cell, elsewhere, "rows")
     bench.kept(cell, here, "rows")
@@ -157,10 +158,13 @@ def lines(bench: Bench) -> list[str]:
     found = [
         "## Synthetic rows",
         "",
-        "As many rows as there are to train on. The measures are those of `skswae.metrics`, against held-out real "
-        "rows; mean ± standard deviation over seeds. Training rows say what the measures can reach on new rows; "
+        "As many rows as there are to train on. The measures are those of `skswae.metrics`, against "
+        "held-out real "
+        "rows; mean ± standard deviation over seeds. Training rows say what the measures can reach "
+        "on new rows; "
         "they are no synthetic rows, and the last two measures tell. Shuffled columns have each column's "
-        "distribution and no dependence. The Gaussian copula uses each column's own distribution. TVAE and CTGAN "
+        "distribution and no dependence. The Gaussian copula uses each column's own distribution. "
+        "TVAE and CTGAN "
         "have their defaults; their columns with holes come with a column that tells of them.",
         "",
     ]
@@ -168,12 +172,10 @@ def lines(bench: Bench) -> list[str]:
     means = {name: mean_over_tables(values(bench, name), METHODS, tables) for name in (*MEASURES, "cpu")}
     head = ["method", *MEASURES, "CPU seconds"]
     rows = [[m, *("" if np.isnan(v[m]) else f"{v[m]:.3f}" for v in means.values())] for m in METHODS]
-    from _harness import markdown_table
-
     found += ["### Means over tables", "", *markdown_table(head, [r for r in rows if any(r[1:])])]
     for name, (lower, meaning) in MEASURES.items():
         found += [f"### {name.capitalize()}", "", f"{meaning[0].upper()}{meaning[1:]}.", ""]
-        found += table_of_means(values(bench, name), METHODS, tables, lower=lower)
+        found += table_of_means(values(bench, name), METHODS, tables, lower=lower, beside=SHARED[:2])
     return [*found, *comparison(bench)]
 
 

