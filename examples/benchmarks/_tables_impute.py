@@ -201,7 +201,7 @@ def lines(bench: Bench) -> list[str]:
         "IterativeImputer has "
         "an estimator by the kind of column: BayesianRidge and LogisticRegression in 10 rounds, or "
         "random forests "
-        "of 50 trees in 5 rounds. HyperImpute has its defaults.",
+        "of 50 trees in 5 rounds. HyperImpute has its defaults, but takes every category for one.",
         "",
         "### Means over tables",
         "",

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-PACKAGES = {"ctgan": "ctgan", "tvae": "ctgan", "hyperimpute": "hyperimpute", "missforest": "hyperimpute"}
+PACKAGES = {"ctgan": "ctgan", "tvae": "ctgan", "hyperimpute": "hyperimpute"}
 
 
 def is_category(column: pd.Series) -> bool:
@@ -83,7 +83,7 @@ def synthetic(task: dict[str, Any]) -> pd.DataFrame:
 
 
 def impute(task: dict[str, Any]) -> pd.DataFrame:
-    """Return the held-out rows filled by one of hyperimpute's methods, with its defaults."""
+    """Return the held-out rows filled by hyperimpute."""
     from hyperimpute.plugins.imputers import Imputers
 
     train, test = pd.read_parquet(task["train"]), pd.read_parquet(task["test"])
@@ -98,8 +98,9 @@ def impute(task: dict[str, Any]) -> pd.DataFrame:
             else:
                 codes[name] = part[name].astype(float).to_numpy()
         coded.append(pd.DataFrame(codes).rename(columns=lambda name: f"c{list(train).index(name)}"))
-    method = {"hyperimpute": "hyperimpute", "missforest": "sklearn_missforest"}[task["method"]]
-    model = Imputers().get(method, random_state=task["seed"])
+    # a column with more levels than class_threshold, 5 by default, would be a number
+    most = max([5, *map(len, levels.values())])
+    model = Imputers().get("hyperimpute", random_state=task["seed"], class_threshold=most)
     model.fit(coded[0])
     filled = model.transform(coded[1].copy())
     found = {}
