@@ -181,4 +181,16 @@ def table_of_means(
         for m in methods
         if any(len(columns[table][m]) for table in tables)
     ]
-    return _harness.markdown_table(["method", "mean", *tables], rows)
+    return [*_harness.markdown_table(["method", "mean", *tables], rows), *fewer(values, methods, tables)]
+
+
+def fewer(values: Values, methods: Sequence[str], tables: Sequence[str]) -> list[str]:
+    """Return a paragraph on the methods that have fewer results of a table than others have."""
+    most = {table: max(len(values.get(m, {}).get(table, [])) for m in methods) for table in tables}
+    words = []
+    for method in filter(values.get, methods):
+        counts = {t: len(values[method].get(t, [])) for t in tables}
+        lacking = [f"{t} {counts[t]} of {most[t]}" for t in tables if counts[t] < most[t]]
+        if lacking:
+            words.append(f"{method}: {', '.join(lacking)}")
+    return [f"Fewer results: {'; '.join(words)}.", ""] if words else []
