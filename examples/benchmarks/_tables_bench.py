@@ -21,13 +21,13 @@ OURS = tuple(f"TableAutoencoder, {name}" for name in INNER)
 
 
 def autoencoder(method: str, seed: int, **parameters: Any) -> Any:
-    """Return an unfitted TableAutoencoder by a method's name."""
+    """Return an unfitted TableAutoencoder by a method's name, with the settings of its default estimator."""
     from skswae.tabular import TableAutoencoder
 
     import skswae
 
     inner = getattr(skswae, f"{method.split(', ')[1]}Transformer")
-    return TableAutoencoder(inner(device="cpu"), random_state=seed, **parameters)
+    return TableAutoencoder(inner(16, early_stopping=False, device="cpu"), random_state=seed, **parameters)
 
 
 class Cell(NamedTuple):

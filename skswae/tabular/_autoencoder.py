@@ -44,8 +44,8 @@ class TableAutoencoder(
     Parameters
     ----------
     estimator : estimator of this package or None, default=None
-        The model, which is cloned; None is ``SWAETransformer()``. Any of the six, with their defaults for
-        what concerns the rows: ``output_activation``, ``scaling``, ``reconstruction`` or ``likelihood``,
+        The model, which is cloned; None is ``SWAETransformer(16, early_stopping=False)``. Any of the six, with
+        their defaults for what concerns the rows: ``output_activation``, ``scaling``, ``reconstruction`` or ``likelihood``,
         ``input_components`` and ``augment``.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that are categories beside those whose type says so (categorical, text, object): their names,
@@ -226,7 +226,7 @@ class TableAutoencoder(
 
     def _checked_estimator(self) -> Any:
         """Return an unfitted copy of the estimator, with a seed of its own."""
-        inner = SWAETransformer() if self.estimator is None else clone(self.estimator)
+        inner = clone(self.estimator or SWAETransformer(16, early_stopping=False))
         if not isinstance(inner, BaseAutoencoder):
             raise ValueError(
                 "The 'estimator' parameter must be an autoencoder of this package. Got "
