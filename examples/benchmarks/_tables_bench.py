@@ -21,10 +21,9 @@ OURS = tuple(f"TableAutoencoder, {name}" for name in INNER)
 
 
 def autoencoder(method: str, seed: int, **parameters: Any) -> Any:
-    """Return an unfitted TableAutoencoder by a method's name, with the settings of its default estimator."""
-    from skswae.tabular import TableAutoencoder
-
+    """Return an unfitted TableAutoencoder by a method's name, with settings of its default estimator."""
     import skswae
+    from skswae.tabular import TableAutoencoder
 
     inner = getattr(skswae, f"{method.split(', ')[1]}Transformer")
     return TableAutoencoder(inner(16, early_stopping=False, device="cpu"), random_state=seed, **parameters)

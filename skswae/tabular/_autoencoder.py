@@ -44,9 +44,9 @@ class TableAutoencoder(
     Parameters
     ----------
     estimator : estimator of this package or None, default=None
-        The model, which is cloned; None is ``SWAETransformer(16, early_stopping=False)``. Any of the six, with
-        their defaults for what concerns the rows: ``output_activation``, ``scaling``, ``reconstruction`` or ``likelihood``,
-        ``input_components`` and ``augment``.
+        The model, which is cloned; None is ``SWAETransformer(16, early_stopping=False)``. Any of the six,
+        with their defaults for what concerns rows: ``output_activation``, ``scaling``, ``reconstruction`` or
+        ``likelihood``, ``input_components`` and ``augment``.
     categorical_features : "from_dtype", array-like or None, default="from_dtype"
         Columns that are categories beside those whose type says so (categorical, text, object): their names,
         their numbers, or a mask, as in :class:`~sklearn.ensemble.HistGradientBoostingClassifier`.
@@ -226,7 +226,8 @@ class TableAutoencoder(
 
     def _checked_estimator(self) -> Any:
         """Return an unfitted copy of the estimator, with a seed of its own."""
-        inner = clone(self.estimator or SWAETransformer(16, early_stopping=False))
+        given = self.estimator
+        inner = SWAETransformer(16, early_stopping=False) if given is None else clone(given)
         if not isinstance(inner, BaseAutoencoder):
             raise ValueError(
                 "The 'estimator' parameter must be an autoencoder of this package. Got "
