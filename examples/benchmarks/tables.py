@@ -20,7 +20,7 @@ import _harness
 import _tables_data
 from _tables_bench import Bench
 
-PARTS = ["synthetic", "impute", "outliers"]
+PARTS = ["synthetic", "impute", "outliers", "levels"]
 
 
 def described(bench: Bench) -> list[str]:
