@@ -65,7 +65,8 @@ def lines(bench: Bench) -> list[str]:
         return []
     text = (
         f"The table {TABLE} with one column more, whose levels say nothing of the others: CPU seconds "
-        "(medians over seeds) of a fit of 5 epochs, and of encoding and drawing as many rows; millions of weights."
+        "(medians over seeds) of a fit of 5 epochs, and of encoding and drawing as many rows; millions of "
+        "weights."
     )
     head = ["levels", "fit", "transform", "sample", "weights"]
     return ["## Many levels", "", text, "", *markdown_table(head, rows)]
