@@ -16,12 +16,19 @@ N_FOLDS = 5
 """Parts of the columns that are hidden by turns, and scored."""
 
 
-def cell_log_prob(head: ColumnsHead, x: Tensor, output: Tensor, noise: Tensor) -> Tensor:
-    """Return log p of cells given codes, with this noise of numbers; 0 of missing ones: -> (n, C)."""
+def cell_log_prob(
+    head: ColumnsHead, x: Tensor, output: Tensor, noise: Tensor, unknown: float = 0.0
+) -> Tensor:
+    """Return log p of cells given codes, with this noise of numbers; 0 of missing ones: -> (n, C).
+
+    ``unknown`` is that of a level that no training row has.
+    """
     n = head.n_numbers
     squares = ((x[:, :n] - output[:, :n]) / noise).square()
     numbers = 0.5 * (squares + math.log(2.0 * math.pi)) + noise.log()
-    others = head.level_costs(x, output)
+    raw = head.raw(x)
+    known = [torch.ones_like(raw[:, n : head.first]), *(p.sum(dim=2) for p in head.levels(raw))]
+    others = torch.where(torch.cat(known, dim=1) > 0.5, head.level_costs(x, output), -unknown)
     return -torch.cat([numbers, others], dim=1) * head.observed(x)
 
 
@@ -60,15 +67,19 @@ def row_scores(fitted: FittedTable, x: np.ndarray) -> np.ndarray:
 
     The mean of two: of cells given the row's code, which tells rows that cannot be rebuilt; and of cells
     given a code that has not seen them, a fifth of the columns at a time, which tells cells that do not fit
-    the others. Over the cells that have a value, times the number of columns.
+    the others. Over the cells that have a value, times the number of columns. A level that no training row
+    has is as likely as 1 row in one more than they are.
     """
+    unknown = -math.log(fitted.table.n_rows + 1.0)
     columns = fitted.table.columns
     C = columns.n_columns
-    total = fitted.of_rows(x, lambda head, x, output: cell_log_prob(head, x, output, head.scale).sum(dim=1))
+    total = fitted.of_rows(
+        x, lambda head, x, output: cell_log_prob(head, x, output, head.scale, unknown).sum(dim=1)
+    )
     total = total.astype(np.float64)
     for hidden, turned in folds(fitted, x):
         found = fitted.of_rows(
-            turned, lambda head, x, output: cell_log_prob(head, x, output, head.hidden_noise)
+            turned, lambda head, x, output: cell_log_prob(head, x, output, head.hidden_noise, unknown)
         )
         total += found[:, hidden].sum(axis=1, dtype=np.float64)
     n_cells = (x[:, -C:] > MISSING).sum(axis=1)
