@@ -277,8 +277,8 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         a fitted model may hold copies of training rows. With ``partial_fit`` or ``warm_start`` all different
         rows seen so far count.
     pseudo_input_init : {"rows", "blends"}, default="rows"
-        Where pseudo-inputs start: at training rows, or each at the mean of three rows that are near each
-        other, so that none is a copy of a row, also where none is moved.
+        Where pseudo-inputs start: at training rows, or each at a blend of three rows that differ and are near
+        each other, so that none is a copy of one of them, also where none is moved.
     assignment_space : {"data", "latent"}, default="data"
         Space in which the closest pseudo-input is looked for: among the u_k (as the encoder sees rows: by
         their principal components, see ``input_components``), or among their codes E(u_k), which costs an

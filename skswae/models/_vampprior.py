@@ -66,8 +66,8 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         hold near copies of training rows. With ``partial_fit`` or ``warm_start`` all different rows seen so
         far count.
     pseudo_input_init : {"rows", "blends"}, default="rows"
-        Where pseudo-inputs start: at training rows, or each at the mean of three rows that are near each
-        other, so that none is a copy of a row, also where none is moved.
+        Where pseudo-inputs start: at training rows, or each at a blend of three rows that differ and are near
+        each other, so that none is a copy of one of them, also where none is moved.
     n_pseudo_inputs_per_step : int or {"auto", "all"}, default="auto"
         S, the number of pseudo-inputs that a training step encodes: it takes the mixture of S of them, drawn
         anew, in the prior's place. Its density is p(z2) on average, and so its logarithm at most log p(z2):

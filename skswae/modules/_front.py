@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from torch import Tensor, nn
 
 from skswae.data._scaler import TrainingRows
+from skswae.modules._columns import Columns
 from skswae.modules._initialization import LinearStart, PrincipalComponents, principal_components
 from skswae.networks._protocol import check_network
 
@@ -23,7 +24,13 @@ _ROWS_A_COMPONENT = 10
 def n_inputs(estimator: Any, rows: TrainingRows, seed: int) -> int:
     """Return the number of columns that the encoders see: m of ``input_components``, or d."""
     m, d = estimator.input_components, rows.n_features
-    if getattr(estimator, "_columns", None) is not None:
+    columns = getattr(estimator, "_columns", None)
+    if columns is not None:
+        if d != Columns.of(columns).n_features:
+            raise ValueError(
+                f"X must hold the rows of the table that this {type(estimator).__name__} belongs to; fit a "
+                f"clone to others. Got {d} columns instead of {Columns.of(columns).n_features}."
+            )
         return d
     takes_components = getattr(check_network(estimator.network), "takes_components", False)
     if isinstance(m, str):  # "auto"

@@ -12,26 +12,25 @@ from skswae._random import named_seed
 from skswae.data._scaler import TrainingRows
 from skswae.networks._layers import GatedLayers, GatedLinear, Linear
 
-_BLENDED = 3  # rows of which a blend is the mean
+_SHARES = 0.53, 0.29, 0.18  # of three rows in a blend: of equal shares, whole numbers may make whole numbers
 _BLOCK = 256  # of rows whose neighbours are looked for at a time
 
 
 @torch.no_grad()
 def blends(rows: Tensor, pool: Tensor) -> Tensor:
-    """Return the mean of each row and the two nearest in the pool that differ from it: (K, d), (N, d).
+    """Return a blend of each row with the two nearest in the pool that differ from it: (K, d), (N, d).
 
-    Of fewer where the pool has no more; so a row of a pool without any other stays.
+    With fewer where the pool has no more; so a row of a pool without any other stays.
     """
     found = []
     for part in rows.split(_BLOCK):
         distances = torch.cdist(part.double(), pool.double())  # (b, N)
         equal = torch.isclose(distances, torch.zeros_like(distances), atol=1e-6)
-        near, index = distances.masked_fill(equal, torch.inf).topk(
-            min(_BLENDED - 1, len(pool)), largest=False
-        )
-        weights = near.isfinite().to(rows.dtype)  # (b, 2)
-        total = part + (weights[:, :, None] * pool[index]).sum(dim=1)
-        found.append(total / (1.0 + weights.sum(dim=1, keepdim=True)))
+        distances = distances.masked_fill(equal, torch.inf)
+        near, index = distances.topk(min(len(_SHARES) - 1, len(pool)), largest=False)  # (b, 2) each
+        shares = part.new_tensor(_SHARES[1 : 1 + index.shape[1]]) * near.isfinite()
+        differences = pool[index] - part[:, None]  # (b, 2, d)
+        found.append(part + (shares[:, :, None].to(part.dtype) * differences).sum(dim=1))
     return torch.cat(found)
 
 
@@ -39,7 +38,7 @@ class PseudoInputs(nn.Module):
     """Learned rows u_1, ..., u_K, kept within the range of the training rows.
 
     ``rows`` is a parameter of shape (K, d); ``lowest`` and ``highest``, of shape (d,), are the range. They
-    start as rows, or with ``init="blends"`` as means of three.
+    start as rows, or with ``init="blends"`` as blends of three.
     """
 
     lowest: Tensor
@@ -57,7 +56,7 @@ class PseudoInputs(nn.Module):
         """Start at training rows drawn at random, as the encoder sees them, or at blends of these."""
         K, others = len(self.rows), None
         if self.init == "blends":
-            others = front(data.choose(4 * K + _BLENDED, named_seed(seed, "pseudo_input_blends")))
+            others = front(data.choose(4 * K + len(_SHARES), named_seed(seed, "pseudo_input_blends")))
         self.initialize(front(data.choose(K, named_seed(seed, "pseudo_inputs"))), others)
 
     @torch.no_grad()

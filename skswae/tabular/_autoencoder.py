@@ -46,8 +46,8 @@ class TableAutoencoder(
     estimator : estimator of this package or None, default=None
         The model, which is cloned; None is ``SWAETransformer(16, early_stopping=False)``. Any of the six,
         with their defaults for what concerns rows: ``output_activation``, ``scaling``, ``reconstruction`` or
-        ``likelihood``, ``input_components`` and ``augment``; and without ``warm_start``, for each fit begins
-        anew.
+        ``likelihood``, ``input_components`` and ``augment``; ``metric`` of SWAE and ``sampling`` of MIM; and
+        without ``warm_start``, for each fit begins anew. ``likelihood_scale`` is per column.
     categorical_features : "from_dtype" or array-like, default="from_dtype"
         Columns that are categories beside those whose type says so (categorical, text, object): their names,
         their numbers, or a mask, as in :class:`~sklearn.ensemble.HistGradientBoostingClassifier`.
@@ -546,7 +546,7 @@ class TableAutoencoder(
 
     def _codes(self, X: Any) -> np.ndarray:
         """Return codes as an array, checked: (n, k)."""
-        codes = validate_codes(self, X)
+        codes = validate_codes(self.estimator_, X)
         if codes.n_features != self._n_features_out:
             raise ValueError(
                 f"X must hold codes with n_components={self._n_features_out} columns to be decoded by "
@@ -616,6 +616,8 @@ _OF_NUMBERS: dict[str, tuple[Any, ...]] = {
     "reconstruction": ("squared_error",),
     "likelihood": ("auto", "gaussian"),
     "warm_start": (False,),
+    "metric": ("euclidean",),
+    "sampling": ("encoder",),
 }
 
 

@@ -20,7 +20,8 @@ MAX_DRAWS = 200_000
 _DRAWS = 4000  # at a time
 _PER_COMPONENT = 8  # codes of each component of a mixture, which tell how well it fits
 _EXPLORING = 0.1  # share of the draws that are of the prior itself
-_ENOUGH, _TOO_FEW = 200.0, 5.0  # effective codes
+_TOO_FEW = 5.0  # effective codes
+_IMPOSSIBLE = -1e6  # log-weight of a code that cannot fit
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Condition:
         Allowed levels of a category, or of a boolean, 0 and 1; None for a number.
     low, high : float
         Range of a number; equal for one value.
+    is_single : bool
+        Whether it asks for one value of a number, whose probability may be as small as can be.
     """
 
     column: int
@@ -43,6 +46,7 @@ class Condition:
     levels: tuple[int, ...] | None = None
     low: float = -math.inf
     high: float = math.inf
+    is_single: bool = False
 
     @property
     def is_point(self) -> bool:
@@ -89,8 +93,8 @@ def draw_codes(
     """Draw codes z ~ p(z | conditions), by self-normalised importance sampling: (n_samples, k).
 
     Codes are drawn from the prior, of a mixture more often of components that fit; their weights are
-    p(conditions | z) p(z) / q(z). Enough are drawn for 200 effective ones, 1 / sum_i w_i^2, or for
-    ``n_samples`` if that is less; at most 200,000. Of these the result is drawn with their weights.
+    p(conditions | z) p(z) / q(z). Enough are drawn for ``n_samples`` effective ones, 1 / sum_i w_i^2, but
+    at most 200,000. Of these the result is drawn with their weights.
 
     Raises
     ------
@@ -100,7 +104,7 @@ def draw_codes(
     """
     proposal = _Proposal(fitted, conditions, prior, seed)
     rng = np.random.default_rng(named_seed(seed, "conditions"))
-    enough = min(_ENOUGH, max(4 * _TOO_FEW, n_samples))
+    enough = max(4 * _TOO_FEW, n_samples)
     codes: list[np.ndarray] = []
     weights: list[np.ndarray] = []
     drawn, effective, log_w = 0, 0.0, np.zeros(0)
@@ -111,8 +115,8 @@ def draw_codes(
         drawn += len(Z)
         log_w = np.concatenate(weights)
         effective = _effective(log_w)
-    # a density has no probability
-    found = math.inf if any(c.is_point for c in conditions) else float(np.exp(log_w).mean())
+    # one value of many has hardly a probability
+    found = math.inf if any(c.is_single for c in conditions) else float(np.exp(log_w).mean())
     if effective < _TOO_FEW or found * n_rows < 1.0:
         chance = "" if found == math.inf else f", and gives them a probability of {found:.1g}"
         raise ValueError(
@@ -125,7 +129,7 @@ def draw_codes(
 
 
 def _effective(log_w: np.ndarray) -> float:
-    if not np.isfinite(log_w.max()):
+    if log_w.max() <= 0.5 * _IMPOSSIBLE:
         return 0.0
     w = np.exp(log_w - log_w.max())
     return float(w.sum() ** 2 / np.square(w).sum())
@@ -179,9 +183,9 @@ class _Proposal:
 
     def _log_probability(self, Z: np.ndarray) -> np.ndarray:
         def clamped(head: ColumnsHead, output: Tensor) -> Tensor:  # what cannot be is no overflow
-            return log_probability(head, output, self.conditions).clamp(min=-1e6)
+            return log_probability(head, output, self.conditions).clamp(min=_IMPOSSIBLE)
 
-        return self.fitted.of_codes(Z, clamped).astype(np.float64)
+        return self.fitted.of_codes(Z.astype(np.float64), clamped)  # in float64, for narrow ranges
 
 
 def draw_rows(
@@ -228,5 +232,6 @@ def _truncated(mean: Tensor, scale: Tensor, low: float, high: float, generator: 
     uniform = torch.rand(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
     lower, upper = torch.special.ndtr(a), torch.special.ndtr(b)
     drawn = torch.special.ndtri(lower + uniform * (upper - lower))
+    drawn = torch.where(drawn.isfinite(), drawn, b)  # so far out there is nothing but the nearer end
     drawn = torch.where(mirrored, -drawn, drawn)
     return (mean + scale * drawn).clamp(low, high)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skswae._random import make_generator, named_seed
+from skswae._random import named_seed
 from skswae.tabular._table import FittedTable
 
 N_SWEEPS, N_REFINEMENTS = 5, 2
@@ -36,15 +36,20 @@ def _with_missing(fitted: FittedTable, cells: np.ndarray, found: np.ndarray) -> 
 def drawn_values(fitted: FittedTable, cells: np.ndarray, seed: int) -> np.ndarray:
     """Return values for all cells, one joint draw of the missing ones of each row: (n, C) each.
 
-    The code of the observed cells gives first draws; then the row is encoded with the draws in place, and
-    they are drawn anew, a few times (pseudo-Gibbs sampling).
+    First they are drawn given the observed cells. Then, a few times, a random half of them is drawn anew
+    given the observed cells and the other half (Gibbs sampling by blocks). Each draw is given a code that has
+    not seen what is drawn, with the noise of such.
     """
-    generator = make_generator(named_seed(seed, "codes"), fitted.estimator._module_on_device().device)
-    now = cells
+    rng = np.random.default_rng(named_seed(seed, "halves"))
+    missing = np.isnan(cells)
+    alone = missing.sum(axis=1, keepdims=True) == 1  # nothing else to be given
+    now, drawn_anew = cells, missing
     for sweep in range(1 + N_SWEEPS):
-        Z = fitted.codes(now, generator)
-        drawn = fitted.decoded(Z, named_seed(seed, f"sweep {sweep}"), hidden=sweep == 0)
-        now = _with_missing(fitted, cells, drawn)
+        if sweep:
+            drawn_anew = missing & ((rng.random(cells.shape) < 0.5) | alone)
+        given = np.where(drawn_anew, np.nan, now)
+        found = fitted.decoded(fitted.codes(given), named_seed(seed, f"sweep {sweep}"), hidden=True)
+        now = _with_missing(fitted, given, found)
     return fitted.codec.values(now)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.utils import gen_batches
 from torch import Tensor
 
@@ -15,7 +14,6 @@ from skswae._random import make_generator, named_seed
 from skswae.data import ArrayData
 from skswae.data._source import chunk_rows
 from skswae.modules._columns import MISSING, Columns, ColumnsHead
-from skswae.modules._latent_variable import LatentVariableModule
 from skswae.tabular._conditional import Condition
 
 Exact = tuple[int, float, float]
@@ -119,7 +117,8 @@ class Table:
         location, unit = self.columns.location[start], self.columns.unit[start]
         low, high = (asked.low_score - location) / unit, (asked.high_score - location) / unit
         exact = asked.index, asked.low, asked.high
-        return Condition(place, start, low=float(low), high=float(high)), exact
+        single = asked.low == asked.high
+        return Condition(place, start, low=float(low), high=float(high), is_single=single), exact
 
     def target_condition(self, level: int) -> Condition:
         """Return the condition of a class of the target."""
@@ -188,16 +187,13 @@ class FittedTable:
 
         return self.estimator._apply(ArrayData(x), of_module)
 
-    def codes(self, cells: np.ndarray, generator: torch.Generator | None = None) -> np.ndarray:
-        """Return codes of the codec's cells: with a generator drawn from the posterior, if there is one."""
-
-        def encode(module: Any, x: Tensor) -> Tensor:
-            if generator is None or not isinstance(module, LatentVariableModule):
-                return module.encode(x)
-            return module.draw_posterior(x, generator)[0]
+    def codes(self, cells: np.ndarray) -> np.ndarray:
+        """Return the codes of the codec's cells: (n, C) -> (n, k)."""
 
         def block(cells: np.ndarray) -> np.ndarray:
-            return self.estimator._apply(ArrayData(self.table.rows(cells)), encode)
+            return self.estimator._apply(
+                ArrayData(self.table.rows(cells)), lambda module, x: module.encode(x)
+            )
 
         return self.in_blocks(cells, block)
 

@@ -57,15 +57,23 @@ def test_state_round_trip():
     assert [name for name, _ in loaded.named_parameters()] == ["rows"]
 
 
-def test_blends_are_means_of_three_that_differ():
+def test_blends_are_of_three_rows_that_differ():
     pool = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.3, 0.0], [0.0, 0.6], [9.0, 9.0]])
     found = blends(pool, pool)
-    torch.testing.assert_close(found[0], torch.tensor([0.1, 0.2]))  # not with its equal
-    torch.testing.assert_close(found[4], (pool[4] + pool[2] + pool[3]) / 3.0)
+    torch.testing.assert_close(found[0], torch.tensor([0.29 * 0.3, 0.18 * 0.6]))  # not with its equal
+    torch.testing.assert_close(found[4], 0.53 * pool[4] + 0.29 * pool[3] + 0.18 * pool[2])
     assert torch.cdist(found, pool).min() > 0.05
     alone = torch.ones(3, 2)
     assert torch.equal(blends(alone, alone), alone)  # no row to blend with
-    torch.testing.assert_close(blends(pool[:1], pool[1:3]), torch.tensor([[0.15, 0.0]]))  # one
+    torch.testing.assert_close(blends(pool[:1], pool[1:3]), torch.tensor([[0.29 * 0.3, 0.0]]))  # one
+
+
+def test_blends_of_whole_numbers_are_none():
+    """Neighbours on both sides do not lead back to the row itself."""
+    grid = torch.cartesian_prod(torch.arange(10.0), torch.arange(10.0))
+    assert torch.cdist(blends(grid, grid), grid).min() > 0.05
+    line = torch.arange(60.0)[:, None]
+    assert torch.cdist(blends(line, line), line).min() > 0.05
 
 
 def test_no_pseudo_input_starts_as_a_row():
