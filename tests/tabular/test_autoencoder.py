@@ -28,9 +28,9 @@ from ..estimators import ESTIMATORS, assert_equal_fits, cheap
 from .people import LIBRARIES, assert_like, holes, people, to_pandas
 
 
-def table_ae(Estimator=AETransformer, inner={}, **parameters):
+def table_ae(Estimator=AETransformer, inner=None, **parameters):
     """An unfitted model that takes a tenth of a second to fit."""
-    estimator = cheap(Estimator, **{"network": GatedMLP((8,)), "max_iter": 1, **inner})
+    estimator = cheap(Estimator, **{"network": GatedMLP((8,)), "max_iter": 1, **(inner or {})})
     return TableAutoencoder(estimator, **{"random_state": 0, **parameters})
 
 
