@@ -1,6 +1,6 @@
 """Any table goes through a model and comes back as one: by property.
 
-12 tables each time, 100 with ``-m slow``, and 2,000 in the nightly setting, SKSWAE_NIGHTLY=1.
+8 tables each time, 60 with ``-m slow``, and 2,000 in the nightly setting, SKSWAE_NIGHTLY=1.
 """
 
 import os
@@ -92,14 +92,14 @@ any_table = hypothesis.given(
 )
 
 
-@hypothesis.settings(max_examples=12)
+@hypothesis.settings(max_examples=8)
 @any_table
 def test_any_table_goes_through(X, Estimator, number_map, seed):
     check(X, Estimator, number_map, seed)
 
 
 @pytest.mark.slow
-@hypothesis.settings(max_examples=2000 if NIGHTLY else 100, derandomize=not NIGHTLY)
+@hypothesis.settings(max_examples=2000 if NIGHTLY else 60, derandomize=not NIGHTLY)
 @any_table
 def test_any_of_many_tables_goes_through(X, Estimator, number_map, seed):
     check(X, Estimator, number_map, seed)
