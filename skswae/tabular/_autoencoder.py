@@ -44,9 +44,10 @@ class TableAutoencoder(
     Parameters
     ----------
     estimator : estimator of this package or None, default=None
-        The model, which is cloned; None is ``SWAETransformer()``. Any of the six, with their defaults for
-        what concerns the rows: ``output_activation``, ``scaling``, ``reconstruction`` or ``likelihood``,
-        ``input_components`` and ``augment``; and without ``warm_start``, for each fit begins anew.
+        The model, which is cloned; None is ``SWAETransformer(16, early_stopping=False)``. Any of the six,
+        with their defaults for what concerns rows: ``output_activation``, ``scaling``, ``reconstruction`` or
+        ``likelihood``, ``input_components`` and ``augment``; and without ``warm_start``, for each fit begins
+        anew.
     categorical_features : "from_dtype" or array-like, default="from_dtype"
         Columns that are categories beside those whose type says so (categorical, text, object): their names,
         their numbers, or a mask, as in :class:`~sklearn.ensemble.HistGradientBoostingClassifier`.
@@ -95,8 +96,8 @@ class TableAutoencoder(
 
     Notes
     -----
-    A table of d columns costs as much as rows of d numbers, and 1 more for each level of a category: one of
-    1,000 levels as much as 1,000 numbers.
+    A category costs as much as a number for each of its levels: with one of 1,000 levels a fit of ten other
+    columns takes about three times as long (``examples/benchmarks/tables.py``), and 4 KB of memory a row.
 
     References
     ----------
@@ -208,18 +209,17 @@ class TableAutoencoder(
             weights=self._weights(codec),
             hidden_share=float(self.hidden_share),
         )
-        x = table.rows(cells, target)
         inner._columns = table.columns.plain()
         inner.fit(
-            x.astype(np.float32),
-            X_val=None if X_val is None else table.rows(codec.encode(X_val)).astype(np.float32),
+            table.training_rows(cells, target),
+            X_val=None if X_val is None else table.training_rows(codec.encode(X_val)),
             checkpoint=checkpoint,
             checkpoint_seconds=checkpoint_seconds,
             keep_checkpoint=keep_checkpoint,
         )
         fitted = FittedTable(table, inner, codec)
-        learn_noise(fitted, x)
-        self._set_threshold(row_scores(fitted, table.rows(cells)))  # without classes, as later rows are
+        learn_noise(fitted, cells)
+        self._set_threshold(row_scores(fitted, cells))
         for name in ("feature_names_in_", "classes_"):
             if name in vars(self):
                 delattr(self, name)
@@ -234,7 +234,8 @@ class TableAutoencoder(
 
     def _checked_estimator(self) -> Any:
         """Return an unfitted copy of the estimator, with a seed of its own."""
-        inner = SWAETransformer() if self.estimator is None else clone(self.estimator)
+        given = self.estimator
+        inner = SWAETransformer(16, early_stopping=False) if given is None else clone(given)
         if not isinstance(inner, BaseAutoencoder):
             raise ValueError(
                 "The 'estimator' parameter must be an autoencoder of this package. Got "
@@ -290,7 +291,7 @@ class TableAutoencoder(
         ValueError
             If a column is missing, new, or of another type, or a category is unknown.
         """
-        return self._fitted.codes(self._rows(X))
+        return self._fitted.codes(self._cells(X))
 
     def inverse_transform(self, X):
         """Map codes to a table: of means of numbers, as the networks see them, and the likeliest levels.
@@ -306,7 +307,7 @@ class TableAutoencoder(
             As the table of the fit.
         """
         fitted = self._fitted
-        return self._framed(fitted.decoded(self._codes(X)), getattr(X, "index", None))
+        return self._framed(fitted.decoded(self._codes(X)), _index_of(X))
 
     def reconstruct(self, X):
         """Encode and decode rows: ``inverse_transform(transform(X))``, with the index of X.
@@ -321,7 +322,7 @@ class TableAutoencoder(
         X_reconstructed : DataFrame or array of shape (n_samples, n_features)
         """
         fitted = self._fitted
-        return self._framed(fitted.decoded(fitted.codes(self._rows(X))), getattr(X, "index", None))
+        return self._framed(fitted.decoded(fitted.codes(self._cells(X))), _index_of(X))
 
     # ------------------------------------------------------------------
     # New rows
@@ -387,8 +388,12 @@ class TableAutoencoder(
         Z = draw_codes(fitted, int(n_samples), met, prior, seed, self.table_.n_rows)
         generator = make_generator(named_seed(seed, "cells"), fitted.estimator._module_on_device().device)
         drawn_with = generator if noise else None
-        x = fitted.of_codes(Z, lambda head, output: draw_rows(head, output, met, drawn_with))
-        values = fitted.values(fitted.cells(x, missing=missing_values))
+
+        def block(Z: np.ndarray) -> np.ndarray:
+            x = fitted.of_codes(Z, lambda head, output: draw_rows(head, output, met, drawn_with))
+            return fitted.cells(x, missing=missing_values)
+
+        values = fitted.values(fitted.in_blocks(Z, block))
         for column, low, high in (exact for _, exact in given if exact is not None):
             values[:, column] = np.clip(values[:, column], low, high)
         return self.codec_.frame(values)
@@ -459,7 +464,7 @@ class TableAutoencoder(
         -------
         scores : ndarray of shape (n_samples,), float64
         """
-        return row_scores(self._fitted, self._rows(X))
+        return row_scores(self._fitted, self._cells(X))
 
     def score(self, X, y=None):
         """Mean of :meth:`score_samples`: for a search.
@@ -505,7 +510,10 @@ class TableAutoencoder(
         def classes(head: ColumnsHead, x: Any, output: Any) -> Any:
             return head.probabilities(output)[:, start : start + width]
 
-        found = fitted.of_rows(self._rows(X), classes).astype(np.float64)
+        def block(cells: np.ndarray) -> np.ndarray:
+            return fitted.of_rows(self.table_.rows(cells), classes)
+
+        found = fitted.in_blocks(self._cells(X), block)
         return found / found.sum(axis=1, keepdims=True)
 
     def predict_target(self, X):
@@ -532,8 +540,9 @@ class TableAutoencoder(
         check_is_fitted(self)
         return FittedTable(self.table_, self.estimator_, self.codec_)
 
-    def _rows(self, X: Any) -> np.ndarray:
-        return self.table_.rows(self.codec_.encode(X))
+    def _cells(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return self.codec_.encode(X)
 
     def _codes(self, X: Any) -> np.ndarray:
         """Return codes as an array, checked: (n, k)."""
@@ -608,6 +617,11 @@ _OF_NUMBERS: dict[str, tuple[Any, ...]] = {
     "likelihood": ("auto", "gaussian"),
     "warm_start": (False,),
 }
+
+
+def _index_of(X: Any) -> Any:
+    """Return the index of a pandas frame, None of others."""
+    return X.index if hasattr(X, "iloc") else None
 
 
 def _check_sampling(n_samples: Any, prior: Any, **flags: Any) -> None:
