@@ -341,7 +341,7 @@ def assert_same(a, b, X):
 
 @pytest.mark.parametrize(
     "library",
-    ["polars", *(pytest.param(name, marks=pytest.mark.slow) for name in ("nullable", "arrow", "numpy"))],
+    ["polars", *(pytest.param(name, marks=pytest.mark.slow) for name in ("arrow", "numpy"))],
 )
 def test_files_and_pickles(X, y, library, tmp_path):
     df, path = LIBRARIES[library](X), tmp_path / "model"

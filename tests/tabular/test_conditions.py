@@ -149,8 +149,15 @@ def test_as_by_rejection(Estimator):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("Estimator", [SWAETransformer, VampPriorTransformer, VAETransformer, AETransformer])
-@pytest.mark.parametrize("conditions", [{"x": (1.5, None)}, {"flag": True, "x": (1, 3)}], ids=str)
+@pytest.mark.parametrize(
+    ("Estimator", "conditions"),
+    [
+        (SWAETransformer, {"x": (1.5, None)}),
+        (AETransformer, {"x": (1.5, None)}),
+        (VampPriorTransformer, {"flag": True, "x": (1, 3)}),
+        (VAETransformer, {"flag": True, "x": (1, 3)}),
+    ],
+)
 def test_as_by_rejection_with_ranges(Estimator, conditions):
     check_distribution(Estimator, conditions)
 
