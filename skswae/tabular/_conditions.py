@@ -66,9 +66,9 @@ def condition(index: int, column: Column, field: Field, value: Any) -> Condition
             column, "a number or a tuple of two, (low, high), either of which may be None", repr(value)
         )
     low, high = (_number(column, field, end) for end in ends)
-    low, high = column.low if low is None else low, column.high if high is None else high
-    if low > high:
+    if low is not None and high is not None and low > high:
         raise _error(column, "a range whose low end is at most its high end", repr(value))
+    low, high = column.low if low is None else low, column.high if high is None else high
     if high < column.low or low > column.high:
         seen = f"{_shown(column, field, column.low)} to {_shown(column, field, column.high)}"
         raise _error(column, f"one that meets the seen range, {seen}", repr(value))

@@ -27,10 +27,7 @@ def filled_values(fitted: FittedTable, cells: np.ndarray) -> np.ndarray:
 
 def _with_missing(fitted: FittedTable, cells: np.ndarray, found: np.ndarray) -> np.ndarray:
     """Return cells, with missing ones from others in the networks' order: (n, C_codec), (n, C)."""
-    order = fitted.table.learned
-    now, found = cells.copy(), fitted.table.to_codec(found)
-    now[:, order] = np.where(np.isnan(cells[:, order]), found[:, order], cells[:, order])
-    return now
+    return np.where(np.isnan(cells), fitted.table.to_codec(found)[:, : cells.shape[1]], cells)
 
 
 def drawn_values(fitted: FittedTable, cells: np.ndarray, seed: int) -> np.ndarray:

@@ -92,11 +92,6 @@ class Table:
         """Return the table that :meth:`state` has described."""
         return cls(**{**state, "order": tuple(state["order"]), "columns": Columns.of(state["columns"])})
 
-    @property
-    def learned(self) -> list[int]:
-        """Learned columns of the codec, without the target: their numbers."""
-        return [j for j in self.order if j < self.n_codec]
-
     def condition(self, codec: Any, name: Any, value: Any) -> tuple[Condition | None, Exact | None]:
         """Return a condition in the units of the networks, and of a number the column and range in its own.
 

@@ -25,7 +25,7 @@ def people(n=120, seed=0):
             "ship": pd.Series(["T"] * n, dtype="str"),
         }
     )
-    for name, share in {"age": 0.2, "sex": 0.1, "class": 0.1, "born": 0.1}.items():
+    for name, share in {"age": 0.2, "sex": 0.1, "class": 0.1, "born": 0.1, "ship": 0.05}.items():
         X.loc[rng.random(n) < share, name] = None
     X.index = pd.Index([f"p{i}" for i in range(n)], name="person")
     return X

@@ -30,9 +30,7 @@ from .people import LIBRARIES, assert_like, holes, people, to_pandas
 
 def table_ae(Estimator=AETransformer, inner=None, **parameters):
     """An unfitted model that takes a tenth of a second to fit."""
-    if inner is None:
-        inner = {}
-    estimator = cheap(Estimator, **{"network": GatedMLP((8,)), "max_iter": 1, **inner})
+    estimator = cheap(Estimator, **{"network": GatedMLP((8,)), "max_iter": 1, **(inner or {})})
     return TableAutoencoder(estimator, **{"random_state": 0, **parameters})
 
 
@@ -64,7 +62,15 @@ def test_sklearn_checks(estimator, check):
 
 
 @pytest.mark.parametrize(
-    ("Estimator", "library"), list(zip(ESTIMATORS, [*LIBRARIES, "numpy", "polars"], strict=True))
+    ("Estimator", "library"),
+    [
+        pytest.param(
+            Estimator,
+            library,
+            marks=() if Estimator in (SWAETransformer, VAETransformer) else pytest.mark.slow,
+        )
+        for Estimator, library in zip(ESTIMATORS, [*LIBRARIES, "numpy", "polars"], strict=True)
+    ],
 )
 def test_ten_lines(X, Estimator, library):
     df = LIBRARIES[library](X)
@@ -99,6 +105,7 @@ def test_ten_lines(X, Estimator, library):
     np.testing.assert_array_equal(model.decision_function(df), scores - model.offset_)
 
 
+@pytest.mark.slow
 def test_libraries_are_one(X):
     """The same values in another library are the same rows."""
     model = table_ae().fit(X)
@@ -243,6 +250,7 @@ def test_before_the_fit(X):
             call()
 
 
+@pytest.mark.slow
 def test_pipelines_and_searches(X, y):
     pipeline = make_pipeline(table_ae(inner={"max_iter": 10}), LogisticRegression()).fit(X, y)
     assert pipeline.score(X, y) > 0.7
@@ -255,7 +263,10 @@ def test_pipelines_and_searches(X, y):
     assert best.score(X) == np.mean(best.score_samples(X))
 
 
-@pytest.mark.parametrize(("library", "frame"), [("pandas", pd.DataFrame), ("polars", pl.DataFrame)])
+@pytest.mark.parametrize(
+    ("library", "frame"),
+    [("pandas", pd.DataFrame), pytest.param("polars", pl.DataFrame, marks=pytest.mark.slow)],
+)
 def test_codes_as_frames(X, fitted, library, frame):
     names = ["tableautoencoder0", "tableautoencoder1"]
     assert fitted.get_feature_names_out().tolist() == names
@@ -276,6 +287,7 @@ def test_codes_as_frames(X, fitted, library, frame):
         assert_like(again.impute(X), X)
 
 
+@pytest.mark.slow
 def test_other_arguments_of_the_fit(X):
     model = table_ae(inner={"early_stopping": True, "max_iter": 2})
     told = clone(model).fit(X, X_val=X[:30])
@@ -327,7 +339,10 @@ def assert_same(a, b, X):
     assert set(vars(a)) == set(vars(b))
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    "library",
+    ["polars", *(pytest.param(name, marks=pytest.mark.slow) for name in ("arrow", "numpy"))],
+)
 def test_files_and_pickles(X, y, library, tmp_path):
     df, path = LIBRARIES[library](X), tmp_path / "model"
     weights = {"age": np.float64(2.0)}
@@ -342,6 +357,7 @@ def test_files_and_pickles(X, y, library, tmp_path):
         assert_equal_fits(clone(other).fit(df, y).estimator_, model.estimator_)
 
 
+@pytest.mark.slow
 def test_parameters_in_files(X, tmp_path):
     rows = np.random.default_rng(0).integers(0, 4, (30, 3)).astype(float)
     model = table_ae(column_weights={0: 2}, categorical_features=np.array([False, True, False])).fit(rows)
@@ -360,6 +376,7 @@ def test_parameters_in_files(X, tmp_path):
     assert load_model(tmp_path / "c").random_state is None
 
 
+@pytest.mark.slow
 def test_skops(fitted, X):
     import skops.io
 
@@ -367,6 +384,7 @@ def test_skops(fitted, X):
     assert_same(again, fitted, X)
 
 
+@pytest.mark.slow
 def test_damaged_wrappers_are_refused(fitted, X, tmp_path, monkeypatch):
     """Whatever somebody writes into the header by hand."""
     from skswae import persistence
@@ -404,6 +422,7 @@ def test_damaged_wrappers_are_refused(fitted, X, tmp_path, monkeypatch):
     refused(fitted, lambda w: w["state"]["table_"]["columns"].update(n_numbers=1), "its columns")
 
 
+@pytest.mark.slow
 def test_files_of_wrappers_of_others(X, tmp_path):
     for model in (OutlierDetector(table_ae()), OutlierDetector(make_pipeline(cheap(AETransformer)))):
         rows = X if isinstance(model.estimator, TableAutoencoder) else np.eye(9)
@@ -416,6 +435,7 @@ def test_files_of_wrappers_of_others(X, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_nothing_is_said(X):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
