@@ -38,7 +38,7 @@ class Condition:
     low, high : float
         Range of a number; equal for one value.
     is_single : bool
-        Whether it asks for one value of a number, whose probability may be as small as can be.
+        Whether it asks for one value of a number that few rows have, whose probability may be very small.
     """
 
     column: int

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 from sklearn.utils import gen_batches
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from skswae.modules._columns import MISSING, Columns, ColumnsHead
 from skswae.tabular._conditional import Condition
 
 Exact = tuple[int, float, float]
+_FEW = 5  # training rows: one value that as few have may have hardly a probability
 _NUMBER_NODES = 9  # of a quadrature over the noise of a number
 
 
@@ -112,7 +114,8 @@ class Table:
         location, unit = self.columns.location[start], self.columns.unit[start]
         low, high = (asked.low_score - location) / unit, (asked.high_score - location) / unit
         exact = asked.index, asked.low, asked.high
-        single = asked.low == asked.high
+        share = ndtr(asked.high_score) - ndtr(asked.low_score)  # of the training rows, by ranks
+        single = asked.low == asked.high and share * self.n_rows < _FEW
         return Condition(place, start, low=float(low), high=float(high), is_single=single), exact
 
     def target_condition(self, level: int) -> Condition:
