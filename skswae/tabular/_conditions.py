@@ -65,8 +65,8 @@ def condition(index: int, column: Column, field: Field, value: Any) -> Condition
         raise _error(
             column, "a number or a tuple of two, (low, high), either of which may be None", repr(value)
         )
-    low, high = (_number(column, field, end) for end in ends)
-    low, high = column.low if low is None else low, column.high if high is None else high
+    ends = tuple(_number(column, field, end) for end in ends)
+    low, high = -np.inf if ends[0] is None else ends[0], np.inf if ends[1] is None else ends[1]
     if low > high:
         raise _error(column, "a range whose low end is at most its high end", repr(value))
     if high < column.low or low > column.high:
