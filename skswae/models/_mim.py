@@ -166,6 +166,9 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         small tables take fewer, such as 20: with as many as rows the prior memorises them. A fitted model may
         hold near copies of training rows. With ``partial_fit`` or ``warm_start`` all different rows seen so
         far count.
+    pseudo_input_init : {"rows", "blends"}, default="rows"
+        Where pseudo-inputs start: at training rows, or each at the mean of three rows that are near each
+        other, so that none is a copy of a row, also where none is moved.
     n_pseudo_inputs_per_step : int or {"auto", "all"}, default="auto"
         S, the number of pseudo-inputs that a training step encodes: it takes the mixture of S of them, drawn
         anew, in the prior's place. Its density is right on average; its logarithm is a little too small at
@@ -229,6 +232,7 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         **BaseLatentVariableModel._parameter_constraints,
         "sampling": [StrOptions({"symmetric", "encoder"})],
         "prior_draws_per_row": [Number(Real, 0, 1, closed="right")],
+        "pseudo_input_init": [StrOptions({"rows", "blends"})],
         "n_pseudo_inputs": [Number(Integral, 1, None, closed="left")],
         "n_pseudo_inputs_per_step": [
             Number(Integral, 1, None, closed="left"),
@@ -237,7 +241,11 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         "posterior_scale_floor": [Scale()],
     }
 
-    _structural_parameters = (*BaseLatentVariableModel._structural_parameters, "n_pseudo_inputs")
+    _structural_parameters = (
+        *BaseLatentVariableModel._structural_parameters,
+        "n_pseudo_inputs",
+        "pseudo_input_init",
+    )
 
     module_: MIMModule
 
@@ -249,6 +257,7 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         prior_draws_per_row=0.25,
         n_pseudo_inputs=500,
         n_pseudo_inputs_per_step="auto",
+        pseudo_input_init="rows",
         warmup=0,
         likelihood="auto",
         likelihood_scale="shared",
@@ -283,6 +292,7 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         self.prior_draws_per_row = prior_draws_per_row
         self.n_pseudo_inputs = n_pseudo_inputs
         self.n_pseudo_inputs_per_step = n_pseudo_inputs_per_step
+        self.pseudo_input_init = pseudo_input_init
         self.warmup = warmup
         self.likelihood = likelihood
         self.likelihood_scale = likelihood_scale

@@ -80,8 +80,8 @@ class SWAEModule(AutoencoderModule):
     build : NetworkBuilder
     n_pseudo_inputs : int
         K; the pseudo-inputs start as that many training rows.
-    beta, alpha, warmup, assignment_space, metric, reconstruction, prior_scale_floor, scaling
-        As the parameters of :class:`SWAETransformer`.
+    pseudo_input_init, beta, alpha, warmup, assignment_space, metric, reconstruction, scaling
+        As the parameters of :class:`SWAETransformer`; so is ``prior_scale_floor``.
 
     Attributes
     ----------
@@ -109,6 +109,7 @@ class SWAEModule(AutoencoderModule):
         build: NetworkBuilder,
         *,
         n_pseudo_inputs: int,
+        pseudo_input_init: str = "rows",
         beta: float,
         alpha: float,
         warmup: int,
@@ -133,15 +134,14 @@ class SWAEModule(AutoencoderModule):
         self._decoder_mixes_rows = any(
             isinstance(m, nn.modules.batchnorm._NormBase) for m in self.decoder.modules()
         )
-        self.pseudo_inputs = PseudoInputs(n_pseudo_inputs, build.n_inputs)
+        self.pseudo_inputs = PseudoInputs(n_pseudo_inputs, build.n_inputs, pseudo_input_init)
         self.register_buffer("usage", torch.ones(n_pseudo_inputs, dtype=torch.float64))
         self.register_buffer("residual", torch.zeros(self.n_components, dtype=torch.float64))
         self._counts_in_training = False
 
     def initialize(self, data: TrainingRows, seed: int) -> None:
         super().initialize(data, seed)
-        chosen = data.choose(len(self.usage), named_seed(seed, "pseudo_inputs"))
-        self.pseudo_inputs.initialize(self.front(chosen))
+        self.pseudo_inputs.start(data, self.front, seed)
         if self.scaling == "auto" and self.bounded_output:  # else it is 1 already, by the rows' own unit
             self.cost_unit.fill_(cost_of_the_mean(data, self.reconstruction) or 1.0)  # 0 for constant rows
         # all start from PCA, or none; more rows have steps enough to get there, and better codes on the way
@@ -276,6 +276,9 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         least 1 and at most 500. They start as training rows, and those that no row is closest to stay so:
         a fitted model may hold copies of training rows. With ``partial_fit`` or ``warm_start`` all different
         rows seen so far count.
+    pseudo_input_init : {"rows", "blends"}, default="rows"
+        Where pseudo-inputs start: at training rows, or each at the mean of three rows that are near each
+        other, so that none is a copy of a row, also where none is moved.
     assignment_space : {"data", "latent"}, default="data"
         Space in which the closest pseudo-input is looked for: among the u_k (as the encoder sees rows: by
         their principal components, see ``input_components``), or among their codes E(u_k), which costs an
@@ -324,11 +327,6 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
     --------
     sklearn.decomposition.PCA : Linear, exact, fast; what this model starts from.
 
-    Notes
-    -----
-    Training is in float32. :meth:`transform`, :meth:`inverse_transform` and :meth:`score_samples` compute in
-    float32 for float32 and in float64 for everything else.
-
     References
     ----------
     .. [1] S. Sun, H. Guo. Symmetric Wasserstein Autoencoders. UAI 2021. arXiv:2106.13024.
@@ -357,6 +355,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         "beta": [Number(Real, 0, 1, closed="both")],
         "alpha": [Number(Real, 0, 1e30, closed="neither")],
         "warmup": [Number(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+        "pseudo_input_init": [StrOptions({"rows", "blends"})],
         "n_pseudo_inputs": [Number(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "assignment_space": [StrOptions({"data", "latent"})],
         "metric": [StrOptions({"euclidean", "cosine"})],
@@ -369,6 +368,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         *BaseAutoencoder._structural_parameters,
         "warmup",
         "n_pseudo_inputs",
+        "pseudo_input_init",
         "prior_scale_floor",
     )
     _sampling_parameters = ("pseudo_input_weights", "prior_scale")
@@ -384,6 +384,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         alpha=1.0,
         warmup="auto",
         n_pseudo_inputs="auto",
+        pseudo_input_init="rows",
         assignment_space="data",
         metric="euclidean",
         reconstruction="squared_error",
@@ -419,6 +420,7 @@ class SWAETransformer(ReconstructionMixin, PseudoInputMixin, BaseAutoencoder):
         self.alpha = alpha
         self.warmup = warmup
         self.n_pseudo_inputs = n_pseudo_inputs
+        self.pseudo_input_init = pseudo_input_init
         self.assignment_space = assignment_space
         self.metric = metric
         self.reconstruction = reconstruction

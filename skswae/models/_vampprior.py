@@ -65,6 +65,9 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         small tables take fewer, such as 20: with as many as rows the prior memorises them. A fitted model may
         hold near copies of training rows. With ``partial_fit`` or ``warm_start`` all different rows seen so
         far count.
+    pseudo_input_init : {"rows", "blends"}, default="rows"
+        Where pseudo-inputs start: at training rows, or each at the mean of three rows that are near each
+        other, so that none is a copy of a row, also where none is moved.
     n_pseudo_inputs_per_step : int or {"auto", "all"}, default="auto"
         S, the number of pseudo-inputs that a training step encodes: it takes the mixture of S of them, drawn
         anew, in the prior's place. Its density is p(z2) on average, and so its logarithm at most log p(z2):
@@ -128,6 +131,7 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
 
     _parameter_constraints: dict = {
         **BaseELBOModel._parameter_constraints,
+        "pseudo_input_init": [StrOptions({"rows", "blends"})],
         "n_pseudo_inputs": [Number(Integral, 1, None, closed="left")],
         "n_pseudo_inputs_per_step": [
             Number(Integral, 1, None, closed="left"),
@@ -135,7 +139,7 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         ],
     }
 
-    _structural_parameters = (*BaseELBOModel._structural_parameters, "n_pseudo_inputs")
+    _structural_parameters = (*BaseELBOModel._structural_parameters, "n_pseudo_inputs", "pseudo_input_init")
 
     module_: VampPriorModule
 
@@ -145,6 +149,7 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         *,
         n_pseudo_inputs=500,
         n_pseudo_inputs_per_step="auto",
+        pseudo_input_init="rows",
         kl_weight=1.0,
         warmup=0,
         likelihood="auto",
@@ -178,6 +183,7 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         super().__init__(**shared_parameters(locals()))
         self.n_pseudo_inputs = n_pseudo_inputs
         self.n_pseudo_inputs_per_step = n_pseudo_inputs_per_step
+        self.pseudo_input_init = pseudo_input_init
         self.kl_weight = kl_weight
         self.warmup = warmup
         self.likelihood = likelihood

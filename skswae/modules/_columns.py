@@ -99,7 +99,7 @@ class Columns:
             start = stop
 
     def rows(self, cells: np.ndarray) -> np.ndarray:
-        """Return the row of each table row's cells: (n, C) -> (n, d), float32.
+        """Return the row of each table row's cells: (n, C) -> (n, d).
 
         A cell is a number, 0 or 1, or the index of a level, -1 for one that is unknown; NaN if it is missing.
         """
@@ -117,7 +117,7 @@ class Columns:
         values[~observed[:, self.owner()]] = 0.0
         state = np.where(observed, SHOWN, MISSING)
         state[:, list(self.targets)] *= HIDDEN
-        return np.concatenate([values, state], axis=1).astype(np.float32)
+        return np.concatenate([values, state], axis=1)
 
     def cells(self, x: np.ndarray) -> np.ndarray:
         """Return the cells of rows, of categories and booleans the likelier: (n, d) -> (n, C), no NaN."""

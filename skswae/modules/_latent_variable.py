@@ -254,8 +254,8 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
     build : NetworkBuilder
     n_pseudo_inputs : int
         K; they start as that many training rows.
-    n_pseudo_inputs_per_step : int or {"auto", "all"}
-        As the parameter of :class:`VampPriorTransformer`.
+    n_pseudo_inputs_per_step, pseudo_input_init
+        As the parameters of :class:`VampPriorTransformer`.
     **parameters
         As :class:`LatentVariableModule`, without ``n_upper``.
 
@@ -270,17 +270,17 @@ class MixtureOfPosteriorsModule(LatentVariableModule):
         *,
         n_pseudo_inputs: int,
         n_pseudo_inputs_per_step: int | str,
+        pseudo_input_init: str = "rows",
         **parameters: Any,
     ):
         super().__init__(build, n_upper=max(1, build.n_components // 2), **parameters)
         self.n_pseudo_inputs_per_step = n_pseudo_inputs_per_step
-        self.pseudo_inputs = PseudoInputs(n_pseudo_inputs, build.n_inputs)
+        self.pseudo_inputs = PseudoInputs(n_pseudo_inputs, build.n_inputs, pseudo_input_init)
 
     @torch.no_grad()
     def initialize(self, data: TrainingRows, seed: int) -> None:
         super().initialize(data, seed)
-        chosen = data.choose(len(self.pseudo_inputs.rows), named_seed(seed, "pseudo_inputs"))
-        self.pseudo_inputs.initialize(self.front(chosen))
+        self.pseudo_inputs.start(data, self.front, seed)
 
     def add_pseudo_inputs(self, rows: Tensor) -> None:
         """Take more pseudo-inputs, which start as these rows: (m, d)."""

@@ -8,27 +8,63 @@ import torch
 from torch import Tensor, nn
 
 from skswae._processes import active
+from skswae._random import named_seed
+from skswae.data._scaler import TrainingRows
 from skswae.networks._layers import GatedLayers, GatedLinear, Linear
+
+_BLENDED = 3  # rows of which a blend is the mean
+_BLOCK = 256  # of rows whose neighbours are looked for at a time
+
+
+@torch.no_grad()
+def blends(rows: Tensor, pool: Tensor) -> Tensor:
+    """Return the mean of each row and the two nearest in the pool that differ from it: (K, d), (N, d).
+
+    Of fewer where the pool has no more; so a row of a pool without any other stays.
+    """
+    found = []
+    for part in rows.split(_BLOCK):
+        distances = torch.cdist(part.double(), pool.double())  # (b, N)
+        equal = torch.isclose(distances, torch.zeros_like(distances), atol=1e-6)
+        near, index = distances.masked_fill(equal, torch.inf).topk(
+            min(_BLENDED - 1, len(pool)), largest=False
+        )
+        weights = near.isfinite().to(rows.dtype)  # (b, 2)
+        total = part + (weights[:, :, None] * pool[index]).sum(dim=1)
+        found.append(total / (1.0 + weights.sum(dim=1, keepdim=True)))
+    return torch.cat(found)
 
 
 class PseudoInputs(nn.Module):
     """Learned rows u_1, ..., u_K, kept within the range of the training rows.
 
-    ``rows`` is a parameter of shape (K, d); ``lowest`` and ``highest``, of shape (d,), are the range.
+    ``rows`` is a parameter of shape (K, d); ``lowest`` and ``highest``, of shape (d,), are the range. They
+    start as rows, or with ``init="blends"`` as means of three.
     """
 
     lowest: Tensor
     highest: Tensor
 
-    def __init__(self, n_pseudo_inputs: int, n_features: int):
+    def __init__(self, n_pseudo_inputs: int, n_features: int, init: str = "rows"):
         super().__init__()
+        self.init = init
         self.rows = nn.Parameter(torch.zeros((n_pseudo_inputs, n_features), dtype=torch.float32))
         self.register_buffer("lowest", torch.zeros(n_features, dtype=torch.float32))
         self.register_buffer("highest", torch.zeros(n_features, dtype=torch.float32))
 
     @torch.no_grad()
-    def initialize(self, rows: Tensor) -> None:
-        """Start at these rows, (K, d), with their range."""
+    def start(self, data: TrainingRows, front: Callable[[Tensor], Tensor], seed: int) -> None:
+        """Start at training rows drawn at random, as the encoder sees them, or at blends of these."""
+        K, others = len(self.rows), None
+        if self.init == "blends":
+            others = front(data.choose(4 * K + _BLENDED, named_seed(seed, "pseudo_input_blends")))
+        self.initialize(front(data.choose(K, named_seed(seed, "pseudo_inputs"))), others)
+
+    @torch.no_grad()
+    def initialize(self, rows: Tensor, others: Tensor | None = None) -> None:
+        """Start at these rows, (K, d), with their range, or at their blends with these and others, (N, d)."""
+        if self.init == "blends":
+            rows = blends(rows, rows if others is None else torch.cat([rows, others]))
         self.rows.copy_(rows)
         self.lowest.copy_(rows.amin(dim=0))
         self.highest.copy_(rows.amax(dim=0))
@@ -37,6 +73,8 @@ class PseudoInputs(nn.Module):
     def add(self, rows: Tensor) -> None:
         """Begin with more of them, at these rows, (m, d), which are taken into the range."""
         rows = rows.to(self.rows)
+        if self.init == "blends":
+            rows = blends(rows, torch.cat([rows, self.rows]))
         self.rows = nn.Parameter(torch.cat([self.rows, rows]), self.rows.requires_grad)
         self.widen([rows])
 

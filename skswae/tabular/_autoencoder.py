@@ -64,7 +64,7 @@ class TableAutoencoder(
     column_weights : dict of column to float or None, default=None
         Weights of columns' costs, at least 0, by name, or by number for an array; 1 for others. With a
         likelihood anything but 1 makes the bound another one.
-    hidden_share : float in [0, 0.25], default=0.1
+    hidden_share : float in [0, 0.25], default=0.2
         Mean share of the cells that are hidden from the encoder in training: none in half of the rows, and
         up to 4 times as many in the others. 0 is for tables without holes, where rows with holes will not
         come.
@@ -143,7 +143,7 @@ class TableAutoencoder(
         handle_unknown="error",
         min_frequency=1,
         column_weights=None,
-        hidden_share=0.1,
+        hidden_share=0.2,
         contamination=0.1,
         random_state=None,
     ):
@@ -206,8 +206,8 @@ class TableAutoencoder(
         x = table.rows(cells, target)
         inner._columns = table.columns.plain()
         if X_val is not None:
-            fit_params["X_val"] = table.rows(codec.encode(X_val))
-        inner.fit(x, **fit_params)
+            fit_params["X_val"] = table.rows(codec.encode(X_val)).astype(np.float32)
+        inner.fit(x.astype(np.float32), **fit_params)
         fitted = FittedTable(table, inner, codec)
         learn_noise(fitted, x)
         scores = row_scores(fitted, table.rows(cells))  # without classes, as later rows are
@@ -274,7 +274,7 @@ class TableAutoencoder(
 
         Returns
         -------
-        Z : ndarray of shape (n_samples, n_components), float32
+        Z : ndarray of shape (n_samples, n_components), float64
             A frame after ``set_output``.
 
         Raises
@@ -434,11 +434,13 @@ class TableAutoencoder(
     # ------------------------------------------------------------------
 
     def score_samples(self, X):
-        """Log-probability of each row's cells, each given the others: low for unusual rows.
+        """Log-probability of each row's cells: low for unusual rows.
 
-        A fifth of the columns at a time is hidden from the encoder, and its cells are scored by the decoder's
-        distributions: in nats, and numbers in the units of the networks, so that columns count alike. The
-        score is the mean over the cells that have a value, times the number of columns.
+        The mean of two, in nats. One is of the cells given the row's code: low for rows that cannot be
+        rebuilt. The other is of cells given a code that has not seen them, a fifth of the columns at a time:
+        low for cells that do not fit the others. Numbers count in the units of the networks, with the noise that was
+        left in the training rows, so that columns are comparable. Of a row with missing cells it is the mean
+        over the others, times the number of columns.
 
         Parameters
         ----------
@@ -547,6 +549,7 @@ class TableAutoencoder(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64"]
         tags.input_tags.allow_nan = True
         tags.input_tags.string = tags.input_tags.categorical = True
         return tags

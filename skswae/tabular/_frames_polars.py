@@ -29,12 +29,14 @@ def _read_column(series: Any, name: str) -> ColumnValues:
         values = series.cast(pl.Float64).fill_null(np.nan).to_numpy()
         return ColumnValues(Field(column, "float", dtype), values, np.isnan(values))
     if dtype in (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64):
-        values = to_numbers(series.fill_null(0).to_numpy())
+        values = to_numbers(series.fill_null(strategy="zero").to_numpy())
         return ColumnValues(Field(column, "integer", dtype), values, missing)
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         text = series.cast(pl.String)
         levels = dtype.categories if dtype == pl.Enum else text.drop_nulls().unique().sort()
-        codes = text.cast(pl.Enum(levels)).to_physical().fill_null(0).to_numpy().astype(np.int64)
+        codes = (
+            text.cast(pl.Enum(levels)).to_physical().fill_null(strategy="zero").to_numpy().astype(np.int64)
+        )
         return ColumnValues(Field(column, "category", dtype, tuple(levels.to_list())), codes, missing)
     times = {pl.Date: "datetime", pl.Datetime: "datetime", pl.Duration: "timedelta", pl.Time: "time"}
     kind = next((kind for known, kind in times.items() if dtype == known), None)
@@ -42,7 +44,7 @@ def _read_column(series: Any, name: str) -> ColumnValues:
         raise refuse(name, column, dtype)
     unit = "D" if dtype == pl.Date else "ns" if dtype == pl.Time else dtype.time_unit
     zoned = dtype == pl.Datetime and dtype.time_zone is not None
-    values = series.to_physical().fill_null(0).to_numpy().astype(np.int64)
+    values = series.to_physical().fill_null(strategy="zero").to_numpy().astype(np.int64)
     return ColumnValues(Field(column, kind, dtype, unit=unit, zoned=zoned), values, missing)
 
 
@@ -70,17 +72,19 @@ def _series(column: ColumnValues) -> Any:
 
     field, missing = column.field, column.missing
     if field.kind == "category":
-        text = pl.Series(field.name, column.labels().tolist(), dtype=pl.String)
-        try:
-            return text.cast(field.dtype)
-        except pl.exceptions.InvalidOperationError as error:
+        labels = column.labels().tolist()
+        unknown = {*labels} - {None, *field.dtype.categories} if field.dtype == pl.Enum else None
+        if unknown:
             raise ValueError(
-                f"Column {field.name!r} of the table must have the categories of its values. "
-                f"Got {field.dtype}."
-            ) from error
+                f"Column {field.name!r} of the table must have the category {unknown.pop()!r} for this "
+                f"value. Got {field.dtype}."
+            )
+        return pl.Series(field.name, labels, dtype=pl.String).cast(field.dtype)
+    if field.dtype.is_decimal():  # to which old versions make no floats
+        text = [None if hole else f"{v:.{field.dtype.scale}f}" for v, hole in zip(column.values, missing)]
+        return pl.Series(field.name, text, dtype=pl.String).cast(field.dtype)
     storage = np.int32 if field.unit == "D" else column.values.dtype
-    present = np.where(missing, column.values.dtype.type(0), column.values)  # NaN is no decimal
-    values = pl.Series(field.name, present.astype(storage)).cast(field.dtype)
+    values = pl.Series(field.name, column.values.astype(storage)).cast(field.dtype)
     if not missing.any():
         return values
     return values.zip_with(

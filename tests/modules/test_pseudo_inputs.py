@@ -1,8 +1,12 @@
 """Pseudo-inputs: their range, selection and state."""
 
+import numpy as np
 import torch
+from sklearn.datasets import load_iris
 
-from skswae.modules._pseudo_inputs import PseudoInputs
+from skswae import MIMTransformer, SWAETransformer, VampPriorTransformer
+from skswae.modules._pseudo_inputs import PseudoInputs, blends
+from skswae.networks import GatedMLP
 
 
 def started(rows):
@@ -51,3 +55,31 @@ def test_state_round_trip():
     state = {name: value.tolist() for name, value in loaded.state_dict().items()}
     assert state == {"rows": [[1.0, -2.0], [3.0, 0.0]], "lowest": [1.0, -2.0], "highest": [9.0, 9.0]}
     assert [name for name, _ in loaded.named_parameters()] == ["rows"]
+
+
+def test_blends_are_means_of_three_that_differ():
+    pool = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.3, 0.0], [0.0, 0.6], [9.0, 9.0]])
+    found = blends(pool, pool)
+    torch.testing.assert_close(found[0], torch.tensor([0.1, 0.2]))  # not with its equal
+    torch.testing.assert_close(found[4], (pool[4] + pool[2] + pool[3]) / 3.0)
+    assert torch.cdist(found, pool).min() > 0.05
+    alone = torch.ones(3, 2)
+    assert torch.equal(blends(alone, alone), alone)  # no row to blend with
+    torch.testing.assert_close(blends(pool[:1], pool[1:3]), torch.tensor([[0.15, 0.0]]))  # one
+
+
+def test_no_pseudo_input_starts_as_a_row():
+    """Nor stays one: also those of later calls, and those that no row is closest to."""
+    iris = load_iris().data
+    for kind in (SWAETransformer, VampPriorTransformer, MIMTransformer):
+        settings = {
+            "network": GatedMLP((8,)),
+            "learning_rate_init": 1e-9,
+            "random_state": 0,
+            "n_pseudo_inputs": 20,
+        }
+        for init, copies in (("rows", True), ("blends", False)):
+            model = kind(2, pseudo_input_init=init, **settings).partial_fit(iris[:10]).partial_fit(iris)
+            nearest = np.linalg.norm(model.pseudo_inputs_[:, None] - iris, axis=2).min(axis=1)
+            assert (nearest.min() < 1e-4) == copies, (kind, init)
+            assert len(nearest) == 20

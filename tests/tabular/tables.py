@@ -6,7 +6,6 @@ import decimal
 import numpy as np
 import pandas as pd
 import polars as pl
-import polars.testing
 import pyarrow as pa
 
 DAY = datetime.datetime(2020, 2, 28, 12, 30)
@@ -115,17 +114,23 @@ def polars_frame():
     return pl.DataFrame(polars_columns())
 
 
-def assert_equal(found, expected, rtol=0.0):
+def assert_equal(found, expected, rtol=0.0, atol=0.0):
     """The same table: library, names, order, dtypes, categories, index and missing cells."""
     assert type(found) is type(expected)
     if isinstance(expected, pd.DataFrame):
-        pd.testing.assert_frame_equal(found, expected, rtol=rtol, atol=0, check_column_type=True)
+        pd.testing.assert_frame_equal(found, expected, rtol=rtol, atol=atol, check_column_type=True)
         assert found.dtypes.tolist() == expected.dtypes.tolist()
     elif isinstance(expected, pl.DataFrame):
-        pl.testing.assert_frame_equal(found, expected, rel_tol=rtol, abs_tol=0)
+        assert found.schema == expected.schema
+        for new, old in zip(found, expected):
+            if old.dtype.is_float():
+                assert new.is_null().equals(old.is_null())
+                np.testing.assert_allclose(new.to_numpy(), old.to_numpy(), rtol=rtol, atol=atol)
+            else:
+                assert new.equals(old)
     else:
         assert found.dtype == expected.dtype
-        np.testing.assert_allclose(found, expected, rtol=rtol, atol=0)
+        np.testing.assert_allclose(found, expected, rtol=rtol, atol=atol)
 
 
 # ---------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def index(X):
 @st.composite
 def tables(draw):
     library = draw(st.sampled_from(["pandas", "pandas", "polars", "array"]))
-    kinds = draw(st.lists(st.sampled_from(sorted(POLARS if library == "polars" else PANDAS)), max_size=5))
+    kinds = draw(st.lists(st.sampled_from(sorted(POLARS if library == "polars" else PANDAS)), max_size=3))
     n = draw(st.integers(2, 40))
     return random_table(library, kinds, n, draw(st.integers(0, 2**32 - 1)))
 
@@ -38,22 +38,20 @@ def check_round_trip(X, number_map, seed):
     codec = TableCodec(number_map=number_map).fit(X)
     cells = codec.encode(X)
     values = codec.values(cells)
-    assert_equal(codec.frame(values, index(X)), X, rtol=1e-6)  # that of float32
+    assert_equal(codec.frame(values, index(X)), X, rtol=1e-6, atol=1e-12)  # float32, and zero among others
     np.testing.assert_allclose(codec.cells(values), cells, atol=1e-9)
     again = TableCodec.from_state(codec.state())
-    np.testing.assert_array_equal(again.encode(X), cells)
-    assert_equal(again.frame(values, index(X)), codec.frame(values, index(X)))
     # whatever a model makes of the cells is a table of the same dtypes, in the seen ranges
     rng = np.random.default_rng(seed)
     made = np.empty((7, cells.shape[1]))
     for j, column in enumerate(codec.columns):
         levels = max(1, len(column.levels))
         made[:, j] = rng.integers(levels, size=7) if column.map is None else 3 * rng.standard_normal(7)
-    frame = codec.frame(codec.values(made))
+    frame = again.frame(again.values(made))
     if not isinstance(X, np.ndarray):
         assert list(frame.columns) == list(X.columns)
         assert list(frame.dtypes) == list(X.dtypes)
-    seen = codec.encode(frame)  # no level is new
+    seen = again.encode(frame)  # no level is new
     assert not np.isnan(seen).any()
     for column, found in zip(codec.columns, codec.values(seen).T):
         if column.map is not None:
@@ -63,22 +61,20 @@ def check_round_trip(X, number_map, seed):
     # holes alone are filled
     full = codec.fill(X, codec.values(np.resize(made, cells.shape)))
     assert type(full) is type(X)
-    assert not np.isnan(codec.encode(full)).any()
-    np.testing.assert_array_equal(codec.encode(full)[~np.isnan(cells)], cells[~np.isnan(cells)])
+    seen = again.encode(full)
+    assert not np.isnan(seen).any()
+    np.testing.assert_array_equal(seen[~np.isnan(cells)], cells[~np.isnan(cells)])
     if isinstance(X, pd.DataFrame):
         assert full.dtypes.tolist() == X.dtypes.tolist()
         assert full.index.equals(X.index)
 
 
+NIGHTLY = hypothesis.settings.default.max_examples >= 1000  # the profile of conftest.py
+
+
+@hypothesis.settings(max_examples=2000 if NIGHTLY else 50)
 @hypothesis.given(X=tables(), number_map=st.sampled_from(["quantile", "standard"]), seed=st.integers(0, 99))
 def test_any_table_comes_back(X, number_map, seed):
-    check_round_trip(X, number_map, seed)
-
-
-@pytest.mark.slow
-@hypothesis.settings(max_examples=2000)
-@hypothesis.given(X=tables(), number_map=st.sampled_from(["quantile", "standard"]), seed=st.integers(0, 99))
-def test_any_of_two_thousand_tables_comes_back(X, number_map, seed):
     check_round_trip(X, number_map, seed)
 
 
@@ -133,7 +129,8 @@ def test_cells_and_columns():
     np.testing.assert_array_equal(cells[:, 3:5].T, [[1, 0, 1, 0, 0, 1], [0, 0, 1, 0, 1, 0]])
     np.testing.assert_array_equal(cells[:, 6], 0)
     values = codec.values(cells)
-    np.testing.assert_allclose(values[:, :2], X[["age", "fare"]])
+    np.testing.assert_allclose(values[:, 0], X["age"])
+    np.testing.assert_allclose(values[:, 1], X["fare"])
     np.testing.assert_allclose(values[:, 5], np.arange(6), atol=1e-12)
 
 
