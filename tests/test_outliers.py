@@ -22,6 +22,7 @@ from skswae.outliers import OutlierDetector
 from .estimators import cheap
 
 
+@pytest.mark.slow
 @parametrize_with_checks([OutlierDetector(cheap(AETransformer, max_iter=2))])
 def test_sklearn_checks(estimator, check):
     check(estimator)

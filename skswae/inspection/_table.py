@@ -194,7 +194,7 @@ class TableDisplay:
             values = self.real[name], self.synthetic[name]
             (_draw_bars if values[0].dtype == object else _draw_histogram)(panel, *values, int(n_bins))
             note = "" if self.similarity is None else f"  {self.similarity[name]:.2f}"
-            short = name if len(name) <= 18 else f"{name[:17]}…"
+            short = name if len(name) <= 15 else f"{name[:14]}…"
             panel.set_title(f"{short}{note}", fontsize=_drawing.SMALL, loc="left")
             panel.tick_params(labelsize=_drawing.SMALL)
             panel.set_yticks([])

@@ -86,6 +86,7 @@ def test_tables_with_little_in_them():
     TableDisplay.from_frames(real, new).figure_.canvas.draw()
 
 
+@pytest.mark.slow
 def test_more_columns_than_panels():
     X = np.random.default_rng(0).standard_normal((20, 18))
     assert list(TableDisplay.from_frames(X, X).axes_) == [str(i) for i in range(16)]

@@ -50,6 +50,9 @@ def test_global_streams_and_arguments_stay_as_they_are(digits):
     metrics.knn_accuracy(X[:100], y[:100], X[100:], y[100:], n_neighbors=(1, 3))
     metrics.neighborhood_agreement(X, X)
     metrics.rank_agreement(X, X[:, ::-1], targets=[0, 1])
+    metrics.train_on_synthetic(X[:40, :3], X[40:80, :3], 0, random_state=0)
+    metrics.detection_auc(X[:40, :3], X[40:80, :3], cv=2, random_state=0)
+    metrics.nearest_record_ratio(X[:40], X[40:80], X[80:120])
     trust = metrics.make_trustworthiness_scorer(max_samples=50)
     for scorer in (metrics.knn_scorer, metrics.frechet_scorer, trust):
         scorer(model, X, y)
