@@ -3,8 +3,8 @@ Holes in a table: filled, drawn, and unusual cells
 ==================================================
 
 A fifth of a table's cells is missing, in rows to learn from and in new ones. What was there, how sure can one
-be, and which cells that are there look wrong? This page asks :class:`~skswae.tabular.TableAutoencoder`, beside
-scikit-learn's imputers and detectors.
+be, and which cells that are there look wrong? This page asks
+:class:`~skswae.tabular.TableAutoencoder`, beside scikit-learn's imputers and detectors.
 """
 
 # %%
