@@ -150,6 +150,8 @@ def _facts(
     for name, value in sorted(estimator.get_params().items()):
         if name not in ("device", "verbose", "random_state"):
             values[f"the {name!r} parameter"] = value
+    if (columns := getattr(estimator, "_columns", None)) is not None:  # what the rows are, and their weights
+        values["the description of the columns"] = columns
     try:
         # one by one: the hash of a whole sees which of its parts are one object
         return {name: [_shown(value), content_hash(_content(value))] for name, value in values.items()}

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
-from skswae._constraints import Number
+from skswae._constraints import RANDOM_STATE, Number
 from skswae._documentation import Documented
 from skswae._estimator import BaseAutoencoder
 from skswae._random import draw_seed, make_generator, named_seed
@@ -44,10 +44,11 @@ class TableAutoencoder(
     Parameters
     ----------
     estimator : estimator of this package or None, default=None
-        The model, which is cloned; None is ``SWAETransformer()``. Any of the six, with their defaults for
-        what concerns the rows: ``output_activation``, ``scaling``, ``reconstruction`` or ``likelihood``,
-        ``input_components`` and ``augment``.
-    categorical_features : "from_dtype", array-like or None, default="from_dtype"
+        The model, which is cloned; None is ``SWAETransformer(16, early_stopping=False)``. Any of the six,
+        with their defaults for what concerns rows: ``output_activation``, ``scaling``, ``reconstruction`` or
+        ``likelihood``, ``input_components`` and ``augment``; and without ``warm_start``, for each fit begins
+        anew.
+    categorical_features : "from_dtype" or array-like, default="from_dtype"
         Columns that are categories beside those whose type says so (categorical, text, object): their names,
         their numbers, or a mask, as in :class:`~sklearn.ensemble.HistGradientBoostingClassifier`.
     number_map : {"quantile", "standard"}, default="quantile"
@@ -126,7 +127,7 @@ class TableAutoencoder(
         "estimator": [HasMethods(["fit", "transform", "inverse_transform", "sample"]), None],
         "column_weights": [dict, None],
         "hidden_share": [Number(Real, 0, 0.25, closed="both")],
-        "random_state": ["random_state"],
+        "random_state": RANDOM_STATE,
     }
 
     estimator_: Any
@@ -161,7 +162,7 @@ class TableAutoencoder(
     # Fitting
     # ------------------------------------------------------------------
 
-    def fit(self, X, y=None, *, X_val=None, **fit_params):
+    def fit(self, X, y=None, *, X_val=None, checkpoint=None, checkpoint_seconds=60.0, keep_checkpoint=False):
         """Learn the model from a table.
 
         Parameters
@@ -174,8 +175,13 @@ class TableAutoencoder(
             by :meth:`sample`. -1 and missing ones are rows without a class.
         X_val : like X, or None, default=None
             Rows that early stopping watches, as in :meth:`SWAETransformer.fit`.
-        **fit_params : dict
-            ``checkpoint`` and other arguments of the estimator's ``fit``.
+        checkpoint : path-like or None, default=None
+            A file from which a fit of the same table goes on that was killed, as in
+            :meth:`SWAETransformer.fit`.
+        checkpoint_seconds : float, default=60.0
+            Seconds between two writings of it, at least 0.
+        keep_checkpoint : bool, default=False
+            Whether to leave the file there at the end of the fit.
 
         Returns
         -------
@@ -203,14 +209,17 @@ class TableAutoencoder(
             weights=self._weights(codec),
             hidden_share=float(self.hidden_share),
         )
-        x = table.rows(cells, target)
         inner._columns = table.columns.plain()
-        if X_val is not None:
-            fit_params["X_val"] = table.rows(codec.encode(X_val)).astype(np.float32)
-        inner.fit(x.astype(np.float32), **fit_params)
+        inner.fit(
+            table.training_rows(cells, target),
+            X_val=None if X_val is None else table.training_rows(codec.encode(X_val)),
+            checkpoint=checkpoint,
+            checkpoint_seconds=checkpoint_seconds,
+            keep_checkpoint=keep_checkpoint,
+        )
         fitted = FittedTable(table, inner, codec)
-        learn_noise(fitted, x)
-        scores = row_scores(fitted, table.rows(cells))  # without classes, as later rows are
+        learn_noise(fitted, cells)
+        self._set_threshold(row_scores(fitted, cells))
         for name in ("feature_names_in_", "classes_"):
             if name in vars(self):
                 delattr(self, name)
@@ -221,12 +230,12 @@ class TableAutoencoder(
             self.feature_names_in_ = np.array(names, dtype=object)
         if targets is not None:
             self.classes_ = targets.classes
-        self._set_threshold(scores)
         return self
 
     def _checked_estimator(self) -> Any:
         """Return an unfitted copy of the estimator, with a seed of its own."""
-        inner = SWAETransformer() if self.estimator is None else clone(self.estimator)
+        given = self.estimator
+        inner = SWAETransformer(16, early_stopping=False) if given is None else clone(given)
         if not isinstance(inner, BaseAutoencoder):
             raise ValueError(
                 "The 'estimator' parameter must be an autoencoder of this package. Got "
@@ -237,7 +246,7 @@ class TableAutoencoder(
             if not any(value is a or value == a for a in allowed):
                 raise ValueError(
                     f"The {name!r} parameter of the estimator in TableAutoencoder must be "
-                    f"{' or '.join(map(repr, allowed))}, for its rows are those of a table. Got {value!r}."
+                    f"{' or '.join(map(repr, allowed))}. Got {value!r}."
                 )
         if self.random_state is not None:
             inner.set_params(random_state=draw_seed(self.random_state))
@@ -282,7 +291,7 @@ class TableAutoencoder(
         ValueError
             If a column is missing, new, or of another type, or a category is unknown.
         """
-        return self._fitted.codes(self._rows(X))
+        return self._fitted.codes(self._cells(X))
 
     def inverse_transform(self, X):
         """Map codes to a table: of means of numbers, as the networks see them, and the likeliest levels.
@@ -313,7 +322,7 @@ class TableAutoencoder(
         X_reconstructed : DataFrame or array of shape (n_samples, n_features)
         """
         fitted = self._fitted
-        return self._framed(fitted.decoded(fitted.codes(self._rows(X))), getattr(X, "index", None))
+        return self._framed(fitted.decoded(fitted.codes(self._cells(X))), getattr(X, "index", None))
 
     # ------------------------------------------------------------------
     # New rows
@@ -379,8 +388,12 @@ class TableAutoencoder(
         Z = draw_codes(fitted, int(n_samples), met, prior, seed, self.table_.n_rows)
         generator = make_generator(named_seed(seed, "cells"), fitted.estimator._module_on_device().device)
         drawn_with = generator if noise else None
-        x = fitted.of_codes(Z, lambda head, output: draw_rows(head, output, met, drawn_with))
-        values = fitted.values(fitted.cells(x, missing=missing_values))
+
+        def block(Z: np.ndarray) -> np.ndarray:
+            x = fitted.of_codes(Z, lambda head, output: draw_rows(head, output, met, drawn_with))
+            return fitted.cells(x, missing=missing_values)
+
+        values = fitted.values(fitted.in_blocks(Z, block))
         for column, low, high in (exact for _, exact in given if exact is not None):
             values[:, column] = np.clip(values[:, column], low, high)
         return self.codec_.frame(values)
@@ -438,9 +451,9 @@ class TableAutoencoder(
 
         The mean of two, in nats. One is of the cells given the row's code: low for rows that cannot be
         rebuilt. The other is of cells given a code that has not seen them, a fifth of the columns at a time:
-        low for cells that do not fit the others. Numbers count in the units of the networks, with the noise that was
-        left in the training rows, so that columns are comparable. Of a row with missing cells it is the mean
-        over the others, times the number of columns.
+        low for cells that do not fit the others. Numbers count in the units of the networks, with the noise
+        that was left in the training rows, so that columns are comparable. Of a row with missing cells it is
+        the mean over the others, times the number of columns.
 
         Parameters
         ----------
@@ -451,7 +464,7 @@ class TableAutoencoder(
         -------
         scores : ndarray of shape (n_samples,), float64
         """
-        return row_scores(self._fitted, self._rows(X))
+        return row_scores(self._fitted, self._cells(X))
 
     def score(self, X, y=None):
         """Mean of :meth:`score_samples`: for a search.
@@ -497,7 +510,10 @@ class TableAutoencoder(
         def classes(head: ColumnsHead, x: Any, output: Any) -> Any:
             return head.probabilities(output)[:, start : start + width]
 
-        found = fitted.of_rows(self._rows(X), classes).astype(np.float64)
+        def block(cells: np.ndarray) -> np.ndarray:
+            return fitted.of_rows(self.table_.rows(cells), classes)
+
+        found = fitted.in_blocks(self._cells(X), block)
         return found / found.sum(axis=1, keepdims=True)
 
     def predict_target(self, X):
@@ -524,8 +540,9 @@ class TableAutoencoder(
         check_is_fitted(self)
         return FittedTable(self.table_, self.estimator_, self.codec_)
 
-    def _rows(self, X: Any) -> np.ndarray:
-        return self.table_.rows(self.codec_.encode(X))
+    def _cells(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return self.codec_.encode(X)
 
     def _codes(self, X: Any) -> np.ndarray:
         """Return codes as an array, checked: (n, k)."""
@@ -543,6 +560,17 @@ class TableAutoencoder(
     @property
     def _n_features_out(self) -> int:
         return self.estimator_._n_features_out
+
+    def _check_parts(self) -> None:
+        """Raise ValueError unless the parts of a table from a file belong together."""
+        columns = self.table_.columns
+        numbers = (self.n_features_in_, len(self.codec_.schema.fields), self.table_.n_codec)
+        if any(number != len(self.codec_.columns) for number in numbers):
+            raise ValueError("its columns are more or fewer than those that it knows")
+        if columns.n_features != self.estimator_.n_features_in_ or not hasattr(self.estimator_, "_columns"):
+            raise ValueError("its columns are others than those of its estimator")
+        if bool(columns.targets) != (self.targets_ is not None):
+            raise ValueError("its classes are others than those of its columns")
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_")
@@ -579,7 +607,7 @@ class TableAutoencoder(
         super().__setstate__(state)
 
 
-# parameters of the estimator that concern rows of numbers, and what they must be
+# parameters of the estimator that concern rows of numbers, or its own next fit, and what they must be
 _OF_NUMBERS: dict[str, tuple[Any, ...]] = {
     "output_activation": ("auto", "identity"),
     "scaling": ("auto",),
@@ -587,6 +615,7 @@ _OF_NUMBERS: dict[str, tuple[Any, ...]] = {
     "augment": (None,),
     "reconstruction": ("squared_error",),
     "likelihood": ("auto", "gaussian"),
+    "warm_start": (False,),
 }
 
 

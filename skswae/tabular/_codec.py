@@ -103,7 +103,7 @@ default="from_dtype"
             ("number_map", ("quantile", "standard")),
             ("handle_unknown", ("error", "other")),
         ):
-            if getattr(self, name) not in choices:
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in choices:
                 raise ValueError(
                     f"The {name!r} parameter must be {choices[0]!r} or {choices[1]!r}. "
                     f"Got {getattr(self, name)!r}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ def filled_values(fitted: FittedTable, cells: np.ndarray) -> np.ndarray:
     """
     now = cells
     for _ in range(N_REFINEMENTS):
-        now = _with_missing(fitted, cells, fitted.decoded(fitted.codes(fitted.table.rows(now))))
-    return fitted.expected_values(fitted.codes(fitted.table.rows(now)))
+        now = _with_missing(fitted, cells, fitted.decoded(fitted.codes(now)))
+    return fitted.expected_values(fitted.codes(now))
 
 
 def _with_missing(fitted: FittedTable, cells: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -38,11 +39,10 @@ def drawn_values(fitted: FittedTable, cells: np.ndarray, seed: int) -> np.ndarra
     The code of the observed cells gives first draws; then the row is encoded with the draws in place, and
     they are drawn anew, a few times (pseudo-Gibbs sampling).
     """
-    table = fitted.table
     generator = make_generator(named_seed(seed, "codes"), fitted.estimator._module_on_device().device)
     now = cells
     for sweep in range(1 + N_SWEEPS):
-        Z = fitted.codes(table.rows(now), generator)
+        Z = fitted.codes(now, generator)
         drawn = fitted.decoded(Z, named_seed(seed, f"sweep {sweep}"), hidden=sweep == 0)
         now = _with_missing(fitted, cells, drawn)
     return fitted.codec.values(now)
@@ -50,13 +50,18 @@ def drawn_values(fitted: FittedTable, cells: np.ndarray, seed: int) -> np.ndarra
 
 def filled_frame(fitted: FittedTable, X: Any) -> Any:
     """Return X with its missing cells filled by :func:`filled_values`."""
-    return fitted.codec.fill(X, filled_values(fitted, fitted.codec.encode(X)))
+    return _frame(fitted, X, fitted.codec.encode(X), lambda cells: filled_values(fitted, cells))
 
 
 def drawn_frames(fitted: FittedTable, X: Any, n_draws: int, seed: int) -> list[Any]:
     """Return X that many times with its missing cells filled by :func:`drawn_values`."""
-    cells = fitted.codec.encode(X)
-    return [
-        fitted.codec.fill(X, drawn_values(fitted, cells, named_seed(seed, f"draw {i}")))
-        for i in range(n_draws)
-    ]
+    cells, seeds = fitted.codec.encode(X), [named_seed(seed, f"draw {i}") for i in range(n_draws)]
+    return [_frame(fitted, X, cells, lambda cells, s=s: drawn_values(fitted, cells, s)) for s in seeds]
+
+
+def _frame(fitted: FittedTable, X: Any, cells: np.ndarray, values_of: Callable) -> Any:
+    """Return X with the values that a function gives for the rows with missing cells."""
+    values, holes = np.zeros_like(cells), np.isnan(cells).any(axis=1)
+    if holes.any():
+        values[holes] = values_of(cells[holes])
+    return fitted.codec.fill(X, values)

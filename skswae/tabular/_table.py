@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from torch import Tensor
 
 from skswae._random import make_generator, named_seed
 from skswae.data import ArrayData
+from skswae.data._source import chunk_rows
 from skswae.modules._columns import MISSING, Columns, ColumnsHead
+from skswae.modules._latent_variable import LatentVariableModule
 from skswae.tabular._conditional import Condition
 
 Exact = tuple[int, float, float]
@@ -129,6 +132,13 @@ class Table:
             target = np.full(len(cells), np.nan)
         return self.columns.rows(np.column_stack([cells, target])[:, self.order])
 
+    def training_rows(self, cells: np.ndarray, target: np.ndarray | None = None) -> np.ndarray:
+        """Return :meth:`rows` in float32, with little memory beside."""
+        x = np.empty((len(cells), self.columns.n_features), dtype=np.float32)
+        for part in gen_batches(len(cells), chunk_rows(self.columns.n_features)):
+            x[part] = self.rows(cells[part], None if target is None else target[part])
+        return x
+
     def to_codec(self, cells: np.ndarray) -> np.ndarray:
         """Return cells in the codec's order, of constant columns 0, and the target's last: (n, C + 1)."""
         found = np.zeros((len(cells), self.n_codec + 1))
@@ -159,6 +169,11 @@ class FittedTable:
         assert isinstance(head, ColumnsHead)
         return head
 
+    def in_blocks(self, rows: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Apply a function to rows of any width, part by part: with little memory for the networks' rows."""
+        n = chunk_rows(self.table.columns.n_features)
+        return np.concatenate([function(rows[part]) for part in gen_batches(len(rows), n)])
+
     def of_codes(self, Z: np.ndarray, function: Callable[[Any, Tensor], Tensor]) -> np.ndarray:
         """Apply a function of the head and the decoder's output to codes: (n, k) -> (n, ...)."""
         return self.estimator._apply(
@@ -173,13 +188,18 @@ class FittedTable:
 
         return self.estimator._apply(ArrayData(x), of_module)
 
-    def codes(self, x: np.ndarray, generator: torch.Generator | None = None) -> np.ndarray:
-        """Return the codes of rows: with a generator draws from their posterior, if there is one."""
-        if generator is None or not hasattr(self.estimator, "sample_posterior"):
-            return self.estimator.transform(x)
-        return self.estimator._apply(
-            ArrayData(x), lambda module, rows: module.draw_posterior(rows, generator)[0]
-        )
+    def codes(self, cells: np.ndarray, generator: torch.Generator | None = None) -> np.ndarray:
+        """Return codes of the codec's cells: with a generator drawn from the posterior, if there is one."""
+
+        def encode(module: Any, x: Tensor) -> Tensor:
+            if generator is None or not isinstance(module, LatentVariableModule):
+                return module.encode(x)
+            return module.draw_posterior(x, generator)[0]
+
+        def block(cells: np.ndarray) -> np.ndarray:
+            return self.estimator._apply(ArrayData(self.table.rows(cells)), encode)
+
+        return self.in_blocks(cells, block)
 
     def cells(self, x: np.ndarray, missing: bool = False) -> np.ndarray:
         """Return the cells of rows, with ``missing`` NaN for those that are said to be: (n, d) -> (n, C)."""
@@ -197,11 +217,13 @@ class FittedTable:
         codes that have not seen them.
         """
         if seed is None:
-            return self.cells(self.of_codes(Z, lambda head, output: head.mean(output)))
+            return self.in_blocks(Z, lambda Z: self.cells(self.of_codes(Z, lambda head, out: head.mean(out))))
         generator = make_generator(named_seed(seed, "cells"), self.estimator._module_on_device().device)
-        return self.cells(
-            self.of_codes(Z, lambda head, output: head.draw(output, generator, hidden)), missing
-        )
+
+        def draw(head: ColumnsHead, output: Tensor) -> Tensor:
+            return head.draw(output, generator, hidden)
+
+        return self.in_blocks(Z, lambda Z: self.cells(self.of_codes(Z, draw), missing))
 
     def values(self, cells: np.ndarray) -> np.ndarray:
         """Return the codec's values of cells in the order of the networks: (n, C) -> (n, C_codec)."""

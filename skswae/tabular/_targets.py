@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -35,16 +36,19 @@ class Targets:
         labels = column_or_1d(_objects(y), dtype=object)
         check_consistent_length(np.empty(n_rows), labels)
         known = np.array([not _is_missing(label) for label in labels], dtype=bool)
-        try:
-            classes, numbers = np.unique(np.array(labels[known].tolist()), return_inverse=True)
-        except (TypeError, ValueError) as error:
+        types = {str if isinstance(label, str) else type(label) for label in labels[known]}
+        numeric = all(issubclass(kind, bool | np.bool_ | Real) for kind in types)
+        if types and types != {str} and not numeric:
+            names = ", ".join(sorted(kind.__name__ for kind in types))
             raise ValueError(
-                f"The 'y' argument must hold classes of one type: numbers or texts. {error}"
-            ) from error
-        if classes.dtype.kind == "f" and not np.all(classes == np.round(classes)):
+                f"The 'y' argument must hold classes of one type: numbers or texts. Got {names}."
+            )
+        classes, numbers = np.unique(np.array(labels[known].tolist()), return_inverse=True)
+        whole = classes.dtype.kind != "f" or (np.abs(classes) <= 2**53) & (classes == np.round(classes))
+        if not np.all(whole):
             raise ValueError(
                 "The 'y' argument must hold classes; put a target of other numbers into the table. "
-                f"Got {classes[classes % 1 != 0][0]}."
+                f"Got {classes[~np.asarray(whole)][0]}."
             )
         if classes.dtype.kind == "f":  # NaN among integers has made floats of them
             classes = classes.astype(np.int64)
@@ -72,7 +76,7 @@ class Targets:
             If there is no such class.
         """
         found = np.flatnonzero(self.classes == label)
-        if len(found) != 1:
+        if np.ndim(label) or len(found) != 1:
             raise ValueError(
                 f"The 'y' argument must be one of the classes {self.classes.tolist()}. Got {label!r}."
             )
