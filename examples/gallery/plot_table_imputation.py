@@ -86,9 +86,12 @@ class Rounded:
 # %%
 # ``KNNImputer``'s number of neighbours is chosen: fitted to three quarters of the rows with holes, judged by
 # the holes of the others, and the best is fitted again to all. ``IterativeImputer`` has its linear
-# regression, and rounds enough to settle. Two of this package's models have their defaults but for the
-# number of components.
+# regression, and 30 rounds. Two of this package's models have their defaults but for the number of
+# components.
 
+import warnings
+
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401  (its import enables the next)
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.preprocessing import StandardScaler
@@ -96,10 +99,11 @@ from sklearn.preprocessing import StandardScaler
 from skswae import SWAETransformer, VAETransformer
 from skswae.tabular import TableAutoencoder
 
+warnings.simplefilter("ignore", ConvergenceWarning)  # the last of 30 rounds change little
 candidates = {
     "mean": [Rounded(SimpleImputer())],
     "KNNImputer": [Rounded(KNNImputer(n_neighbors=k, weights="distance")) for k in (5, 10, 20)],
-    "IterativeImputer": [Rounded(IterativeImputer(max_iter=50, tol=0.02, random_state=seed))],
+    "IterativeImputer": [Rounded(IterativeImputer(max_iter=30, random_state=seed))],
     "table of SWAE": [TableAutoencoder(SWAETransformer(n_components=16), random_state=seed)],
     "table of VAE": [TableAutoencoder(VAETransformer(n_components=8), random_state=seed)],
 }
