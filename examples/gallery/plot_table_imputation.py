@@ -199,19 +199,19 @@ assert alarm[is_odd].mean() > 0.5
 # On a picture
 # ------------
 #
-# Left: missing textures, the mean of the draws and their interval. Right: the scores of usual and of odd
-# rows.
+# Left: missing concavities, what is expected, and the interval of the draws. Right: the scores of usual and
+# of odd rows.
 
 import matplotlib.pyplot as plt
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-j = numbers.index("texture")
+j = numbers.index("concavity")
 order = np.flatnonzero(holes[:, j])[np.argsort(truth[holes[:, j], j])]
 at = np.arange(len(order))
 axes[0].vlines(at, low[order, j], high[order, j], color="C1", alpha=0.5, label="9 of 10 draws")
 axes[0].plot(at, point[order, j], ".", color="C1", label="expected")
 axes[0].plot(at, truth[order, j], color="C0", label="true")
-axes[0].set(title="texture where it is missing", xlabel="rows, by the true value", xticks=[])
+axes[0].set(title="concavity where it is missing", xlabel="rows, by the true value", xticks=[])
 axes[0].legend()
 clipped = np.maximum(scores["table of VAE"], np.quantile(scores["table of VAE"], 0.02))
 axes[1].hist(
