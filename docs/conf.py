@@ -61,6 +61,7 @@ nitpick_ignore_regex = [("py:.*", r"(?!skswae).*")]  # of other packages, which 
 PAGES_IN_ORDER = (  # of the gallery; others follow by name
     *("digits_pipeline", "grid_search", "few_labels", "clustering", "compare_models"),
     *("map", "interpolation", "synthetic_rows", "denoising", "missing_pixels", "anomaly_detection"),
+    *("table_synthetic", "table_imputation"),
     *("beta", "early_stopping_callbacks", "spectra", "own_network", "save_and_ship"),
 )
 

@@ -127,7 +127,7 @@ GALLERY = sorted((ROOT / "examples" / "gallery").glob("*.py"))
 
 def test_the_gallery_s_pages_are_those_that_have_a_place():
     ordered = runpy.run_path(str(ROOT / "docs" / "conf.py"))["PAGES_IN_ORDER"]
-    assert len(ordered) == 16
+    assert len(ordered) == 18
     assert sorted(f"plot_{name}.py" for name in ordered) == [path.name for path in GALLERY]
 
 

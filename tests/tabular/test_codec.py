@@ -392,6 +392,8 @@ IMPOSSIBLE = {
     "a list of lists": ("sex", [["male"]], "'sex' must be of its levels"),
     "not declared": ("class", 2, "'class' must be of its levels, 1, 3"),
     "beyond": ("age", (60, 70), "'age' must be one that meets the seen range, 2 to 54"),
+    "beyond, and open": ("age", (60, None), "'age' must be one that meets the seen range, 2 to 54"),
+    "before, and open": ("age", (None, 1), "'age' must be one that meets the seen range, 2 to 54"),
     "another one": ("age", 99, "'age' must be one that meets the seen range"),
     "upside down": ("age", (12, 3), "'age' must be a range whose low end"),
     "nothing whole": ("age", (12.2, 12.8), "'age' must be a range with a whole number"),
