@@ -8,6 +8,8 @@ import resource
 import struct
 import sys
 
+import numpy as np
+import polars as pl
 import pytest
 import safetensors
 import torch
@@ -17,6 +19,7 @@ from sklearn.datasets import load_digits
 from skswae import load_model, save_model
 from skswae._model_file import FORMAT_VERSION, _digest
 from skswae.networks import GatedMLP
+from skswae.tabular import TableAutoencoder
 
 from .estimators import swae
 from .own_networks import Plain
@@ -294,3 +297,18 @@ def test_no_module_is_imported_for_a_name_in_a_file(path, tmp_path):
     finally:
         sys.path.remove(os.fspath(tmp_path))
     assert "trace_of_import" not in sys.modules
+
+
+def test_no_function_of_a_library_is_called_for_a_dtype_in_a_file(tmp_path, monkeypatch):
+    """Of a table: the name of a dtype is that of no function beside it."""
+    X = pl.DataFrame({"a": np.arange(20.0)})
+    save_model(TableAutoencoder(swae(n_components=1, max_iter=1)).fit(X), tmp_path / "table")
+    header, tensors = parts_of(tmp_path / "table")
+    codec = header["wrapper"]["state"]["dict"]["codec_"]["dict"]
+    field = codec["schema"]["dict"]["fields"][0]["dict"]
+    assert field["dtype"] == {"dict": {"name": "Float64"}}
+    field["dtype"]["dict"] = {"name": "read_csv", "source": "/etc/passwd"}
+    forge(tmp_path / "forged", header, tensors)
+    monkeypatch.setattr(pl, "read_csv", lambda **_: pytest.fail("called"))
+    with pytest.raises(ValueError, match=r"cannot be loaded: A dtype must be described .*read_csv"):
+        load_model(tmp_path / "forged")

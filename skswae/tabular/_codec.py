@@ -235,7 +235,8 @@ default="from_dtype"
         ------
         ValueError
             If there is no such column or level, the range has no whole number of a column of such or is not
-            part of what was seen, or a value is missing.
+            part of what was seen, or a value is missing; or if none of the range's whole numbers can be kept
+            exactly: of a column that spans more than 2**53 of them.
         """
         names = [column.name for column in self.columns]
         if name not in names:

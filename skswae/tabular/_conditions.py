@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from skswae.tabular._columns import Column, in_units
-from skswae.tabular._frames import TICKS, UNITS, ColumnValues, Field
+from skswae.tabular._columns import Column
+from skswae.tabular._frames import TICKS, UNITS, Field
 
 _HALF = 0.499  # within which all is rounded to a whole number
 
@@ -73,12 +75,13 @@ def condition(index: int, column: Column, field: Field, value: Any) -> Condition
         seen = f"{_shown(column, field, column.low)} to {_shown(column, field, column.high)}"
         raise _error(column, f"one that meets the seen range, {seen}", repr(value))
     low, high = max(low, column.low), min(high, column.high)
+    if column.is_integer:
+        low, high = _whole(column, low, high, value)
+    low, high = float(low), float(high)
     slack = 1e-9 * (column.high / 2 - column.low / 2)  # whose difference may overflow
     reach = 0.0
     if column.is_integer:
-        low, high, slack, reach = float(np.ceil(low)), float(np.floor(high)), _HALF, _HALF
-        if low > high:
-            raise _error(column, "a range with a whole number (of days, say, of dates) in it", repr(value))
+        slack = reach = _HALF
     if column.map is None:
         return Condition(index, column.name, column.kind, None, low, high)
     scores = column.map.bounds(low - reach, high + reach)
@@ -87,6 +90,24 @@ def condition(index: int, column: Column, field: Field, value: Any) -> Condition
 
 def _error(column: Column, wanted: str, got: str) -> ValueError:
     return ValueError(f"The condition on column {column.name!r} must be {wanted}. Got {got}.")
+
+
+def _whole(column: Column, low: Any, high: Any, value: Any) -> tuple[float, float]:
+    """Return the first and the last whole number of a range that float64 has."""
+    first, last = math.ceil(low), math.floor(high)
+    if first > last:
+        raise _error(column, "a range with a whole number (of days, say, of dates) in it", repr(value))
+    low, high = float(first), float(last)
+    low = low if low >= first else float(np.nextafter(low, np.inf))
+    high = high if high <= last else float(np.nextafter(high, -np.inf))
+    if low > high:
+        raise _error(
+            column,
+            "a wider range: the column spans more than 2**53 whole numbers, which are kept as float64, and "
+            "these have none in it",
+            repr(value),
+        )
+    return low, high
 
 
 def _levels(column: Column, value: Any) -> np.ndarray:
@@ -113,28 +134,22 @@ def _levels(column: Column, value: Any) -> np.ndarray:
     return np.array(sorted(found), dtype=np.int64)
 
 
-def _number(column: Column, field: Field, value: Any) -> float | None:
-    """Return an end of a range as the column's values are, None if it is open."""
+def _number(column: Column, field: Field, value: Any) -> Fraction | float | None:
+    """Return an end of a range as the column's values are, but exact; None if it is open."""
     if value is None:
         return None
     if field.kind in TICKS:
         ticks, unit, zoned = _time(column, field, value)
         if zoned != field.zoned:
             raise _error(column, f"{'a' if field.zoned else 'no'} time with a time zone", repr(value))
-        given = Field(column.name, field.kind, None, unit=unit)
-        found = ColumnValues(given, np.array([ticks]), np.zeros(1, dtype=bool))
-        return float(in_units(found, field, column)[0])
+        ticks_of_field = Fraction(ticks * UNITS[unit], UNITS[str(field.unit)])
+        return (ticks_of_field - column.origin) / column.step
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise _error(column, "a number or a tuple of two", repr(value))
-    if np.isnan(value):
+    exact = int(value) if isinstance(value, int | np.integer) else float(value)
+    if exact != exact:
         raise _error(column, "no missing value", repr(value))
-    if np.isinf(value):
-        return float(value)
-    return (
-        float(int(value) - column.origin)
-        if column.origin and value == int(value)
-        else float(value) - column.origin
-    )
+    return exact if exact in (np.inf, -np.inf) else Fraction(exact) - column.origin
 
 
 def _time(column: Column, field: Field, value: Any) -> tuple[int, str, bool]:
@@ -169,9 +184,10 @@ def _time(column: Column, field: Field, value: Any) -> tuple[int, str, bool]:
 
 def _shown(column: Column, field: Field, value: float) -> str:
     """Return an end of the seen range as text."""
+    if field.kind == "float":
+        return f"{int(value)}" if column.is_integer else f"{value:g}"
+    ticks = min(int(value) * column.step + column.origin, column.top)
     if field.kind == "datetime" or field.kind == "timedelta":
         kind: Any = np.datetime64 if field.kind == "datetime" else np.timedelta64
-        return str(kind(int(value) * column.step + column.origin, field.unit))
-    if field.kind == "time":
-        return f"{(int(value) * column.step + column.origin) / 1e9:g} s after midnight"
-    return f"{int(value) + column.origin}" if column.is_integer else f"{value:g}"
+        return str(kind(ticks, field.unit))
+    return f"{ticks / 1e9:g} s after midnight" if field.kind == "time" else f"{ticks}"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,12 @@ TICKS = ("datetime", "timedelta", "time")
 
 UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "D": 86_400 * 10**9}
 """Nanoseconds of each unit of time."""
+
+NUMBERS = r"bool|u?int(8|16|32|64)|float(16|32|64|96|128)|[<>][iuf](2|4|8|12|16)"
+"""Names of NumPy's dtypes of numbers, as a regular expression."""
+
+ZONE = r"(UTC)?[+-]\d\d:\d\d|tzlocal\(\)|(?!dateutil/)[\w+-]+(/[\w+-]+)*"
+"""Names of time zones, as a regular expression: none of them is the path of a file."""
 
 
 @dataclass(frozen=True)
@@ -182,13 +189,15 @@ class Schema:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Schema:
         """Return the schema that :meth:`state` has described."""
-        dtype_of: Any = np.dtype
+        dtype_of: Any = _number_dtype
         if state["library"] != "array":
             dtype_of = _library(state["library"]).dtype_of
-        fields = [
-            Field(**{**f, "dtype": dtype_of(f["dtype"]), "levels": tuple(map(label_of, f["levels"]))})
-            for f in state["fields"]
-        ]
+        fields = []
+        for f in state["fields"]:
+            if f["unit"] not in (None, *UNITS):
+                raise ValueError(f"The unit of a time must be one of {list(UNITS)}. Got {f['unit']!r}.")
+            levels = tuple(map(label_of, f["levels"]))
+            fields.append(Field(**{**f, "dtype": dtype_of(f["dtype"]), "levels": levels}))
         dtype = None if state["dtype"] is None else dtype_of(state["dtype"])
         return cls(state["library"], tuple(fields), dtype, state["title"])
 
@@ -275,7 +284,63 @@ def label_of(found: Any) -> Any:
 
 def _library(name: str) -> Any:
     """Return the file that knows a library."""
+    if name not in ("pandas", "polars"):  # as a file may say
+        raise ValueError(f"The library of a table must be 'pandas' or 'polars'. Got {name!r}.")
     return importlib.import_module(f"skswae.tabular._frames_{name}")
+
+
+def named_dtype(place: Any, known: Mapping[str, Mapping[str, Callable]], found: Any) -> Any:
+    """Return the dtype that plain values, of a file perhaps, describe.
+
+    Parameters
+    ----------
+    place : module
+        Whose dtypes these are.
+    known : dict of str to dict of str to callable
+        The dtypes there are: the names of their settings, and what tells whether a value can be one. Nothing
+        else of ``place`` is ever looked up or called.
+    found : dict
+        The name of a dtype, and its settings.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    settings = dict(found) if isinstance(found, dict) else {}
+    name = str(settings.pop("name", None))
+    checks = known.get(name)
+    if checks is None or set(settings) != set(checks) or not hasattr(place, name):
+        raise unknown_dtype(found)
+    if not all(check(settings[key]) for key, check in checks.items()):
+        raise unknown_dtype(found)
+    return getattr(place, name)(**settings)
+
+
+def unknown_dtype(found: Any) -> ValueError:
+    """Return the error for what describes no dtype."""
+    return ValueError(f"A dtype must be described by its name and settings. Got {str(found)[:100]}.")
+
+
+def is_unit(value: Any) -> bool:
+    """Tell whether a value is a unit of time of a dtype."""
+    return isinstance(value, str) and value in ("ns", "us", "ms", "s")
+
+
+def is_zone(value: Any) -> bool:
+    """Tell whether a value is the name of a time zone, or None."""
+    return value is None or (isinstance(value, str) and bool(re.fullmatch(ZONE, value)))
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether a value is a whole number."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number_dtype(name: Any) -> np.dtype:
+    if not isinstance(name, str) or not re.fullmatch(NUMBERS, name):
+        raise unknown_dtype(name)
+    return np.dtype(name)
 
 
 def refuse(name: str, column: Any, got: Any) -> TypeError:

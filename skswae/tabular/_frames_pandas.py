@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from skswae.tabular._frames import ColumnValues, Field, Frame, Schema, label_of, plain, refuse, to_numbers
+from skswae.tabular._frames import (
+    NUMBERS,
+    ZONE,
+    ColumnValues,
+    Field,
+    Frame,
+    Schema,
+    is_unit,
+    is_whole,
+    is_zone,
+    label_of,
+    named_dtype,
+    plain,
+    refuse,
+    to_numbers,
+    unknown_dtype,
+)
 
 _NUMPY_KINDS = {
     "f": "float",
@@ -27,6 +44,30 @@ _OBJECT_KINDS = {
     "empty": "empty",
 }
 """Kinds by what ``pandas.api.types.infer_dtype`` says of Python objects."""
+_TIMES = rf"(datetime|timedelta)64\[(s|ms|us|ns)\]|datetime64\[(s|ms|us|ns), ({ZONE})\]"
+_NAMES = rf"{NUMBERS}|{_TIMES}|object|U?Int(8|16|32|64)|Float(32|64)|boolean"
+_INTERVALS = rf"interval\[({NUMBERS}|{_TIMES}), (left|right|both|neither)\]"
+"""Names of dtypes, as regular expressions; pandas would look others up, among those of any package."""
+_ARROW_NAMES = {"bool": "bool_", "halffloat": "float16", "float": "float32", "double": "float64"}
+_ARROW_PLAIN = (
+    "null",
+    "bool_",
+    "float16",
+    "float32",
+    "float64",
+    "string",
+    "large_string",
+    "string_view",
+    "date32",
+)
+_ARROW_WHOLE = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
+_ARROW_DTYPES: dict[str, dict[str, Any]] = {
+    **{name: {} for name in (*_ARROW_PLAIN, *_ARROW_WHOLE)},
+    "timestamp": {"unit": is_unit, "tz": is_zone},
+    "duration": {"unit": is_unit},
+    **{f"decimal{bits}": {"precision": is_whole, "scale": is_whole} for bits in (32, 64, 128, 256)},
+}
+"""Types of Arrow by the names that pyarrow has them by, with what tells whether a value can be a setting."""
 
 
 def read(X: Any, name: str) -> Frame:
@@ -238,10 +279,7 @@ def describe(dtype: Any) -> dict[str, Any]:
     elif isinstance(dtype, pd.StringDtype):
         found = {"storage": dtype.storage, "as_nan": getattr(dtype, "na_value", pd.NA) is not pd.NA}
     elif isinstance(dtype, pd.ArrowDtype):
-        import pyarrow as pa
-
-        schema = pa.schema([("", dtype.pyarrow_dtype)]).serialize()
-        found = {"arrow": np.frombuffer(schema, dtype=np.uint8).copy()}
+        found = {"arrow": _describe_arrow(dtype.pyarrow_dtype)}
     else:
         found = {"name": str(dtype)}
     try:
@@ -257,16 +295,44 @@ def dtype_of(found: Mapping[str, Any]) -> Any:
     """Return the dtype that :func:`describe` has described."""
     import pandas as pd
 
+    if not isinstance(found, dict):
+        raise unknown_dtype(found)
     if "categories" in found:
+        if not isinstance(found["ordered"], bool):
+            raise unknown_dtype(found)
         labels = [label_of(label) for label in found["categories"]]
         return pd.CategoricalDtype(pd.Index(labels, dtype=dtype_of(found["of"])), ordered=found["ordered"])
     if "storage" in found:
+        if found["storage"] not in ("python", "pyarrow", "pyarrow_numpy"):
+            raise unknown_dtype(found)
         return pd.StringDtype(found["storage"], **({"na_value": np.nan} if found["as_nan"] else {}))
     if "arrow" in found:
-        import pyarrow as pa
+        return pd.ArrowDtype(_arrow_type(found["arrow"]))
+    name = found.get("name")
+    if not isinstance(name, str) or not re.fullmatch(f"{_NAMES}|{_INTERVALS}", name):
+        raise unknown_dtype(found)
+    return pd.api.types.pandas_dtype(name)
 
-        return pd.ArrowDtype(pa.ipc.read_schema(pa.py_buffer(found["arrow"].tobytes())).field(0).type)
-    return pd.api.types.pandas_dtype(found["name"])
+
+def _describe_arrow(kind: Any) -> dict[str, Any]:
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        parts = {"index": _describe_arrow(kind.index_type), "value": _describe_arrow(kind.value_type)}
+        return {**parts, "ordered": kind.ordered}
+    name = re.split(r"\W", str(kind))[0]
+    name = _ARROW_NAMES.get(name, name)
+    return {"name": name, **{key: getattr(kind, key) for key in _ARROW_DTYPES.get(name, ())}}
+
+
+def _arrow_type(found: Mapping[str, Any]) -> Any:
+    import pyarrow as pa
+
+    if not isinstance(found, dict) or "index" not in found:
+        return named_dtype(pa, _ARROW_DTYPES, found)
+    if not isinstance(found["ordered"], bool) or "index" in {*found["index"], *found["value"]}:
+        raise unknown_dtype(found)
+    return pa.dictionary(_arrow_type(found["index"]), _arrow_type(found["value"]), found["ordered"])
 
 
 def plain_label(label: Any) -> dict[str, Any]:

@@ -383,6 +383,30 @@ def test_conditions_on_times():
         assert TableCodec().fit(zoned).condition("a", value).low == 1
 
 
+@pytest.mark.parametrize("of", [int, pd.Timestamp])
+def test_conditions_on_whole_numbers_are_exact_or_refused(of):
+    """Float64 has not all of those of a column that spans more than 2**53."""
+    first, odd, even, last = numbers = [2**60, 2**60 + 2**57 + 997, 2**60 + 2**57 + 1024, 2**60 + 2**58]
+    codec = TableCodec().fit(pd.DataFrame({"a": list(map(of, numbers))}))
+
+    def ends(low, high):
+        asked = codec.condition("a", (None if low is None else of(low), None if high is None else of(high)))
+        return codec.frame(np.array([[asked.low], [asked.high]]))["a"].tolist()
+
+    assert ends(even, even) == [of(even)] * 2
+    assert ends(None, odd) == [of(first), of(odd - 5)]
+    assert ends(odd, None) == [of(odd + 27), of(last)]
+    for value in (of(odd), (of(odd), of(odd + 26))):
+        with pytest.raises(ValueError, match=r"column 'a' must be a wider range: .* more than 2\*\*53"):
+            codec.condition("a", value)
+
+
+def test_a_condition_reaches_as_far_as_its_numbers():
+    codec = TableCodec().fit(people())
+    asked = codec.condition("age", (-(10**400), 10**400))
+    assert (asked.low, asked.high) == (2, 54)
+
+
 IMPOSSIBLE = {
     "no column": ("ages", 3, "one of the columns.*'ages'"),
     "no level": ("sex", "other", r"'sex' must be of its levels, 'female', 'male'. Got 'other'"),

@@ -50,6 +50,78 @@ def assert_plain(state):
         assert_plain(value)
 
 
+CRAFTED = {
+    "polars": [
+        {"name": "read_csv", "source": "/etc/passwd"},
+        {"name": "Object"},
+        {"name": "Int8", "more": 1},
+        {"name": ["Int8"]},
+        {"name": "Enum", "categories": "ab"},
+        {"name": "Datetime", "time_unit": "D", "time_zone": None},
+        {"name": "Datetime", "time_unit": "ms", "time_zone": "../../etc/passwd"},
+        {"name": "Decimal", "precision": True, "scale": "2"},
+        {},
+    ],
+    "pandas": [
+        {"name": "of anybody"},
+        {"name": "period[D]"},
+        {"name": "interval[of anybody, right]"},
+        {"name": ["i8"]},
+        {"name": "i8,f8"},
+        {"name": "datetime64[ns, dateutil//etc/passwd]"},
+        {"name": "datetime64[ns, tzfile('/etc/passwd')]"},
+        {"storage": "of anybody", "as_nan": False},
+        {"categories": [1], "of": {"name": "of anybody"}, "ordered": False},
+        {"categories": [1], "of": "int64", "ordered": False},
+        {"categories": [1], "of": {"name": "int64"}, "ordered": {"name": "x"}},
+        {"arrow": np.zeros(3, np.uint8)},
+        {"arrow": {"name": "py_extension"}},
+        {"arrow": "int8"},
+        {"arrow": {"name": "memory_map", "path": "/etc/passwd"}},
+        {"arrow": {"name": "timestamp", "unit": "ms", "tz": "/etc/passwd"}},
+        {"arrow": {"index": {"name": "int8"}, "value": {"name": "memory_map"}, "ordered": False}},
+        {},
+    ],
+    "array": ["O", "i8,f8", "M8[ns]", ["i8"], 8],
+}
+
+
+@pytest.mark.parametrize(
+    ("library", "dtype"), [(library, dtype) for library, found in CRAFTED.items() for dtype in found]
+)
+def test_a_state_names_no_code(library, dtype, monkeypatch):
+    """Whatever somebody writes into a file as a dtype: nothing of that name is called."""
+
+    class Anybody(pd.api.extensions.ExtensionDtype):
+        name = "of anybody"
+        type = object
+
+        @classmethod
+        def construct_from_string(cls, text):
+            return pytest.fail("called") if "of anybody" in text else super().construct_from_string(text)
+
+    registry = pd.core.dtypes.base._registry
+    monkeypatch.setattr(registry, "dtypes", [Anybody, *registry.dtypes])
+    for place, name in ((pl, "read_csv"), (pa, "memory_map"), (pa.ipc, "read_schema")):
+        monkeypatch.setattr(place, name, lambda *_, **__: pytest.fail("called"))
+    state = read(np.ones((1, 1)) if library == "array" else FRAMES[library]).schema.state()
+    Schema.from_state(state)
+    state["fields"][0]["dtype"] = dtype
+    with pytest.raises(ValueError, match=r"described by its name and settings. Got "):
+        Schema.from_state(state)
+
+
+@pytest.mark.parametrize("change", [{"library": "of_anybody"}, {"library": ["pandas"]}])
+def test_a_state_is_of_a_known_library(change):
+    state = {**read(FRAMES["pandas"]).schema.state(), **change}
+    with pytest.raises(ValueError, match="must be 'pandas' or 'polars'"):
+        Schema.from_state(state)
+    state = read(FRAMES["pandas"]).schema.state()
+    state["fields"][0]["unit"] = "Y"
+    with pytest.raises(ValueError, match=r"must be one of .*'D'.*'Y'"):
+        Schema.from_state(state)
+
+
 @pytest.mark.parametrize("name", [*FRAMES, "float32"])
 def test_missing_cells_alone_are_filled(name):
     X = TABLES[name]
