@@ -236,8 +236,8 @@ plt.show()
 # filled, and columns go together in lines, take ``IterativeImputer``.
 #
 # The expected values vary too little, as they do with every method: do not compute variances from them.
-# Draws vary as the truth does, and nearly nine of ten true values lie in the interval that should contain nine
-# of ten, with either model: for multiple imputation take draws.
+# Draws vary as the truth does, and nearly nine of ten true values lie in the interval that should contain
+# nine of ten, with either model: for multiple imputation take draws.
 #
 # Swapped cells are found better than by ``IsolationForest``, and about as well as by ``LocalOutlierFactor``
 # after the holes were filled. The threshold comes from training rows, and new rows score lower: where a

@@ -172,7 +172,8 @@ class TableAutoencoder(
             have missing cells: NaN, None, NaT, NA, null. In arrays all columns are numbers.
         y : array-like of shape (n_samples,) or None, default=None
             Classes, which the model learns to tell from the code: :meth:`predict_target`, and rows of a class
-            by :meth:`sample`. -1 and missing ones are rows without a class.
+            by :meth:`sample`. -1 and missing ones are rows without a class. Other numbers than whole ones are
+            left out with a warning, so that a regressor may follow in a pipeline.
         X_val : like X, or None, default=None
             Rows that early stopping watches, as in :meth:`SWAETransformer.fit`.
         checkpoint : path-like or None, default=None

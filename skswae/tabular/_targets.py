@@ -9,6 +9,8 @@ import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 
+from skswae._warnings import warn
+
 
 class Targets:
     """The classes of y, and their shares.
@@ -25,8 +27,10 @@ class Targets:
         self.shares = shares
 
     @classmethod
-    def of(cls, y: Any, n_rows: int) -> tuple[Targets, np.ndarray]:
+    def of(cls, y: Any, n_rows: int) -> tuple[Targets, np.ndarray] | tuple[None, None]:
         """Return the classes of y, and each row's as a cell: (n,), NaN for -1 and for missing ones.
+
+        Of numbers that are not whole there are none, with a warning: y may be a later regressor's.
 
         Raises
         ------
@@ -44,16 +48,22 @@ class Targets:
                 f"The 'y' argument must hold classes of one type: numbers or texts. Got {names}."
             )
         classes, numbers = np.unique(np.array(labels[known].tolist()), return_inverse=True)
-        whole = classes.dtype.kind != "f" or (np.abs(classes) <= 2**53) & (classes == np.round(classes))
-        if not np.all(whole):
-            raise ValueError(
-                "The 'y' argument must hold classes; put a target of other numbers into the table. "
-                f"Got {classes[~np.asarray(whole)][0]}."
+        if classes.dtype.kind == "f" and not (np.abs(classes) <= 2**53).all():
+            raise ValueError(f"The 'y' argument must hold classes. Got {classes[-1]}.")
+        if classes.dtype.kind == "f" and not (classes == np.round(classes)).all():
+            warn(
+                "TableAutoencoder learns no target of other numbers than classes: it leaves y out. Put it "
+                "into the table as a column, if it is to be learned. "
+                f"Got {classes[classes != np.round(classes)][0]}."
             )
+            return None, None
         if classes.dtype.kind == "f":  # NaN among integers has made floats of them
             classes = classes.astype(np.int64)
         if len(classes) < 2:
-            raise ValueError(f"The 'y' argument must hold at least two classes. Got {len(classes)}.")
+            raise ValueError(
+                "The 'y' argument must hold at least two classes, of which -1 is none: it marks rows without "
+                f"one. Got {len(classes)}."
+            )
         cells = np.full(n_rows, np.nan)
         cells[known] = numbers
         return cls(classes, np.bincount(numbers) / len(numbers)), cells
