@@ -335,6 +335,19 @@ def _arrow_type(found: Mapping[str, Any]) -> Any:
     return pa.dictionary(_arrow_type(found["index"]), _arrow_type(found["value"]), found["ordered"])
 
 
+def dtype_for(kind: str, unit: str | None, zoned: bool) -> tuple[Any, str | None] | None:
+    """Return a dtype for values of a kind, and its unit of time; None if there is none."""
+    import pandas as pd
+
+    if kind == "category":
+        return pd.Series(["a"]).dtype, None
+    if kind in ("datetime", "timedelta"):
+        unit = "s" if unit == "D" else unit
+        return pd.api.types.pandas_dtype(f"{kind}64[{unit}{', UTC' if zoned else ''}]"), unit
+    names = {"float": "float64", "integer": "int64", "uint64": "uint64", "boolean": "bool"}
+    return (np.dtype(names[kind]), None) if kind in names else None
+
+
 def plain_label(label: Any) -> dict[str, Any]:
     """Return a label that is no text and no number as plain values."""
     import pandas as pd
