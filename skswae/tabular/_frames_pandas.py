@@ -100,7 +100,7 @@ def _read_column(column: Any, series: Any, name: str) -> ColumnValues:
         if kind not in ("float", "integer", "boolean") or not hasattr(dtype, "numpy_dtype"):
             raise refuse(name, column, dtype)
         values = to_numbers(series.to_numpy(dtype=dtype.numpy_dtype, na_value=dtype.numpy_dtype.type(0)))
-        return ColumnValues(Field(column, kind, dtype), values, _and_nan(missing, values))
+        return ColumnValues(Field(column, kind, dtype), values, missing | np.isnan(values))
     if dtype.kind == "O":
         return _read_objects(column, series, missing, name)
     kind = _NUMPY_KINDS.get(dtype.kind)
@@ -112,10 +112,6 @@ def _read_column(column: Any, series: Any, name: str) -> ColumnValues:
         return ColumnValues(field, values.view(np.int64), missing)
     with np.errstate(over="ignore"):
         return ColumnValues(Field(column, kind, dtype), to_numbers(values), missing)
-
-
-def _and_nan(missing: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return missing | np.isnan(values)
 
 
 def _read_labels(column: Any, series: Any, missing: np.ndarray) -> ColumnValues:
@@ -169,7 +165,7 @@ def _read_arrow(column: Any, series: Any, missing: np.ndarray, name: str) -> Col
     cells = series.array.__arrow_array__().combine_chunks()
     if types.is_floating(kind) or types.is_decimal(kind):
         values = cells.cast(pa.float64()).to_numpy(zero_copy_only=False)
-        return ColumnValues(Field(column, "float", series.dtype), values, _and_nan(missing, values))
+        return ColumnValues(Field(column, "float", series.dtype), values, missing | np.isnan(values))
     if types.is_null(kind):
         return ColumnValues(Field(column, "empty", series.dtype), np.zeros(len(series)), missing)
     if types.is_timestamp(kind) or types.is_date32(kind) or types.is_duration(kind):
