@@ -11,9 +11,11 @@ from skswae.inspection import _drawing, _rows
 from skswae.inspection._steps import Fitted
 from skswae.metrics._tables import similarities
 from skswae.metrics._tables_columns import Column, read_tables
+from skswae.tabular._frames import UNITS
 
 _ACROSS = 4  # panels in a row
 _MOST_BARS = 6
+_DAYS_OF_DATES = -719162, 2932896  # since 1970: the years 1 to 9999, which matplotlib knows
 
 
 class TableDisplay:
@@ -23,17 +25,17 @@ class TableDisplay:
 
     Parameters
     ----------
-    real, synthetic : dict of str to ndarray of shape (n_samples,)
-        Values by the names of columns: float64, NaN where missing; datetime64 or timedelta64; or labels as
-        Python objects, None where missing.
-    similarity : dict of str to float or None, default=None
+    real, synthetic : dict of str or int to ndarray of shape (n_samples,)
+        Values by the names of columns, or by the positions of an array's: float64, NaN where missing;
+        datetime64 or timedelta64; or labels as Python objects, None where missing.
+    similarity : dict of str or int to float or None, default=None
         Of each column, :func:`skswae.metrics.column_similarity`, written above its panel.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
         The place of the panels.
-    axes_ : dict of str to matplotlib Axes
+    axes_ : dict of str or int to matplotlib Axes
         The panels, by the names of columns.
     figure_ : matplotlib Figure
 
@@ -144,9 +146,8 @@ class TableDisplay:
 
     @classmethod
     def _of(cls, found: list[Column]) -> Any:
-        real, synthetic = ({str(c.name): _values(c, table) for c in found} for table in (0, 1))
-        similarity = {str(name): value for name, value in similarities(found).items()}
-        return cls(real=real, synthetic=synthetic, similarity=similarity)
+        real, synthetic = ({c.name: _values(c, table) for c in found} for table in (0, 1))
+        return cls(real=real, synthetic=synthetic, similarity=similarities(found))
 
     def plot(self, ax=None, *, columns=None, n_bins=20):
         """Draw a panel for each column.
@@ -159,8 +160,8 @@ class TableDisplay:
         ----------
         ax : matplotlib Axes or None, default=None
             Axes of a grid, to be divided. None makes a new figure.
-        columns : sequence of str or None, default=None
-            Names of the columns to draw. None: the first 16.
+        columns : sequence of str or int, or None, default=None
+            Names of the columns to draw, or positions of an array's. None: the first 16.
         n_bins : int, default=20
             Number of bins of a histogram, at least 2.
 
@@ -176,7 +177,9 @@ class TableDisplay:
             If matplotlib cannot be imported.
         """
         known = list(self.real)
-        shown = known[:16] if columns is None else [columns] if isinstance(columns, str) else list(columns)
+        shown = (
+            known[:16] if columns is None else [columns] if isinstance(columns, str | int) else list(columns)
+        )
         if not shown or any(name not in known for name in shown) or len(set(shown)) < len(shown):
             raise ValueError(
                 f"The 'columns' argument must be None or some of {known}, each once. Got {columns!r} instead."
@@ -194,7 +197,7 @@ class TableDisplay:
             values = self.real[name], self.synthetic[name]
             (_draw_bars if values[0].dtype == object else _draw_histogram)(panel, *values, int(n_bins))
             note = "" if self.similarity is None else f"  {self.similarity[name]:.2f}"
-            short = name if len(name) <= 15 else f"{name[:14]}…"
+            short = str(name) if len(str(name)) <= 15 else f"{str(name)[:14]}…"
             panel.set_title(f"{short}{note}", fontsize=_drawing.SMALL, loc="left")
             panel.tick_params(labelsize=_drawing.SMALL)
             panel.set_yticks([])
@@ -210,20 +213,27 @@ def _values(column: Column, table: int) -> np.ndarray:
         labels[:-1] = column.labels
         return labels[values]
     if column.kind:
-        found = np.where(missing, 0, values).astype(np.int64)
+        furthest = max(np.abs(v[~np.isnan(v)]).max(initial=0.0) for v in column.values)
+        own = UNITS[column.unit]  # which is too fine if the other table has a longer one and far-out times
+        unit = next(u for u, length in UNITS.items() if length >= own and furthest / (length // own) < 2**63)
+        found = np.rint(np.where(missing, 0, values) / (UNITS[unit] // own)).astype(np.int64)
         found[missing] = np.iinfo(np.int64).min  # not a time
-        return found.view("M8[ns]" if column.kind == "datetime" else "m8[ns]")
+        return found.view(f"M8[{unit}]" if column.kind == "datetime" else f"m8[{unit}]")
     return values
+
+
+def _days(times: np.ndarray) -> np.ndarray:
+    """Return times as days, which may be more than fit into nanoseconds."""
+    a_day = UNITS["D"] / UNITS[np.datetime_data(times.dtype)[0]]
+    return np.where(np.isnat(times), np.nan, times.view(np.int64) / a_day)
 
 
 def _draw_histogram(ax: Any, real: np.ndarray, synthetic: np.ndarray, n_bins: int) -> None:
     """Draw numbers or times: shares of all rows."""
     is_date = real.dtype.kind == "M"
-    if real.dtype.kind in "Mm":
-        day = np.timedelta64(1, "D")
-        origin = np.datetime64(0, "ns") if is_date else np.timedelta64(0, "ns")
-        real, synthetic = ((v - origin) / day for v in (real, synthetic))
-        ax.set_xlabel("" if is_date else "days", fontsize=_drawing.SMALL)
+    is_time = real.dtype.kind in "Mm"
+    if is_time:
+        real, synthetic = map(_days, (real, synthetic))
     there = [v[~np.isnan(v)] for v in (real, synthetic)]
     known = there[0] if len(there[0]) else there[1] if len(there[1]) else np.zeros(1)
     low, high = np.percentile(known, [1, 99])
@@ -234,6 +244,10 @@ def _draw_histogram(ax: Any, real: np.ndarray, synthetic: np.ndarray, n_bins: in
     ]
     ax.stairs(shares[0], edges, fill=True, color="C0", alpha=0.5, label="real")
     ax.stairs(shares[1], edges, color="C1", linewidth=1.5, label="synthetic")
+    if is_time:
+        first, last = _DAYS_OF_DATES
+        is_date = is_date and first <= edges[0] and edges[-1] <= last
+        ax.set_xlabel("" if is_date else "days", fontsize=_drawing.SMALL)
     gone = [1 - len(v) / len(all_rows) for v, all_rows in zip(there, (real, synthetic))]
     if any(gone):
         ax.set_xlabel(f"missing {gone[0]:.0%}, {gone[1]:.0%}", fontsize=_drawing.SMALL)

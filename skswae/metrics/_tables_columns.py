@@ -29,13 +29,16 @@ class Column:
     labels : tuple or None, default=None
         Labels of the levels; None of a column of numbers.
     kind : str, default=""
-        "datetime", "timedelta" or "time" of a column of times, whose numbers are nanoseconds.
+        "datetime", "timedelta" or "time" of a column of times.
+    unit : str, default=""
+        What the numbers of a column of times count: "ns", "us", "ms", "s" or "D", the finest of the tables'.
     """
 
     name: Any
     values: tuple[np.ndarray, ...]
     labels: tuple | None = None
     kind: str = ""
+    unit: str = ""
 
     @property
     def is_number(self) -> bool:
@@ -135,7 +138,9 @@ def _joint(columns: list[ColumnValues], tables: list[str], marked: bool) -> Colu
             if group not in (kind, "nothing"):
                 raise _mixed(name, kind, group, table)
         times = [column.field.kind for column in columns if column.field.kind in TICKS]
-        return Column(name, tuple(map(_numbers, columns)), kind="".join(times[:1]))
+        units = {column.field.unit for column in columns}
+        unit = next((unit for unit in UNITS if unit in units), "")
+        return Column(name, tuple(_numbers(c, unit) for c in columns), kind="".join(times[:1]), unit=unit)
     coded = [_coded(column) for column in columns]
     words = [{isinstance(label, str) for label in levels} for levels, _ in coded]
     for table, group, is_text in zip(tables, groups, words):
@@ -155,9 +160,10 @@ def _mixed(name: Any, kind: str, got: str, table: str) -> ValueError:
     )
 
 
-def _numbers(column: ColumnValues) -> np.ndarray:
-    """Return a column's numbers; times count nanoseconds, so that units agree."""
-    return column.numbers() * UNITS.get(column.field.unit or "", 1)
+def _numbers(column: ColumnValues, unit: str) -> np.ndarray:
+    """Return a column's numbers; times are those of a unit that is as fine as theirs, or finer."""
+    own = column.field.unit
+    return column.numbers() * (UNITS[own] // UNITS[unit] if own else 1)
 
 
 def _coded(column: ColumnValues) -> tuple[Sequence[Any], np.ndarray]:

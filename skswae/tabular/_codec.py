@@ -202,6 +202,13 @@ default="from_dtype"
         Returns
         -------
         filled : of the kind of X
+            A column of missing values alone has the dtype that was fitted, or one like it of another library;
+            times with a zone are then those of UTC.
+
+        Raises
+        ------
+        ValueError
+            If a column of missing values alone is to hold values that the kind of X has no dtype for.
         """
         frame = read(X)
         decoded = self._decoded(values)
@@ -209,10 +216,8 @@ default="from_dtype"
         fields = list(frame.schema.fields)
         same = frame.schema.library == self.schema.library
         for new, own, (old, position) in zip(decoded, self.schema.fields, self._matched(frame)):
-            if (
-                same and old.missing.all() and old.field.kind != own.kind
-            ):  # which is of no dtype in particular
-                fields[position] = own
+            if old.missing.all() and old.field.kind != own.kind:  # which is of no dtype in particular
+                fields[position] = own if same else frame.schema.field_for(position, new)
             columns[position] = as_kind(new, fields[position])
         return replace(frame.schema, fields=tuple(fields)).fill(X, frame, columns)
 

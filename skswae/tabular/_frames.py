@@ -162,6 +162,31 @@ class Schema:
         new = {j: self._column(j, filled[j]) for j, hole in enumerate(holes) if hole.any()}
         return _library(self.library).fill(X, new, holes)
 
+    def field_for(self, j: int, column: ColumnValues) -> Field:
+        """Return a field for a column that has missing values alone, which is to hold those of another table.
+
+        Raises
+        ------
+        ValueError
+            If the library has no dtype for them.
+        """
+        given, kind, labels = self.fields[j], column.field.kind, column.field.levels
+        if kind == "category" and not all(isinstance(label, str) for label in labels):
+            kind = {"i": "integer", "f": "float", "b": "boolean"}.get(np.array(labels).dtype.kind, "label")
+        if self.library == "array":
+            found = (given.dtype, None) if kind in ("float", "integer", "boolean") else None
+            kind = given.kind
+        else:
+            of_numbers = "uint64" if column.values.dtype == np.uint64 and kind == "integer" else kind
+            found = _library(self.library).dtype_for(of_numbers, column.field.unit, column.field.zoned)
+        if found is None:
+            raise ValueError(
+                f"Column {given.name!r} of X must have a dtype that can hold its values of type "
+                f"{column.field.kind}, for it has missing values alone, to be filled. Got {given.dtype}."
+            )
+        dtype, unit = found
+        return replace(given, kind=kind, dtype=dtype, unit=unit, zoned=column.field.zoned)
+
     def _column(self, j: int, column: ColumnValues) -> ColumnValues:
         """Return a column with what is known of the one of this position, but for the levels."""
         field = self.fields[j]

@@ -100,7 +100,7 @@ def _read_column(column: Any, series: Any, name: str) -> ColumnValues:
         if kind not in ("float", "integer", "boolean") or not hasattr(dtype, "numpy_dtype"):
             raise refuse(name, column, dtype)
         values = to_numbers(series.to_numpy(dtype=dtype.numpy_dtype, na_value=dtype.numpy_dtype.type(0)))
-        return ColumnValues(Field(column, kind, dtype), values, _and_nan(missing, values))
+        return ColumnValues(Field(column, kind, dtype), values, missing | np.isnan(values))
     if dtype.kind == "O":
         return _read_objects(column, series, missing, name)
     kind = _NUMPY_KINDS.get(dtype.kind)
@@ -112,10 +112,6 @@ def _read_column(column: Any, series: Any, name: str) -> ColumnValues:
         return ColumnValues(field, values.view(np.int64), missing)
     with np.errstate(over="ignore"):
         return ColumnValues(Field(column, kind, dtype), to_numbers(values), missing)
-
-
-def _and_nan(missing: np.ndarray, values: np.ndarray) -> np.ndarray:
-    return missing | np.isnan(values)
 
 
 def _read_labels(column: Any, series: Any, missing: np.ndarray) -> ColumnValues:
@@ -169,7 +165,7 @@ def _read_arrow(column: Any, series: Any, missing: np.ndarray, name: str) -> Col
     cells = series.array.__arrow_array__().combine_chunks()
     if types.is_floating(kind) or types.is_decimal(kind):
         values = cells.cast(pa.float64()).to_numpy(zero_copy_only=False)
-        return ColumnValues(Field(column, "float", series.dtype), values, _and_nan(missing, values))
+        return ColumnValues(Field(column, "float", series.dtype), values, missing | np.isnan(values))
     if types.is_null(kind):
         return ColumnValues(Field(column, "empty", series.dtype), np.zeros(len(series)), missing)
     if types.is_timestamp(kind) or types.is_date32(kind) or types.is_duration(kind):
@@ -333,6 +329,19 @@ def _arrow_type(found: Mapping[str, Any]) -> Any:
     if not isinstance(found["ordered"], bool) or "index" in {*found["index"], *found["value"]}:
         raise unknown_dtype(found)
     return pa.dictionary(_arrow_type(found["index"]), _arrow_type(found["value"]), found["ordered"])
+
+
+def dtype_for(kind: str, unit: str | None, zoned: bool) -> tuple[Any, str | None] | None:
+    """Return a dtype for values of a kind, and its unit of time; None if there is none."""
+    import pandas as pd
+
+    if kind == "category":
+        return pd.Series(["a"]).dtype, None
+    if kind in ("datetime", "timedelta"):
+        unit = "s" if unit == "D" else unit
+        return pd.api.types.pandas_dtype(f"{kind}64[{unit}{', UTC' if zoned else ''}]"), unit
+    names = {"float": "float64", "integer": "int64", "uint64": "uint64", "boolean": "bool"}
+    return (np.dtype(names[kind]), None) if kind in names else None
 
 
 def plain_label(label: Any) -> dict[str, Any]:

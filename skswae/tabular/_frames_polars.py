@@ -141,3 +141,22 @@ def dtype_of(found: Mapping[str, Any]) -> Any:
     import polars as pl
 
     return named_dtype(pl, _DTYPES, found)
+
+
+def dtype_for(kind: str, unit: Any, zoned: bool) -> tuple[Any, str | None] | None:
+    """Return a dtype for values of a kind, and its unit of time; None if there is none."""
+    import polars as pl
+
+    if kind == "datetime" and unit == "D":
+        return pl.Date(), unit
+    if kind in ("datetime", "timedelta"):
+        unit = "ms" if unit == "s" else unit
+        return pl.Datetime(unit, "UTC" if zoned else None) if kind == "datetime" else pl.Duration(unit), unit
+    names = {
+        "float": pl.Float64,
+        "integer": pl.Int64,
+        "uint64": pl.UInt64,
+        "boolean": pl.Boolean,
+        "category": pl.String,
+    }
+    return (names[kind](), None) if kind in names else None

@@ -86,10 +86,33 @@ def test_tables_with_little_in_them():
     TableDisplay.from_frames(real, new).figure_.canvas.draw()
 
 
+def test_times_that_nanoseconds_do_not_reach():
+    days = {
+        "far": ["3000-01-01", "1500-06-01", "NaT"],
+        "farther": ["-5000-01-01", "20000-01-01", "2000-01-01"],
+    }
+    real = pd.DataFrame({name: np.array(found, "M8[s]") for name, found in days.items()})
+    near = pd.DataFrame(dict.fromkeys(days, np.array(["2000-01-01", "2020-01-01", "NaT"], "M8[ns]")))
+    for synthetic in (real, near):
+        display = TableDisplay.from_frames(real, synthetic)
+        for name in days:
+            np.testing.assert_array_equal(display.real[name], real[name].to_numpy())
+            np.testing.assert_array_equal(display.synthetic[name], synthetic[name].to_numpy())
+        display.figure_.canvas.draw()
+    assert [display.axes_[name].get_xlabel() for name in days] == ["missing 33%, 33%", "missing 0%, 33%"]
+
+
+def test_names_that_look_alike():
+    X = pd.DataFrame({0: [1.0, 2.0], "0": [3.0, 5.0]})
+    display = TableDisplay.from_frames(X, X)
+    assert (list(display.axes_), display.real["0"].tolist()) == ([0, "0"], [3.0, 5.0])
+    assert list(TableDisplay.from_frames(X, X, columns=0).axes_) == [0]
+
+
 @pytest.mark.slow
 def test_more_columns_than_panels():
     X = np.random.default_rng(0).standard_normal((20, 18))
-    assert list(TableDisplay.from_frames(X, X).axes_) == [str(i) for i in range(16)]
+    assert list(TableDisplay.from_frames(X, X).axes_) == list(range(16))
 
 
 def test_arguments():

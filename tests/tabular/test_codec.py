@@ -7,6 +7,7 @@ import hypothesis
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import strategies as st
 from sklearn.datasets import load_iris
@@ -252,6 +253,47 @@ def test_a_column_of_holes_alone_is_filled_in_the_dtype_that_was_fitted():
     filled = codec.fill(X.assign(sex=np.nan), values)
     assert filled["sex"].dtype == X["sex"].dtype
     assert filled["sex"].tolist() == ["male", "female", "female", "female", "male", "male"]
+
+
+def all_missing(X, library):
+    if library == "polars":
+        return pl.DataFrame({name: pl.Series([None] * len(X), dtype=pl.Null) for name in X.columns})
+    return pd.DataFrame({name: pd.Series([None] * len(X), dtype=object) for name in X.columns})
+
+
+def test_columns_of_holes_alone_of_another_library_are_filled_in_a_dtype_of_its_own():
+    X = pandas_frame().drop(columns=["bands", "category of times"]).dropna(axis=1).reset_index(drop=True)
+    X = X.assign(text=list("abcab"), kind=pd.Categorical(list("abcab")), truth=[True, False] * 2 + [True])
+    X["day"] = pd.array(
+        [datetime.date(2020, 1, day) for day in (1, 2, 3, 4, 9)], dtype=pd.ArrowDtype(pa.date32())
+    )
+    codec = TableCodec().fit(X)
+    filled = codec.fill(all_missing(X, "polars"), codec.values(codec.encode(X)))
+    for name in X:
+        zoned = getattr(X[name].dtype, "tz", None) is not None
+        expected = X[name].dt.tz_convert("UTC") if zoned else X[name]
+        assert filled[name].to_list() == expected.tolist(), name
+    back = TableCodec().fit(filled)
+    again = back.fill(all_missing(X, "pandas"), back.values(back.encode(filled)))
+    assert object not in again.dtypes.tolist()
+    as_times = filled.with_columns(pl.col("day").cast(pl.Datetime("ms")))  # pandas has no dates
+    assert pl.from_pandas(again).rows() == as_times.rows()
+
+
+def test_values_that_another_library_has_no_dtype_for():
+    X = polars_frame().select("Time", "String", "Float64", "Datetime").drop_nulls()
+    codec = TableCodec().fit(X)
+    values = codec.values(codec.encode(X))
+    with pytest.raises(ValueError, match=r"Column 'Time' of X must have a dtype that .* time, .* Got object"):
+        codec.fill(all_missing(X, "pandas"), values)
+    for name in ("String", "Datetime"):
+        codec = TableCodec().fit(X.select("Float64", name))
+        with pytest.raises(ValueError, match=r"Column 1 of X must have a dtype .* Got float64"):
+            codec.fill(np.full((4, 2), np.nan), codec.values(codec.encode(X.select("Float64", name))))
+    bands = pd.DataFrame({"a": pd.cut(np.arange(4), 2), "b": np.arange(4)})
+    codec = TableCodec().fit(bands)
+    with pytest.raises(ValueError, match=r"Column 'a' of X must have a dtype .* category.* Got Null"):
+        codec.fill(all_missing(bands, "polars"), codec.values(codec.encode(bands)))
 
 
 def test_times_of_another_unit_and_zone_are_converted():
