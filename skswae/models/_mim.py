@@ -166,15 +166,15 @@ class MIMTransformer(PseudoInputMixin, BaseLatentVariableModel):
         small tables take fewer, such as 20: with as many as rows the prior memorises them. A fitted model may
         hold near copies of training rows. With ``partial_fit`` or ``warm_start`` all different rows seen so
         far count.
-    pseudo_input_init : {"rows", "blends"}, default="rows"
-        Where pseudo-inputs start: at training rows, or each at a blend of three rows that differ and are near
-        each other, so that none is a copy of one of them, also where none is moved.
     n_pseudo_inputs_per_step : int or {"auto", "all"}, default="auto"
         S, the number of pseudo-inputs that a training step encodes: it takes the mixture of S of them, drawn
         anew, in the prior's place. Its density is right on average; its logarithm is a little too small at
         the codes of rows and, with symmetric sampling, too large at draws. "auto" is as many as the batch has
         rows; "all", or at least K, is the exact mixture. Held-out rows and every method of the fitted model
         meet the whole one.
+    pseudo_input_init : {"rows", "blends"}, default="rows"
+        Where pseudo-inputs start: at training rows, or each at a blend of three rows that differ and are near
+        each other, so that none is a copy of one of them, also where none is moved.
     warmup : int, default=0
         Epochs in which the weight b of log p(z2) and of the encoder's terms rises to 1, by equal steps;
         ``early_stopping`` waits for it, and so do the draws of symmetric sampling. The public code has 100 of

@@ -65,14 +65,14 @@ class VampPriorTransformer(PseudoInputMixin, BaseELBOModel):
         small tables take fewer, such as 20: with as many as rows the prior memorises them. A fitted model may
         hold near copies of training rows. With ``partial_fit`` or ``warm_start`` all different rows seen so
         far count.
-    pseudo_input_init : {"rows", "blends"}, default="rows"
-        Where pseudo-inputs start: at training rows, or each at a blend of three rows that differ and are near
-        each other, so that none is a copy of one of them, also where none is moved.
     n_pseudo_inputs_per_step : int or {"auto", "all"}, default="auto"
         S, the number of pseudo-inputs that a training step encodes: it takes the mixture of S of them, drawn
         anew, in the prior's place. Its density is p(z2) on average, and so its logarithm at most log p(z2):
         the bound stays one, a little lower. "auto" is as many as the batch has rows; "all", or at least K, is
         the paper's exact mixture. Held-out rows and every method of the fitted model meet the whole one.
+    pseudo_input_init : {"rows", "blends"}, default="rows"
+        Where pseudo-inputs start: at training rows, or each at a blend of three rows that differ and are near
+        each other, so that none is a copy of one of them, also where none is moved.
     kl_weight : float, default=1.0
         Weight of log q(z | x) - log p(z), at least 0 and below 1e30; 1 is the bound.
     warmup : int, default=0

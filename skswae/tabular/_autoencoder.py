@@ -352,7 +352,8 @@ class TableAutoencoder(
             How many, at least 1.
         conditions : dict of column to condition, or None, default=None
             Of a category its level, or a list of some; of a boolean True or False; of a number or a time one
-            value, or a range (low, high), both included, None for an open end.
+            value, or a range (low, high), both included, None for an open end. A whole number that float64
+            cannot hold, in a column that spans more than 2**53 of them, is refused: give a range.
         y : object or None, default=None
             A class of the y of the fit.
         noise : bool, default=True
@@ -468,7 +469,9 @@ class TableAutoencoder(
         return row_scores(self._fitted, self._cells(X))
 
     def score(self, X, y=None):
-        """Mean of :meth:`score_samples`: for a search.
+        """Mean log-probability of a row's cells given codes that have not seen them: for a search.
+
+        The second half of :meth:`score_samples`. The first would always choose the most components.
 
         Parameters
         ----------
@@ -481,7 +484,7 @@ class TableAutoencoder(
         -------
         score : float
         """
-        return float(np.mean(self.score_samples(X)))
+        return float(np.mean(row_scores(self._fitted, self._cells(X), only_unseen=True)))
 
     def predict_target_proba(self, X):
         """Probabilities of the classes of y, from the codes of rows.

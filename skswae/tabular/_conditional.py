@@ -118,11 +118,13 @@ def draw_codes(
     # one value of many has hardly a probability
     found = math.inf if any(c.is_single for c in conditions) else float(np.exp(log_w).mean())
     if effective < _TOO_FEW or found * n_rows < 1.0:
-        chance = "" if found == math.inf else f", and gives them a probability of {found:.1g}"
+        if found * n_rows < 1.0:
+            why = f"It gives them a probability of about {found:.1g}"
+        else:
+            why = f"It drew {drawn:,} codes, of which hardly any fits"
         raise ValueError(
-            "The 'conditions' argument must describe rows that the model can draw. Among "
-            f"{drawn:,} codes it found {effective:.1f} that fit{chance}: they are rarer than {n_rows} "
-            "training rows can tell. Give fewer conditions, or wider ones."
+            f"The 'conditions' argument must describe rows that the model can draw. {why}: they are rarer "
+            f"than {n_rows} training rows can tell. Give fewer conditions, or wider ones."
         )
     w = np.exp(log_w - log_w.max())
     return np.concatenate(codes)[rng.choice(len(w), n_samples, p=w / w.sum())]

@@ -63,13 +63,13 @@ def learn_noise(fitted: FittedTable, cells: np.ndarray) -> None:
         fitted.head.set_noise(*torch.from_numpy(means))
 
 
-def row_scores(fitted: FittedTable, cells: np.ndarray) -> np.ndarray:
+def row_scores(fitted: FittedTable, cells: np.ndarray, *, only_unseen: bool = False) -> np.ndarray:
     """Return a log-probability of each row's cells, in nats for a row without holes: (n, C) -> (n,).
 
     The mean of two: of cells given the row's code, which tells rows that cannot be rebuilt; and of cells
     given a code that has not seen them, a fifth of the columns at a time, which tells cells that do not fit
     the others. Over the cells that have a value, times the number of columns. A level that no training row
-    has is as likely as 1 row in one more than they are.
+    has is as likely as 1 row in one more than they are. With ``only_unseen`` it is the second of the two.
     """
     unknown = -math.log(fitted.table.n_rows + 1.0)
     columns = fitted.table.columns
@@ -82,10 +82,12 @@ def row_scores(fitted: FittedTable, cells: np.ndarray) -> np.ndarray:
 
     def block(cells: np.ndarray) -> np.ndarray:
         x = fitted.table.rows(cells)
-        total = fitted.of_rows(x, shown).sum(axis=1)
+        total = np.zeros(len(x))
         for hidden, turned in folds(fitted, x):
             total += fitted.of_rows(turned, unseen)[:, hidden].sum(axis=1)
+        if not only_unseen:
+            total = 0.5 * (total + fitted.of_rows(x, shown).sum(axis=1))
         n_cells = (x[:, -columns.n_columns :] > MISSING).sum(axis=1)
-        return 0.5 * total / np.maximum(n_cells, 1) * (columns.n_columns - len(columns.targets))
+        return total / np.maximum(n_cells, 1) * (columns.n_columns - len(columns.targets))
 
     return fitted.in_blocks(cells, block)
