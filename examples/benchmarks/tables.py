@@ -69,8 +69,8 @@ def main() -> None:
     page = _harness.Page("Tables of mixed types", arguments.output)
     page.paragraph(
         f"{arguments.seeds} splits into 70 % training and 30 % held-out rows. Seconds are of the CPU, "
-        "one thread. The same command without `--only-page` measures what is not kept yet; where a method has "
-        "fewer splits, a line under the table says so."
+        "one thread. The same command without `--only-page` measures what is not kept yet. Where a method "
+        "has fewer splits, a line under the table says so."
     )
     for line in described(bench):
         page.add(line)
