@@ -1,8 +1,4 @@
-"""Outliers by any model that scores rows, in scikit-learn's convention: 1 for inliers, -1 for outliers.
-
-:class:`OutlierDetector` is a model and a threshold; :class:`OutlierThresholdMixin` is the threshold alone, of
-estimators that score rows themselves.
-"""
+"""Outliers by any model that scores rows, in scikit-learn's convention: 1 for inliers, -1 for outliers."""
 
 from __future__ import annotations
 
@@ -20,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from skswae._constraints import Number
 from skswae._documentation import Documented
 
-__all__ = ["OutlierDetector", "OutlierThresholdMixin"]
+__all__ = ["OutlierDetector"]
 
 
 class OutlierThresholdMixin(OutlierMixin):
@@ -63,7 +59,7 @@ class OutlierThresholdMixin(OutlierMixin):
         self.offset_ = float(offset)
 
     def decision_function(self, X):
-        """Scores of rows less the threshold.
+        """Subtract the threshold from the scores of rows.
 
         Parameters
         ----------

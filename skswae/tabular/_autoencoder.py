@@ -487,7 +487,7 @@ class TableAutoencoder(
         return float(np.mean(row_scores(self._fitted, self._cells(X), only_unseen=True)))
 
     def predict_target_proba(self, X):
-        """Probabilities of the classes of y, from the codes of rows.
+        """Return the probabilities of the classes of y, from the codes of rows.
 
         Parameters
         ----------
@@ -521,7 +521,7 @@ class TableAutoencoder(
         return found / found.sum(axis=1, keepdims=True)
 
     def predict_target(self, X):
-        """Class of y of each row, from its code.
+        """Return the likeliest class of y of each row, from its code.
 
         :meth:`predict` tells outliers from inliers.
 
