@@ -185,10 +185,8 @@ def common_splits(bench: Bench) -> Bench:
     """Return the results of those splits that every method has, of the methods that have a whole one."""
 
     def whole(method: str, seed: int) -> bool:
-        cells = (
-            Cell("impute", table, method, seed, pattern) for table in bench.tables for pattern in PATTERNS
-        )
-        return all(bench.known(cell) is not None for cell in cells)
+        places = ((table, pattern) for table in bench.tables for pattern in PATTERNS)
+        return all(bench.known(Cell("impute", t, method, seed, p)) is not None for t, p in places)
 
     having = [sum(whole(method, seed) for seed in bench.seeds) for method in METHODS]
     return Bench(bench.results, {}, bench.tables, min((n for n in having if n), default=0))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.special
 import torch
 from torch import Tensor
 
@@ -107,16 +108,22 @@ def draw_codes(
     enough = max(4 * _TOO_FEW, n_samples)
     codes: list[np.ndarray] = []
     weights: list[np.ndarray] = []
+    singles: list[np.ndarray] = []
     drawn, effective, log_w = 0, 0.0, np.zeros(0)
     while effective < enough and drawn < MAX_DRAWS:
-        Z, own = proposal.draw(_DRAWS)
+        Z, own, single = proposal.draw(_DRAWS)
         codes.append(Z)
         weights.append(own)
+        singles.append(single)
         drawn += len(Z)
         log_w = np.concatenate(weights)
         effective = _effective(log_w)
-    # one value of many has hardly a probability
-    found = math.inf if any(c.is_single for c in conditions) else float(np.exp(log_w).mean())
+    # one value of many has hardly a probability: what counts is that of the others, given it
+    found = math.inf
+    if not all(c.is_single for c in conditions):
+        found = math.exp(min(0.0, scipy.special.logsumexp(log_w) - scipy.special.logsumexp(singles)))
+        if not any(c.is_single for c in conditions):
+            found = float(np.exp(log_w).mean())
     if effective < _TOO_FEW or found * n_rows < 1.0:
         if found * n_rows < 1.0:
             why = f"It gives them a probability of about {found:.1g}"
@@ -142,6 +149,7 @@ class _Proposal:
 
     def __init__(self, fitted: Any, conditions: Sequence[Condition], prior: str, seed: int):
         self.fitted, self.conditions, self.prior = fitted, conditions, prior
+        self.singles = [c for c in conditions if c.is_single]
         self.calls, self.seed = 0, named_seed(seed, "codes")
         self.mixture: tuple[Tensor, Tensor] | None = None
         estimator = fitted.estimator
@@ -155,24 +163,27 @@ class _Proposal:
         self.w = as_array(found[2]).astype(np.float64)
         self.w /= self.w.sum()
         K = len(self.w)
-        fits = np.exp(self._log_probability(self._of_components(np.repeat(np.arange(K), _PER_COMPONENT))))
+        Z = self._of_components(np.repeat(np.arange(K), _PER_COMPONENT))
+        fits = np.exp(self._log_probability(Z, conditions))
         fit = self.w * fits.reshape(K, -1).mean(axis=1)
         self.q = self.w
         if fit.sum() > 0.0:
             self.q = (1.0 - _EXPLORING) * fit / fit.sum() + _EXPLORING * self.w
 
-    def draw(self, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return codes and their log-weights: (n_samples, k), (n_samples,)."""
+    def draw(self, n_samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return codes, their log-weights, and those by single values alone: (n_samples, k), (n_samples,)."""
         if self.mixture is None:
             self.calls += 1
             seed = named_seed(self.seed, str(self.calls)) % 2**31
             Z = self.fitted.estimator._sample_codes(n_samples, self.prior, seed)
-            return Z, self._log_probability(Z)
+            return Z, self._log_probability(Z, self.conditions), self._log_probability(Z, self.singles)
         rng = np.random.default_rng(named_seed(self.seed, f"components {self.calls}"))
         chosen = rng.choice(len(self.q), n_samples, p=self.q)
         Z = self._of_components(chosen)
         # p(k) / q(k) of the component drawn: over all k its mean is p(z) / q(z)
-        return Z, self._log_probability(Z) + np.log(self.w[chosen] / self.q[chosen])
+        ratio = np.log(self.w[chosen] / self.q[chosen])
+        found = [self._log_probability(Z, conditions) for conditions in (self.conditions, self.singles)]
+        return Z, found[0] + ratio, found[1] + ratio
 
     def _of_components(self, chosen: np.ndarray) -> np.ndarray:
         assert self.mixture is not None
@@ -183,9 +194,9 @@ class _Proposal:
             index = torch.from_numpy(chosen).to(module.device)
             return as_array(module.sample_components(index, generator, *self.mixture))
 
-    def _log_probability(self, Z: np.ndarray) -> np.ndarray:
+    def _log_probability(self, Z: np.ndarray, conditions: Sequence[Condition]) -> np.ndarray:
         def clamped(head: ColumnsHead, output: Tensor) -> Tensor:  # what cannot be is no overflow
-            return log_probability(head, output, self.conditions).clamp(min=_IMPOSSIBLE)
+            return log_probability(head, output, conditions).clamp(min=_IMPOSSIBLE)
 
         return self.fitted.of_codes(Z.astype(np.float64), clamped)  # in float64, for narrow ranges
 

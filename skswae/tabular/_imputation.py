@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from sklearn.utils import gen_batches
 
+from skswae._device import as_array
 from skswae._random import named_seed
+from skswae.modules._columns import MISSING
 from skswae.tabular._table import FittedTable
 
-N_SWEEPS, N_REFINEMENTS = 5, 2
-"""Times that missing cells are drawn anew, or expected anew, each time given the others."""
+N_REFINEMENTS, N_CODES = 2, 2000
+"""Times that missing cells are expected anew, given the others; codes that first draws are chosen of."""
 
 
 def filled_values(fitted: FittedTable, cells: np.ndarray) -> np.ndarray:
@@ -33,21 +36,46 @@ def _with_missing(fitted: FittedTable, cells: np.ndarray, found: np.ndarray) -> 
 def drawn_values(fitted: FittedTable, cells: np.ndarray, seed: int) -> np.ndarray:
     """Return values for all cells, one joint draw of the missing ones of each row: (n, C) each.
 
-    First they are drawn given the observed cells. Then, a few times, a random half of them is drawn anew
-    given the observed cells and the other half (Gibbs sampling by blocks). Each draw is given a code that has
-    not seen what is drawn, with the noise of such.
+    A sweep of Gibbs sampling from :func:`_first_draws`: column by column, each missing cell is drawn anew
+    given all others of its row, by a code that has not seen it and with the noise of such.
     """
-    rng = np.random.default_rng(named_seed(seed, "halves"))
     missing = np.isnan(cells)
-    alone = missing.sum(axis=1, keepdims=True) == 1  # nothing else to be given
-    now, drawn_anew = cells, missing
-    for sweep in range(1 + N_SWEEPS):
-        if sweep:
-            drawn_anew = missing & ((rng.random(cells.shape) < 0.5) | alone)
-        given = np.where(drawn_anew, np.nan, now)
-        found = fitted.decoded(fitted.codes(given), named_seed(seed, f"sweep {sweep}"), hidden=True)
-        now = _with_missing(fitted, given, found)
+    now = _with_missing(fitted, cells, _first_draws(fitted, cells, seed))
+    for j in np.flatnonzero(missing.any(axis=0)):
+        rows = np.flatnonzero(missing[:, j])
+        given = now[rows]
+        given[:, j] = np.nan
+        found = fitted.decoded(fitted.codes(given), named_seed(seed, f"column {j}"), hidden=True)
+        now[rows, j] = fitted.table.to_codec(found)[:, j]
     return fitted.codec.values(now)
+
+
+def _first_draws(fitted: FittedTable, cells: np.ndarray, seed: int) -> np.ndarray:
+    """Return draws of all cells, those of a row given one code: (n, C_codec) -> (n, C).
+
+    The code is one of 2,000 of the prior, drawn with the likelihood of the row's observed cells. So cells
+    that are missing together go together, and vary as much as the observed ones leave open.
+    """
+    table, columns = fitted.table, fitted.table.columns
+    n, first, C = columns.n_numbers, columns.n_numbers + columns.n_booleans, columns.n_columns
+    Z = fitted.estimator._sample_codes(N_CODES, "model", named_seed(seed, "codes") % 2**31)
+    raw = fitted.of_codes(Z.astype(np.float64), lambda head, output: head.probabilities(output))  # (M, d_v)
+    mean = (raw[:, :n] - columns.location[:n]) / columns.unit[:n]
+    log_p, log_not = (np.log(np.clip(p, 1e-12, 1.0)) for p in (raw[:, n:], 1.0 - raw[:, n:first]))
+    precision = as_array(fitted.head.scale).astype(np.float64) ** -2
+    rng = np.random.default_rng(named_seed(seed, "choices"))
+
+    def choose(cells: np.ndarray) -> np.ndarray:
+        x = table.rows(cells)
+        observed = (x[:, -C:] > MISSING)[:, columns.owner()]
+        given = np.where(observed, x[:, : columns.n_values] * columns.unit + columns.location, 0.0)
+        o, v = observed[:, :n] * precision, np.where(observed[:, :n], x[:, :n], 0.0)
+        log_w = (o * v) @ mean.T - 0.5 * o @ np.square(mean).T + given[:, n:] @ log_p.T
+        log_w += (observed[:, n:first] - given[:, n:first]) @ log_not.T
+        return (log_w + rng.gumbel(size=log_w.shape)).argmax(axis=1)  # drawn with these weights
+
+    chosen = np.concatenate([choose(cells[part]) for part in gen_batches(len(cells), 512)])
+    return fitted.decoded(Z[chosen], named_seed(seed, "first"))
 
 
 def filled_frame(fitted: FittedTable, X: Any) -> Any:
@@ -63,7 +91,7 @@ def drawn_frames(fitted: FittedTable, X: Any, n_draws: int, seed: int) -> list[A
 
 def _frame(fitted: FittedTable, X: Any, cells: np.ndarray, values_of: Callable) -> Any:
     """Return X with the values that a function gives for the rows with missing cells."""
-    values, holes = np.zeros_like(cells), np.isnan(cells).any(axis=1)
+    values, holes = fitted.codec.values(cells), np.isnan(cells).any(axis=1)
     if holes.any():
         values[holes] = values_of(cells[holes])
     return fitted.codec.fill(X, values)

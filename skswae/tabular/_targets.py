@@ -48,15 +48,19 @@ class Targets:
                 f"The 'y' argument must hold classes of one type: numbers or texts. Got {names}."
             )
         classes, numbers = np.unique(np.array(labels[known].tolist()), return_inverse=True)
-        if classes.dtype.kind == "f" and not (np.abs(classes) <= 2**53).all():
-            raise ValueError(f"The 'y' argument must hold classes. Got {classes[-1]}.")
-        if classes.dtype.kind == "f" and not (classes == np.round(classes)).all():
+        if (
+            classes.dtype.kind == "f"
+            and not (classes == np.round(classes)).all()
+            and np.isfinite(classes).all()
+        ):
             warn(
                 "TableAutoencoder learns no target of other numbers than classes: it leaves y out. Put it "
                 "into the table as a column, if it is to be learned. "
                 f"Got {classes[classes != np.round(classes)][0]}."
             )
             return None, None
+        if classes.dtype.kind == "f" and not (np.abs(classes) <= 2**53).all():
+            raise ValueError(f"The 'y' argument must hold classes. Got {classes[-1]}.")
         if classes.dtype.kind == "f":  # NaN among integers has made floats of them
             classes = classes.astype(np.int64)
         if len(classes) < 2:

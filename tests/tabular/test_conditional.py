@@ -106,3 +106,15 @@ def test_many_rows_come_from_many_codes(model):
     found = model.sample(1500, conditions={"s": "a"}, noise=False, random_state=0)
     assert found.duplicated().mean() < 0.35
     assert (found["s"] == "a").all()
+
+
+@pytest.mark.slow
+def test_one_value_is_no_pretext_for_what_cannot_be():
+    """A single value may be rare; a level that does not go with it may not."""
+    x = np.random.default_rng(0).normal(size=400)
+    frame = pd.DataFrame({"x": x, "s": np.where(x > 0, "a", "b")})
+    estimator = SWAETransformer(4, max_iter=60, early_stopping=False)
+    model = TableAutoencoder(estimator, random_state=0).fit(frame)
+    with pytest.raises(ValueError, match="rarer than 400 training rows can tell"):
+        model.sample(5, conditions={"x": 2.0, "s": "b"}, random_state=0)
+    assert (model.sample(5, conditions={"x": 2.0, "s": "a"}, random_state=0)["x"] == 2.0).all()

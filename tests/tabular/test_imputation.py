@@ -18,8 +18,8 @@ def correlated(n_rows, seed=0):
 
 @pytest.fixture(scope="module", params=[SWAETransformer, MIMTransformer])
 def fitted(request):
-    df = correlated(600)
-    estimator = request.param(2, max_iter=40, network=GatedMLP((32,)), early_stopping=False)
+    df = correlated(400)
+    estimator = request.param(4, max_iter=40, early_stopping=False)
     return df, TableAutoencoder(estimator, random_state=0).fit(df)
 
 
@@ -47,4 +47,33 @@ def test_cells_of_a_row_are_drawn_together(fitted):
     rest = df[["a", "b"]].to_numpy() - c @ np.linalg.lstsq(c, df[["a", "b"]].to_numpy(), rcond=None)[0]
     truth = np.corrcoef(rest.T)[0, 1]
     assert truth > 0.5
-    assert found > 0.2  # less than the truth: the limits say so
+    assert found > 0.5 * truth
+
+
+@pytest.mark.slow
+def test_cells_of_which_one_tells_the_other():
+    """Where all of them are missing they vary as the data do, and do not contradict each other."""
+    rng = np.random.default_rng(0)
+    b = rng.normal(size=400)
+    df = pd.DataFrame({"b": b, "d": 2 * b + 0.1 * rng.normal(size=400), "c": rng.choice(["x", "y"], 400)})
+    df["sign"] = np.where(b > 0, "p", "m")
+    estimator = SWAETransformer(8, max_iter=40, early_stopping=False)
+    model = TableAutoencoder(estimator, random_state=0).fit(df)
+    (drawn,) = model.impute(df.assign(b=np.nan, d=np.nan, sign=None), n_draws=1, random_state=0)
+    assert drawn["d"].std() == pytest.approx(2.0, rel=0.25)
+    assert np.corrcoef(drawn["b"], drawn["d"])[0, 1] > 0.9
+    assert ((drawn["b"] > 0) == (drawn["sign"] == "p")).mean() > 0.85
+
+
+def test_rows_without_holes_may_lack_a_category():
+    """Theirs are no levels that another row's hole could be filled with."""
+    rng = np.random.default_rng(0)
+    df = pd.DataFrame({"c": pd.Categorical(rng.choice(list("akz"), 60)), "x": rng.normal(size=60)})
+    estimator = SWAETransformer(2, max_iter=2, network=GatedMLP((8,)))
+    model = TableAutoencoder(estimator, random_state=0).fit(df)
+    few = df[df["c"] != "a"].head(10).reset_index(drop=True)
+    few["c"] = few["c"].cat.remove_unused_categories()
+    few.loc[3, "x"] = np.nan
+    filled = model.impute(few)
+    assert filled["c"].equals(few["c"])
+    assert filled["x"].notna().all()
