@@ -14,7 +14,7 @@ from _tables_bench import OURS, Bench, Cell, autoencoder, mean_over_tables, tabl
 from _tables_code import ByKind, HandCoder, IndexCoder
 from _tables_rivals import is_category
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401  (its import enables the next)
 from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from sklearn.linear_model import BayesianRidge, LogisticRegression
 

@@ -1,4 +1,4 @@
-"""What classifiers and regressors say of synthetic tables."""
+"""Measures of synthetic tables by classifiers and regressors that are fitted to them."""
 
 from __future__ import annotations
 

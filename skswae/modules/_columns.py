@@ -22,7 +22,7 @@ _LOGIT_TILT = 3.0  # of the logits of a level, at the start, from a row without 
 
 @dataclass(frozen=True)
 class Columns:
-    """What a row of a table consists of: numbers, booleans, categories, and the state of each cell.
+    """Description of a row of a table: numbers, booleans, categories, and the state of each cell.
 
     A row is x of shape (d,), d = d_v + C: the values of C columns, first those of numbers, then booleans,
     then categories of L levels, L numbers each, by ascending L; and the state of each column's cell. A value
@@ -134,7 +134,7 @@ class Columns:
 
 
 class ColumnsFront(nn.Module):
-    """What an encoder sees of a row of a table: the values that are shown, and which they are.
+    """Map rows of a table to the encoder's input: the values that are shown, and which they are.
 
     Takes the place of :class:`~skswae.modules._front.Front`: h = (v s, s), s = 1 for a cell that is shown.
 
@@ -189,7 +189,7 @@ class ColumnsFront(nn.Module):
 
 
 class ColumnsHead(Likelihood):
-    """What a row of a table costs: a sum over the columns whose cells have a value.
+    """Cost of a row of a table: a sum over the columns whose cells have a value.
 
     A number costs the squared error, or minus a Gaussian log-density with a learned scale; a boolean and a
     category the cross-entropy. As a cost all are divided by what decoding every row to the column's mean (to

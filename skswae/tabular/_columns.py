@@ -16,7 +16,7 @@ _EXACT = 2**53  # up to which float64 has all whole numbers
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """What is learned of a column.
+    """A column as the codec has learned it: its kind, its range or its levels.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ _IMPOSSIBLE = -1e6  # log-weight of a code that cannot fit
 
 @dataclass(frozen=True)
 class Condition:
-    """What a cell of one column is to be, in the order and the units of the networks.
+    """Condition on one column, in the order and the units of the networks.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a column of generated rows is to hold."""
+"""Conditions on the columns of rows that are to be drawn."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ ZONE = r"(UTC)?[+-]\d\d:\d\d|tzlocal\(\)|(?!dateutil/)[\w+-]+(/[\w+-]+)*"
 
 @dataclass(frozen=True)
 class Field:
-    """What is known of a column without its rows.
+    """Name and type of a column, without its values.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class ColumnValues:
 
 @dataclass(frozen=True)
 class Schema:
-    """What is known of a table without its rows.
+    """Columns, library and index of a table, without its rows.
 
     Parameters
     ----------
