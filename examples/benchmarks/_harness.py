@@ -84,9 +84,22 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **packages}
 
 
+@functools.cache
+def commit() -> str:
+    """Return the commit of the checkout, with a plus where files differ from it; empty outside of one."""
+    command = ["git", "describe", "--always", "--abbrev=7", "--dirty=+", "--exclude=*"]
+    told = subprocess.run(command, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)
+    return told.stdout.strip()
+
+
 def circumstances() -> dict[str, Any]:
-    """Return the date, the hardware and the versions, for a stored result."""
-    return {"date": str(datetime.date.today()), "hardware": hardware(), "versions": versions()}
+    """Return the date, the hardware, the versions and the commit, for a stored result."""
+    return {
+        "date": str(datetime.date.today()),
+        "hardware": hardware(),
+        "versions": versions(),
+        "commit": commit(),
+    }
 
 
 def named(packages: dict[str, str]) -> str:

@@ -81,6 +81,11 @@ class Bench:
             )
         return found
 
+    def commits(self) -> str:
+        """Return at which commits of this package its kept results were measured."""
+        paths = sorted(self.results.glob("*/*TableAutoencoder*.json"))
+        return ", ".join(sorted({json.loads(path.read_text()).get("commit", "unknown") for path in paths}))
+
     def ask(self, task: dict[str, Any]) -> dict[str, Any]:
         """Return another environment's answer to a task."""
         process = self._processes.get(task["part"])

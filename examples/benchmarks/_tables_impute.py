@@ -60,8 +60,7 @@ def holes(frame: pd.DataFrame, pattern: str, seed: int) -> np.ndarray:
 
 
 def prepared(cell: Cell) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, np.ndarray, list[str]]:
-    """Return training and held-out rows with holes, the latter without, which cells went, "
-    "whole-number columns."""
+    """Return training and held-out rows with holes, the latter without, gone cells, whole-number columns."""
     table = _tables_data.load(cell.table)
     if len(table.frame) > MAX_ROWS:
         table = table._replace(frame=table.frame.sample(MAX_ROWS, random_state=cell.seed))

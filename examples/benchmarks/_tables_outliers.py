@@ -33,8 +33,7 @@ def rare_class(table: _tables_data.Table, seed: int) -> tuple[pd.DataFrame, np.n
 
 
 def disturbed(table: _tables_data.Table, seed: int) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return a table of which SHARE of the rows have half of their cells from other rows, each from "
-    "its own."""
+    """Return a table in which SHARE of the rows have half of their cells from other rows, and which."""
     generator = np.random.default_rng(seed)
     frame = table.frame.copy()
     n, n_columns = frame.shape

@@ -27,8 +27,9 @@ MEASURES = {
     ),
     "detection": (True, "ROC AUC of telling the rows from held-out real ones: 0.5 is best (`detection_auc`)"),
     "nearest": (
-        False,
-        "distance to the nearest training row, over that of held-out rows (`nearest_record_ratio`)",
+        None,
+        "distance to the nearest training row, over that of held-out rows (`nearest_record_ratio`): about 1 "
+        "is what new rows have, less is near to copies, more is far from any row",
     ),
     "copies": (None, "share of rows that are in the training rows (`exact_copy_rate`)"),
 }

@@ -70,7 +70,8 @@ def main() -> None:
     page.paragraph(
         f"{arguments.seeds} splits into 70 % training and 30 % held-out rows. Seconds are of the CPU, "
         "one thread. The same command without `--only-page` measures what is not kept yet. Where a method "
-        "has fewer splits, a line under the table says so."
+        "has fewer splits, a line under the table says so. "
+        f"This package's results are of commit {bench.commits() or 'none'}."
     )
     for line in described(bench):
         page.add(line)
