@@ -67,8 +67,8 @@ class TableAutoencoder(
         likelihood anything but 1 makes the bound another one.
     hidden_share : float in [0, 0.25], default=0.2
         Mean share of the cells that are hidden from the encoder in training: none in half of the rows, and
-        up to 4 times as many in the others. 0 is for tables without holes, where rows with holes will not
-        come.
+        up to 4 times as many in the others. 0 is for tables without holes, where only codes and samples
+        matter: imputation and scores ask the networks to do without cells.
     contamination : float in (0, 0.5] or "auto", default=0.1
         Share of the training rows that :meth:`predict` is to call outliers; "auto" as in
         :class:`~skswae.outliers.OutlierDetector`.
@@ -105,6 +105,7 @@ class TableAutoencoder(
        Heads by column type, and costs of observed cells alone.
     .. [2] D. Rezende, S. Mohamed, D. Wierstra. Stochastic Backpropagation and Approximate Inference in Deep
        Generative Models. ICML 2014. Repeated draws of missing cells.
+    .. [3] J. Besag. Statistical Analysis of Non-Lattice Data. The Statistician 24, 1975. Scores of rows.
 
     Examples
     --------
@@ -451,11 +452,11 @@ class TableAutoencoder(
     def score_samples(self, X):
         """Log-probability of each row's cells: low for unusual rows.
 
-        The mean of two, in nats. One is of the cells given the row's code: low for rows that cannot be
-        rebuilt. The other is of cells given a code that has not seen them, a fifth of the columns at a time:
-        low for cells that do not fit the others. Numbers count in the units of the networks, with the noise
-        that was left in the training rows, so that columns are comparable. Of a row with missing cells it is
-        the mean over the others, times the number of columns.
+        The log-pseudolikelihood [3]_, in nats: the sum of the log-probabilities of cells, each given a code
+        that has not seen it. A fifth of the columns is hidden at a time. The score is low for cells that do
+        not fit the others. Numbers count in the units of the networks, with the noise that was left in the
+        training rows, so that columns are comparable. Of a row with missing cells it is the mean over the
+        others, times the number of columns.
 
         Parameters
         ----------
@@ -469,9 +470,7 @@ class TableAutoencoder(
         return row_scores(self._fitted, self._cells(X))
 
     def score(self, X, y=None):
-        """Mean log-probability of a row's cells given codes that have not seen them: for a search.
-
-        The second half of :meth:`score_samples`. The first would always choose the most components.
+        """Mean of :meth:`score_samples`: for a search.
 
         Parameters
         ----------
@@ -484,7 +483,7 @@ class TableAutoencoder(
         -------
         score : float
         """
-        return float(np.mean(row_scores(self._fitted, self._cells(X), only_unseen=True)))
+        return float(np.mean(self.score_samples(X)))
 
     def predict_target_proba(self, X):
         """Return the probabilities of the classes of y, from the codes of rows.

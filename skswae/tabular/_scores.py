@@ -63,19 +63,15 @@ def learn_noise(fitted: FittedTable, cells: np.ndarray) -> None:
         fitted.head.set_noise(*torch.from_numpy(means))
 
 
-def row_scores(fitted: FittedTable, cells: np.ndarray, *, only_unseen: bool = False) -> np.ndarray:
-    """Return a log-probability of each row's cells, in nats for a row without holes: (n, C) -> (n,).
+def row_scores(fitted: FittedTable, cells: np.ndarray) -> np.ndarray:
+    """Return the log-pseudolikelihood of each row, in nats for a row without holes: (n, C) -> (n,).
 
-    The mean of two: of cells given the row's code, which tells rows that cannot be rebuilt; and of cells
-    given a code that has not seen them, a fifth of the columns at a time, which tells cells that do not fit
-    the others. Over the cells that have a value, times the number of columns. A level that no training row
-    has is as likely as 1 row in one more than they are. With ``only_unseen`` it is the second of the two.
+    The sum of log p of cells given a code that has not seen them, a fifth of the columns at a time: low for
+    cells that do not fit the others. Over the cells that have a value, times the number of columns. A level
+    that no training row has is as likely as 1 row in one more than they are.
     """
     unknown = -math.log(fitted.table.n_rows + 1.0)
     columns = fitted.table.columns
-
-    def shown(head: ColumnsHead, x: Tensor, output: Tensor) -> Tensor:
-        return cell_log_prob(head, x, output, head.scale, unknown)
 
     def unseen(head: ColumnsHead, x: Tensor, output: Tensor) -> Tensor:
         return cell_log_prob(head, x, output, head.hidden_noise, unknown)
@@ -85,8 +81,6 @@ def row_scores(fitted: FittedTable, cells: np.ndarray, *, only_unseen: bool = Fa
         total = np.zeros(len(x))
         for hidden, turned in folds(fitted, x):
             total += fitted.of_rows(turned, unseen)[:, hidden].sum(axis=1)
-        if not only_unseen:
-            total = 0.5 * (total + fitted.of_rows(x, shown).sum(axis=1))
         n_cells = (x[:, -columns.n_columns :] > MISSING).sum(axis=1)
         return total / np.maximum(n_cells, 1) * (columns.n_columns - len(columns.targets))
 

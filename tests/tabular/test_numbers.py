@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import torch
 from sklearn.datasets import load_iris, load_wine
 
@@ -46,6 +47,38 @@ def test_imputation_beats_the_mean(Estimator):
     hidden = mask[:, -1]
     right = (found["kind"] == full["kind"])[hidden].mean()
     assert right > 0.8 > (full["kind"][hidden] == X["kind"].mode()[0]).mean()
+
+
+def test_scores_are_log_probabilities_of_cells_given_codes_without_them():
+    """By scipy, from codes of rows whose cells are missing."""
+    X = people(60)
+    model = TableAutoencoder(cheap(AETransformer, network=GatedMLP((8,)), max_iter=2), random_state=0).fit(X)
+    fitted, cells = model._fitted, model.codec_.encode(X)
+    order, columns = list(fitted.table.order), fitted.table.columns
+    n, first = columns.n_numbers, columns.n_numbers + columns.n_booleans
+    x, noise = fitted.table.rows(cells), fitted.head.hidden_noise.numpy()
+    total, observed = np.zeros(60), ~np.isnan(cells[:, order])
+    for fold in range(5):
+        without = cells.copy()
+        without[:, order[fold::5]] = np.nan
+        Z = fitted.codes(without)
+        mean = fitted.of_codes(Z, lambda head, output: output[:, :n])
+        p = fitted.of_codes(Z, lambda head, output: head.probabilities(output))
+        for j in range(fold, len(order), 5):
+            value, rows = cells[:, order[j]], observed[:, j]
+            if j < n:
+                found = scipy.stats.norm.logpdf(x[:, j], mean[:, j], noise[j])
+            elif j < first:
+                found = np.log(np.where(value == 1.0, p[:, j], 1.0 - p[:, j]))
+            else:
+                level = int(columns.starts()[j]) + np.nan_to_num(value).astype(int)
+                found = np.log(p[np.arange(60), level])
+            total[rows] += found[rows]
+    assert not observed.all()
+    assert 0 < n < first < len(order)
+    expected = total / observed.sum(axis=1) * len(order)
+    np.testing.assert_allclose(model.score_samples(X), expected, rtol=1e-4)
+    assert model.score(X) == model.score_samples(X).mean()
 
 
 @pytest.mark.parametrize("contamination", [0.05, 0.3])
