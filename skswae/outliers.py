@@ -184,8 +184,8 @@ class OutlierDetector(OutlierThresholdMixin, MetaEstimatorMixin, Documented, Bas
         estimator = clone(self.estimator)
         estimator.fit(X, y, **fit_params)
         scores = _checked(estimator, X)
-        self.estimator_ = estimator
         self._set_threshold(scores)
+        self.estimator_ = estimator
         return self
 
     def score_samples(self, X):

@@ -63,8 +63,8 @@ def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
     ----------
     estimator : estimator of this package, or of a class derived from ``skswae.base.BaseAutoencoder``
         Fitted, on any device; also a :class:`~skswae.tabular.TableAutoencoder`, or an
-        :class:`~skswae.outliers.OutlierDetector` of such an estimator. A network or a class of your own is
-        stored by its name and parameters; whoever loads the file has to have the class.
+        :class:`~skswae.outliers.OutlierDetector` of an autoencoder of rows of numbers. A network or a class
+        of your own is stored by its name and parameters; whoever loads the file has to have the class.
     path : path-like
         A file in a folder that exists; one that is there is replaced. The usual suffix is ``.safetensors``.
 
@@ -102,11 +102,13 @@ def save_model(estimator: BaseAutoencoder, path: str | os.PathLike) -> None:
     >>> bool((load_model(path).transform(X) == ae.transform(X)).all())
     True
     """
+    named = type(estimator).__name__
     wrapper, estimator = unwrapped(estimator)
     if not isinstance(estimator, BaseAutoencoder):
         raise TypeError(
             "The 'estimator' argument must be an estimator of this package: of a pipeline, save the step, or "
-            f"all of it with skops.io.dump. Got {type(estimator).__name__} instead."
+            "all of it with skops.io.dump; of a search, its best_estimator_; a TableAutoencoder, which finds "
+            f"outliers itself, without an OutlierDetector around it. Got {named} instead."
         )
     check_is_fitted(estimator)
     estimator._validate_params()  # some may have been set since the fit, and nothing else could be loaded

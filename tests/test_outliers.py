@@ -130,5 +130,11 @@ def test_estimators_that_score_nothing(iris):
     for gives in (1.0, np.ones((150, 2)), np.full(150, np.nan), np.full(150, "a")):
         with pytest.raises(ValueError, match=r"The 'estimator' parameter .* Got FirstColumn, which gives"):
             OutlierDetector(FirstColumn(gives)).fit(iris)
+    endless = FirstColumn(np.full(150, -np.inf))
     with pytest.raises(ValueError, match=r"scores of the training rows must be finite .* Got (-inf|nan)"):
-        OutlierDetector(FirstColumn(np.full(150, -np.inf))).fit(iris)
+        OutlierDetector(endless).fit(iris)
+    detector = OutlierDetector(PCA()).fit(iris)
+    before = detector.decision_function(iris)
+    with pytest.raises(ValueError, match="must be finite"):
+        detector.set_params(estimator=endless).fit(iris)
+    np.testing.assert_array_equal(detector.decision_function(iris), before)

@@ -27,7 +27,9 @@ import skswae
 from skswae import AETransformer, SWAETransformer, VAETransformer, WAETransformer, load_model, save_model
 from skswae.datasets import binarise
 from skswae.networks import DCGANNet, GatedConvNet, GatedMLP
+from skswae.outliers import OutlierDetector
 from skswae.persistence import FORMAT_VERSION, TRUSTED_TYPES, InconsistentVersionWarning
+from skswae.tabular import TableAutoencoder
 
 from .estimators import ESTIMATORS, VARIANTS, assert_equal_fits, cheap, gan, swae, two_levels
 from .outside_objective import DenoisingTransformer
@@ -291,6 +293,11 @@ class Callable:
 IS_CHANGED = "module_ of SWAETransformer must be one that its parameters build again"
 REFUSED = {
     "a pipeline": (lambda X: make_pipeline(swae()).fit(X), TypeError, "of a pipeline, save the step"),
+    "a table in a detector": (
+        lambda X: OutlierDetector(TableAutoencoder(swae())).fit(X),
+        TypeError,
+        "without an OutlierDetector around it. Got OutlierDetector",
+    ),
     "unfitted": (lambda X: swae(), NotFittedError, "not fitted"),
     "a function": (
         lambda X: swae(network=Callable(print)).fit(X),

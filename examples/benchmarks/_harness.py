@@ -88,7 +88,10 @@ def versions() -> dict[str, str]:
 def commit() -> str:
     """Return the commit of the checkout, with a plus where files differ from it; empty outside of one."""
     command = ["git", "describe", "--always", "--abbrev=7", "--dirty=+", "--exclude=*"]
-    told = subprocess.run(command, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)
+    try:
+        told = subprocess.run(command, cwd=pathlib.Path(__file__).parent, capture_output=True, text=True)
+    except FileNotFoundError:  # without git
+        return ""
     return told.stdout.strip()
 
 

@@ -53,10 +53,14 @@ class Bench:
     """
 
     def __init__(
-        self, results: pathlib.Path, rivals: Mapping[str, str | None], tables: Sequence[str], seeds: int
+        self,
+        results: pathlib.Path,
+        rivals: Mapping[str, str | None],
+        tables: Sequence[str],
+        seeds: Sequence[int],
     ):
         self.results, self.pythons = results, rivals
-        self.tables, self.seeds = tables, range(seeds)
+        self.tables, self.seeds = tables, seeds
         self._processes: dict[str, subprocess.Popen[str]] = {}
 
     def path(self, cell: Cell, suffix: str = ".json", folder: str | None = None) -> pathlib.Path:

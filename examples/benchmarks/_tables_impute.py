@@ -187,8 +187,9 @@ def common_splits(bench: Bench) -> Bench:
         places = ((table, pattern) for table in bench.tables for pattern in PATTERNS)
         return all(bench.known(Cell("impute", t, method, seed, p)) is not None for t, p in places)
 
-    having = [sum(whole(method, seed) for seed in bench.seeds) for method in METHODS]
-    return Bench(bench.results, {}, bench.tables, min((n for n in having if n), default=0))
+    having = [{seed for seed in bench.seeds if whole(method, seed)} for method in METHODS]
+    seeds = set.intersection(*filter(None, having)) if any(having) else ()
+    return Bench(bench.results, {}, bench.tables, sorted(seeds))
 
 
 def lines(bench: Bench) -> list[str]:
@@ -212,7 +213,7 @@ def lines(bench: Bench) -> list[str]:
         "IterativeImputer has "
         "an estimator by the kind of column: BayesianRidge and LogisticRegression in 10 rounds, or "
         "random forests "
-        "of 50 trees in 5 rounds. HyperImpute has its defaults, but takes every category for one.",
+        "of 50 trees in 5 rounds.",
         "",
         "### Means over tables",
         "",

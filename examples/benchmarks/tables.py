@@ -57,7 +57,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     warnings.filterwarnings("ignore")  # the rivals' of convergence; the page has what came out
     pythons = {"synthetic": arguments.rivals, "impute": arguments.hyperimpute}
-    bench = Bench(arguments.results, pythons, arguments.tables, arguments.seeds)
+    bench = Bench(arguments.results, pythons, arguments.tables, range(arguments.seeds))
     parts = {part: importlib.import_module(f"_tables_{part}") for part in arguments.parts}
     if not arguments.only_page:
         with threadpool_limits(arguments.threads):

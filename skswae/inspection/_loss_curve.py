@@ -73,7 +73,8 @@ class LossCurveDisplay:
         if not hasattr(model, "history_"):
             raise ValueError(
                 "The 'estimator' argument must be an autoencoder with history_, or a Pipeline with one, "
-                f"which 'step' names. Got {type(model).__name__} instead."
+                "which 'step' names; of a TableAutoencoder give its estimator_. "
+                f"Got {type(model).__name__} instead."
             )
         history = {name: np.array(values) for name, values in model.history_.items()}
         return cls(history=history).plot(ax, terms=terms, yscale=yscale, line_kwargs=line_kwargs)

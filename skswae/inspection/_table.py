@@ -255,11 +255,12 @@ def _draw_histogram(ax: Any, real: np.ndarray, synthetic: np.ndarray, n_bins: in
         ax.xaxis_date()
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-        locator = AutoDateLocator(maxticks=4)
+        locator = AutoDateLocator(minticks=2, maxticks=4)
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     else:
         ax.locator_params(axis="x", nbins=4)
+        ax.ticklabel_format(axis="x", scilimits=(-3, 4))  # long ones run into each other
 
 
 def _draw_bars(ax: Any, real: np.ndarray, synthetic: np.ndarray, _: int) -> None:

@@ -296,7 +296,7 @@ class TableAutoencoder(
         return self._fitted.codes(self._cells(X))
 
     def inverse_transform(self, X):
-        """Map codes to a table: of means of numbers, as the networks see them, and the likeliest levels.
+        """Map codes to a table: the number that the decoder gives, and the likeliest level.
 
         Parameters
         ----------

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from skswae._warnings import warn
 from skswae.tabular._frames import TICKS, UNITS, ColumnValues, Field, label_of, plain
 from skswae.tabular._marginals import MonotoneMap
 
 _EXACT = 2**53  # up to which float64 has all whole numbers
+_LABELS, _FEW = 0.9, 50  # levels per row that are labels of rows, not of kinds; rows that can tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +130,12 @@ def _fit_levels(known: Column, found: ColumnValues, min_count: float) -> Column:
     level_of = np.cumsum(keep) - 1
     level_of = np.where(keep, level_of, level_of[first] if rare.any() else 0)
     levels = tuple(labels[code] for code in seen[keep])
+    if len(levels) > _LABELS * counts.sum() >= _LABELS * _FEW:
+        warn(
+            f"Column {known.name!r} of X has {len(levels)} levels in {counts.sum()} rows: nothing can be "
+            "learned from labels that differ from row to row, and samples give them away. Leave the column "
+            "out, set min_frequency, or parse it if it holds dates or numbers."
+        )
     return replace(
         known,
         kind="constant" if len(levels) == 1 else "boolean" if found.field.kind == "boolean" else "category",

@@ -42,6 +42,8 @@ def drawn_values(fitted: FittedTable, cells: np.ndarray, seed: int) -> np.ndarra
     missing = np.isnan(cells)
     now = _with_missing(fitted, cells, _first_draws(fitted, cells, seed))
     for j in np.flatnonzero(missing.any(axis=0)):
+        if j not in fitted.table.order:  # a constant column
+            continue
         rows = np.flatnonzero(missing[:, j])
         given = now[rows]
         given[:, j] = np.nan

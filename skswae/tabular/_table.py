@@ -114,7 +114,7 @@ class Table:
         location, unit = self.columns.location[start], self.columns.unit[start]
         low, high = (asked.low_score - location) / unit, (asked.high_score - location) / unit
         exact = asked.index, asked.low, asked.high
-        share = ndtr(asked.high_score) - ndtr(asked.low_score)  # of the training rows, by ranks
+        share = ndtr(asked.high_score) - ndtr(asked.low_score)  # of the training rows, if it is by ranks
         single = asked.low == asked.high and share * self.n_rows < _FEW
         return Condition(place, start, low=float(low), high=float(high), is_single=single), exact
 

@@ -89,8 +89,9 @@ class Targets:
         ValueError
             If there is no such class.
         """
-        found = np.flatnonzero(self.classes == label)
-        if np.ndim(label) or len(found) != 1:
+        is_label = np.ndim(label) == 0 and not _is_missing(label)
+        found = np.flatnonzero(self.classes == label) if is_label else ()
+        if len(found) != 1:
             raise ValueError(
                 f"The 'y' argument must be one of the classes {self.classes.tolist()}. Got {label!r}."
             )

@@ -1,5 +1,7 @@
 """Columns of synthetic tables over those of real ones: what is drawn, and what is refused."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -100,6 +102,20 @@ def test_times_that_nanoseconds_do_not_reach():
             np.testing.assert_array_equal(display.synthetic[name], synthetic[name].to_numpy())
         display.figure_.canvas.draw()
     assert [display.axes_[name].get_xlabel() for name in days] == ["missing 33%, 33%", "missing 0%, 33%"]
+
+
+@pytest.mark.parametrize("n_days", [1, 5, 40, 300, 900, 4000, 40000])
+def test_labels_of_dates_and_large_numbers_have_room(n_days):
+    days = np.datetime64("2001-01-15") + np.linspace(0, n_days, 50).astype("timedelta64[D]")
+    X = pd.DataFrame({f"{k}": days if k % 2 else np.linspace(20_000.0, 60_000.0, 50) for k in range(4)})
+    display = TableDisplay.from_frames(X, X)  # warnings are errors
+    display.figure_.canvas.draw()
+    for ax in display.axes_.values():
+        low, high = ax.get_xlim()
+        shown = [t for t in ax.get_xticklabels() if t.get_text() and low <= t.get_position()[0] <= high]
+        boxes = sorted(t.get_window_extent().extents[[0, 2]].tolist() for t in shown)
+        assert all(left[1] < right[0] for left, right in itertools.pairwise(boxes))
+        assert boxes
 
 
 def test_names_that_look_alike():

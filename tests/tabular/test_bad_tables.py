@@ -229,6 +229,17 @@ def test_a_target_of_numbers_is_left_out_so_that_a_regressor_may_follow():
     assert not hasattr(model[0], "classes_")
 
 
+def test_labels_that_differ_from_row_to_row():
+    """All but a few of the texts are one row's: a warning that names the column, and none for kinds."""
+    names = [f"n{i % 55}" for i in range(60)]
+    with pytest.warns(
+        UserWarning, match="Column 'name' of X has 55 levels in 60 rows: nothing can be learned"
+    ):
+        table_ae().fit(X.assign(name=names))
+    table_ae().fit(X.assign(name=[f"n{i % 54}" for i in range(60)]))
+    table_ae(min_frequency=2).fit(X.assign(name=names))
+
+
 @pytest.mark.parametrize("n_draws", [0, -1, True, 1.5, "2"])
 def test_numbers_of_draws(fitted, n_draws):
     with pytest.raises(ValueError, match="'n_draws' argument must be an integer of at least 1, or None"):

@@ -246,7 +246,7 @@ def test_impossible_ones(model, conditions, match):
 
 
 def test_impossible_classes(X, model):
-    for y in ("middle", 1, np.nan, ["old"], ("old",), np.array(["old", "young"])):
+    for y in ("middle", 1, np.nan, pd.NA, ["old"], [0, 1, 2], ("old",), np.array(["old", "young"])):
         with pytest.raises(
             ValueError, match=r"The 'y' argument must be one of the classes \['old', 'young'\]"
         ):
