@@ -191,7 +191,7 @@ assert all(row["spread of means"] < 0.9 for row in drawn.values())
 assert all(0.9 < row["spread of a draw"] < 1.15 for row in drawn.values())
 assert auc["table of VAE"] > auc["IsolationForest"] + 0.05
 assert auc["table of VAE"] > auc["LocalOutlierFactor"] - 0.04
-assert 0.12 < alarm[~is_odd].mean() < 0.25
+assert 0.1 < alarm[~is_odd].mean() < 0.17
 assert alarm[is_odd].mean() > 0.5
 
 # %%
@@ -241,4 +241,4 @@ plt.show()
 #
 # Swapped cells are found better than by ``IsolationForest``, and about as well as by ``LocalOutlierFactor``
 # after the holes were filled. The threshold comes from training rows, and new rows score lower: where a
-# tenth of alarms was asked for, about 18 % of usual test rows raise one. Set the threshold by held-out rows.
+# tenth of alarms was asked for, about 13 % of usual test rows raise one. Set the threshold by held-out rows.
