@@ -194,7 +194,7 @@ def common_splits(bench: Bench) -> Bench:
 
 def lines(bench: Bench) -> list[str]:
     """Return the part's section of the page."""
-    bench, tables = common_splits(bench), list(bench.tables)
+    every, bench, tables = bench, common_splits(bench), list(bench.tables)
     found = [
         "## Missing cells",
         "",
@@ -236,4 +236,20 @@ def lines(bench: Bench) -> list[str]:
     for pattern in PATTERNS:
         found += [f"### Holes: {pattern}", ""]
         found += table_of_means(values(bench, "all", pattern), METHODS, tables, lower=True)
-    return found
+    return found + elsewhere(every, HERE[1:] + OURS[:1])
+
+
+def elsewhere(bench: Bench, others: Sequence[str]) -> list[str]:
+    """Return the results of other packages' methods, of those cells that they have, beside others'."""
+    rows = []
+    for cell in cells(bench, list(ELSEWHERE)):
+        results = [bench.known(cell._replace(method=m)) or {} for m in (cell.method, *others)]
+        if "all" in results[0]:
+            errors = [f"{r['all']:.3f}" if "all" in r else "" for r in results]
+            rows.append([cell.table, cell.pattern, cell.seed, *errors, f"{results[0]['cpu']:.0f}"])
+    if not rows:
+        return []
+    names = ", ".join(ELSEWHERE)
+    text = f"{names} has its defaults, but takes every category for one. Few splits, for each takes minutes."
+    head = ["table", "holes", "split", *ELSEWHERE, *others, f"CPU seconds of {names}"]
+    return [f"### Beside {names}", "", text, "", *markdown_table(head, rows)]
