@@ -109,6 +109,8 @@ default="from_dtype"
                     f"Got {getattr(self, name)!r}."
                 )
         frame = read(X)
+        if frame.n_rows < 2:
+            raise ValueError("X must have at least 2 rows to be learned. Got n_samples=1.")
         chosen = self._chosen(frame)
         min_count = self._min_count(frame.n_rows)
         columns = []

@@ -141,11 +141,12 @@ def _number(column: Column, field: Field, value: Any) -> Fraction | float | None
     if field.kind in TICKS:
         ticks, unit, zoned = _time(column, field, value)
         if zoned != field.zoned:
-            raise _error(column, f"{'a' if field.zoned else 'no'} time with a time zone", repr(value))
+            wanted = "a time with a time zone" if field.zoned else "no time with a time zone"
+            raise _error(column, f"{wanted}, as in the column", repr(value))
         ticks_of_field = Fraction(ticks * UNITS[unit], UNITS[str(field.unit)])
         return (ticks_of_field - column.origin) / column.step
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
-        raise _error(column, "a number or a tuple of two", repr(value))
+        raise _error(column, "a number or a tuple of two, (low, high)", repr(value))
     exact = int(value) if isinstance(value, int | np.integer) else float(value)
     if exact != exact:
         raise _error(column, "no missing value", repr(value))
@@ -157,7 +158,7 @@ def _time(column: Column, field: Field, value: Any) -> tuple[int, str, bool]:
     zoned = False
     if field.kind == "time":
         if not isinstance(value, datetime.time):
-            raise _error(column, "a datetime.time or a tuple of two", repr(value))
+            raise _error(column, "a datetime.time or a tuple of two, (low, high)", repr(value))
         seconds = (value.hour * 60 + value.minute) * 60 + value.second
         return (seconds * 10**6 + value.microsecond) * 1000, "ns", False
     wanted: Any = np.datetime64 if field.kind == "datetime" else np.timedelta64
@@ -173,9 +174,9 @@ def _time(column: Column, field: Field, value: Any) -> tuple[int, str, bool]:
         of_pandas = "to_datetime64" if field.kind == "datetime" else "to_timedelta64"
         exact = getattr(value, of_pandas)() if hasattr(value, of_pandas) else wanted(value)
     except (TypeError, ValueError) as error:
-        raise _error(column, f"a {field.kind} or a tuple of two", repr(value)) from error
+        raise _error(column, f"a {field.kind} or a tuple of two, (low, high)", repr(value)) from error
     if isinstance(value, int | float) or np.isnat(exact):
-        raise _error(column, f"a {field.kind} or a tuple of two", repr(value))
+        raise _error(column, f"a {field.kind} or a tuple of two, (low, high)", repr(value))
     unit = np.datetime_data(exact.dtype)[0]
     if unit not in UNITS:
         unit, exact = "s", exact.astype(f"{exact.dtype.kind}8[s]")

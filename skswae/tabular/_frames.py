@@ -397,7 +397,14 @@ def _check_names(names: Iterable[Any], name: str) -> None:
 def _read_array(X: Any, name: str) -> Frame:
     if np.ma.isMaskedArray(X):
         raise ValueError(f"{name} must have no masked values: give NaN in their place. Got a masked array.")
-    X = check_array(X, ensure_all_finite="allow-nan", input_name=name)
+    try:
+        X = check_array(X, ensure_all_finite="allow-nan", input_name=name)
+    except ValueError as error:
+        if "convert" not in str(error).lower():
+            raise
+        raise ValueError(
+            f"{name} must be a frame of pandas or polars, or an array of numbers alone: {error}"
+        ) from error
     if X.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of numbers or a frame. Got an array of {X.dtype}.")
     kinds = {"f": "float", "b": "boolean"}
