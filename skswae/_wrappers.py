@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from numbers import Integral
 from typing import Any
 
@@ -19,10 +20,10 @@ WRAPPERS: dict[str, type] = {
 }
 """The classes by the names that a file speaks of them by."""
 _FITTED = {
-    TableAutoencoder: {"codec_", "table_", "targets_", "n_features_in_", "offset_"},
+    TableAutoencoder: {"codec_", "table_", "targets_", "offset_"},
     OutlierDetector: {"offset_"},
 }
-_OPTIONAL = {"feature_names_in_", "_sklearn_output_config"}
+_OPTIONAL = {"_sklearn_output_config"}
 _DROPPED = {"_metadata_request": "metadata request", "_skl_callbacks": "callbacks"}
 
 
@@ -77,9 +78,8 @@ def wrapped(described: dict[str, Any], inner: Any) -> Any:
         state["column_weights"] = dict(state["column_weights"])
     made = kind(estimator=given, **{name: state.pop(name) for name in names if name in state})
     made._validate_params()
-    if set(state) - _OPTIONAL != _FITTED[kind] or not isinstance(state["offset_"], float):
+    offset = state.get("offset_")
+    if set(state) - _OPTIONAL != _FITTED[kind] or type(offset) is not float or not math.isfinite(offset):
         raise ValueError(f"its attributes are none of a {kind.__name__}'s")
     made.__setstate__({**vars(made), **state, "estimator_": inner})
-    if kind is TableAutoencoder:
-        made._check_parts()
     return made

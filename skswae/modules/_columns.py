@@ -60,7 +60,32 @@ class Columns:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Columns:
         """Make it of plain values, as :meth:`plain` gives them."""
-        return cls(**{**values, "widths": tuple(values["widths"]), "targets": tuple(values["targets"])})
+        made = cls(**{**values, "widths": tuple(values["widths"]), "targets": tuple(values["targets"])})
+        made._check()
+        return made
+
+    def _check(self) -> None:
+        """Raise ValueError unless rows can be like this, for a file may say anything."""
+        counts = (self.n_numbers, self.n_booleans, *self.widths, *self.targets)
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError(f"Columns must be counted in integers of at least 0. Got {counts}.")
+        widths = [2, *self.widths]
+        if widths != sorted(widths) or not all(target < self.n_columns for target in self.targets):
+            raise ValueError(
+                "Widths of categories must be at least 2 and ascend, and targets be columns. "
+                f"Got {self.widths} and {self.targets}."
+            )
+        n, large, small = self.n_numbers, np.finfo(np.float64).max, np.finfo(np.float32).tiny
+        for name, values, size, least, most in (
+            ("location", self.location, self.n_values, -large, large),
+            ("location", self.location[n:], self.n_values - n, 0.0, 1.0),  # shares
+            ("unit", self.unit, self.n_values, small, large),
+            ("observed", self.observed, self.n_columns, 0.0, 1.0),
+            ("weights", self.weights, self.n_columns, 0.0, large),
+            ("hidden_share", np.array([self.hidden_share]), 1, 0.0, 0.25),
+        ):
+            if values.shape != (size,) or not ((values >= least) & (values <= most)).all():
+                raise ValueError(f"The {name} of columns must be {size} numbers in [{least:g}, {most:g}].")
 
     def plain(self) -> dict[str, Any]:
         """Return the attributes by name, as values that a model file holds."""

@@ -17,7 +17,7 @@ from skswae._estimator import BaseAutoencoder
 from skswae._random import draw_seed, make_generator, named_seed
 from skswae._validation import validate_codes
 from skswae.models._swae import SWAETransformer
-from skswae.modules._columns import ColumnsHead
+from skswae.modules._columns import Columns, ColumnsHead
 from skswae.outliers import OutlierThresholdMixin
 from skswae.tabular._codec import TableCodec
 from skswae.tabular._conditional import Condition, draw_codes, draw_rows
@@ -222,17 +222,20 @@ class TableAutoencoder(
         fitted = FittedTable(table, inner, codec)
         learn_noise(fitted, cells)
         self._set_threshold(row_scores(fitted, cells))
-        for name in ("feature_names_in_", "classes_"):
-            if name in vars(self):
-                delattr(self, name)
         self.estimator_, self.codec_, self.table_, self.targets_ = inner, codec, table, targets
-        self.n_features_in_ = len(codec.columns)
-        names = [column.name for column in codec.columns]
+        self._set_names()
+        return self
+
+    def _set_names(self) -> None:
+        """Set what the parts know of the columns and classes as attributes."""
+        for name in _NAMES:
+            self.__dict__.pop(name, None)
+        names = [column.name for column in self.codec_.columns]
+        self.n_features_in_ = len(names)
         if all(isinstance(name, str) for name in names):
             self.feature_names_in_ = np.array(names, dtype=object)
-        if targets is not None:
-            self.classes_ = targets.classes
-        return self
+        if self.targets_ is not None:
+            self.classes_ = self.targets_.classes
 
     def _checked_estimator(self) -> Any:
         """Return an unfitted copy of the estimator, with a seed of its own."""
@@ -564,17 +567,6 @@ class TableAutoencoder(
     def _n_features_out(self) -> int:
         return self.estimator_._n_features_out
 
-    def _check_parts(self) -> None:
-        """Raise ValueError unless the parts of a table from a file belong together."""
-        columns = self.table_.columns
-        numbers = (self.n_features_in_, len(self.codec_.schema.fields), self.table_.n_codec)
-        if any(number != len(self.codec_.columns) for number in numbers):
-            raise ValueError("its columns are more or fewer than those that it knows")
-        if columns.n_features != self.estimator_.n_features_in_ or not hasattr(self.estimator_, "_columns"):
-            raise ValueError("its columns are others than those of its estimator")
-        if bool(columns.targets) != (self.targets_ is not None):
-            raise ValueError("its classes are others than those of its columns")
-
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "estimator_")
 
@@ -592,23 +584,27 @@ class TableAutoencoder(
     def __getstate__(self):
         state = dict(super().__getstate__())
         if "estimator_" in state:
-            state["codec_"], state["table_"] = self.codec_.state(), self.table_.state()
+            state["codec_"], state["table_"] = self.codec_.state(), self.table_.n_rows
             state["targets_"] = None if self.targets_ is None else self.targets_.state()
-            state.pop("classes_", None)  # which these are
+            for name in _NAMES:  # which these know
+                state.pop(name, None)
         return state
 
     def __setstate__(self, state):
         state = dict(state)
         if "estimator_" in state:
-            state["codec_"] = TableCodec.from_state(state["codec_"])
-            state["table_"] = Table.from_state(state["table_"])
-            targets = state["targets_"]
-            state["targets_"] = None
-            if targets is not None:
-                state["targets_"] = found = Targets.from_state(targets)
-                state["classes_"] = found.classes
+            state["codec_"] = codec = TableCodec.from_state(state["codec_"])
+            targets = None if state["targets_"] is None else Targets.from_state(state["targets_"])
+            columns = Columns.of(state["estimator_"]._columns)
+            n_classes = 0 if targets is None else len(targets.classes)
+            state["targets_"] = targets
+            state["table_"] = Table.again(codec.columns, columns, n_classes, state["table_"])
         super().__setstate__(state)
+        if "estimator_" in state:
+            self._set_names()
 
+
+_NAMES = ("n_features_in_", "feature_names_in_", "classes_")
 
 # parameters of the estimator that concern rows of numbers, or its own next fit, and what they must be
 _OF_NUMBERS: dict[str, tuple[Any, ...]] = {

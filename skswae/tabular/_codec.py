@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from skswae.tabular._columns import Column, as_kind, decode, encode, fit_column
+from skswae.tabular._columns import Column, as_kind, check_field, decode, encode, fit_column
 from skswae.tabular._conditions import Condition, condition
 from skswae.tabular._frames import TICKS, ColumnValues, Frame, Schema, read
 
@@ -99,15 +99,7 @@ default="from_dtype"
             If a parameter is none of its values; if X cannot be read; if a column holds missing values alone,
             which the error names; or if all columns are constant.
         """
-        for name, choices in (
-            ("number_map", ("quantile", "standard")),
-            ("handle_unknown", ("error", "other")),
-        ):
-            if not isinstance(getattr(self, name), str) or getattr(self, name) not in choices:
-                raise ValueError(
-                    f"The {name!r} parameter must be {choices[0]!r} or {choices[1]!r}. "
-                    f"Got {getattr(self, name)!r}."
-                )
+        self._check_choices()
         frame = read(X)
         if frame.n_rows < 2:
             raise ValueError("X must have at least 2 rows to be learned. Got n_samples=1.")
@@ -269,7 +261,33 @@ default="from_dtype"
         codec = cls(**{name: state[name] for name in parameters})
         codec.columns = tuple(Column.from_state(column) for column in state["columns"])
         codec.schema = Schema.from_state(state["schema"])
+        codec._check_choices()
+        for column, field in zip(codec.columns, codec.schema.fields, strict=True):
+            check_field(column, field)
+        ends = [
+            (c.low, c.high) if c.kind == "number" else (0, max(len(c.levels) - 1, 0)) for c in codec.columns
+        ]
+        X = codec.frame(np.transpose(ends))
+        codec.encode(X)
+        wrong = [
+            new.name
+            for new, own in zip(read(X).schema.fields, codec.schema.fields, strict=True)
+            if (new.name, new.kind, new.unit, new.zoned) != (own.name, own.kind, own.unit, own.zoned)
+        ]
+        if wrong:
+            raise ValueError(f"The columns {wrong[:5]} must be of the types of their dtypes.")
         return codec
+
+    def _check_choices(self) -> None:
+        for name, choices in (
+            ("number_map", ("quantile", "standard")),
+            ("handle_unknown", ("error", "other")),
+        ):
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in choices:
+                raise ValueError(
+                    f"The {name!r} parameter must be {choices[0]!r} or {choices[1]!r}. "
+                    f"Got {getattr(self, name)!r}."
+                )
 
     def _decoded(self, values: np.ndarray) -> list[ColumnValues]:
         parts = zip(self.columns, self.schema.fields, self._checked(values).T)

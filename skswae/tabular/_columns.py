@@ -78,9 +78,36 @@ class Column:
     def from_state(cls, state: dict[str, Any]) -> Column:
         """Return the column that :meth:`state` has described."""
         labels = {name: tuple(map(label_of, state[name])) for name in ("levels", "known")}
-        return cls(
-            **{**state, **labels, "map": None if state["map"] is None else MonotoneMap(**state["map"])}
-        )
+        of_map = None if state["map"] is None else MonotoneMap.from_state(state["map"])
+        made = cls(**{**state, **labels, "map": of_map})
+        index, n = dict(zip(made.known, made.level_of.tolist())), len(made.levels)
+        wholes = (made.origin, made.top, made.step)
+        if not {"number": n == 0, "boolean": n == 2, "category": n > 1, "constant": n < 2}.get(made.kind):
+            raise ValueError(
+                f"Column {made.name!r} must be a number without levels, a boolean of two, a category of two "
+                f"or more, or constant. Got {made.kind!r} of {n} levels."
+            )
+        if (
+            not len(index) == len(made.known) == len(made.level_of)
+            or [index.get(label) for label in made.levels] != list(range(n))
+            or set(index.values()) != set(range(n))
+        ):
+            raise ValueError(
+                f"Column {made.name!r} must have distinct levels that are labels, and one for each label."
+            )
+        if (
+            (made.low, made.high) != ((made.low,) * 2 if of_map is None else (of_map.low, of_map.high))
+            or (made.kind == "number") != (of_map is not None)
+            or not np.isfinite([made.low, made.high]).all()
+            or (made.is_integer and (made.low % 1 or made.high % 1))
+            or not all(type(whole) is int and -(2**63) <= whole < 2**64 for whole in wholes)
+            or made.step < 1
+        ):
+            raise ValueError(
+                f"Column {made.name!r} must have a finite range, whole numbers as origin, step and top, and "
+                "a map of that range if it is a number."
+            )
+        return made
 
 
 def fit_column(found: ColumnValues, as_category: bool, number_map: str, min_count: float) -> Column:
@@ -144,6 +171,31 @@ def _fit_levels(known: Column, found: ColumnValues, min_count: float) -> Column:
         known=tuple(labels[code] for code in seen),
         level_of=level_of,
     )
+
+
+def check_field(column: Column, field: Field) -> None:
+    """Raise ValueError unless a column, which may be of a file, can be one of the values of a field."""
+    plain_kinds, whole = ("float", "integer"), field.kind not in ("float", "category", "boolean")
+    kinds = {
+        "number": (*plain_kinds, *TICKS),
+        "boolean": ("boolean",),
+        "category": (*plain_kinds, "category"),
+        "constant": (*plain_kinds, *(("category", "boolean") if column.known else TICKS)),
+    }
+    known, shift = list(column.known), (column.origin, column.step)
+    if (
+        column.name != field.name
+        or field.kind not in kinds[column.kind]
+        or (known and field.kind != "category" and not _are_numbers(known))
+        or ((known or not whole) and shift != (0, 1))
+        or (not known and whole and not column.is_integer)
+        or (not known and whole and column.high != float((column.top - column.origin) // column.step))
+        or (column.origin and column.low)
+    ):
+        raise ValueError(
+            f"Column {column.name!r}, a {column.kind}, must have a name, a range and levels that agree with "
+            f"its field's. Got {field.name!r} of type {field.kind}."
+        )
 
 
 def encode(column: Column, field: Field, found: ColumnValues, handle_unknown: str) -> np.ndarray:

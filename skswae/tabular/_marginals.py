@@ -107,6 +107,24 @@ class MonotoneMap:
         """Return the arguments of the class by name."""
         return asdict(self)
 
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> MonotoneMap:
+        """Return the map that :meth:`state` has described."""
+        made = cls(**state)
+        scores = np.stack([made.left, made.middle, made.right], axis=-1)
+        ends = np.ldexp([made.low, made.high], -made.exponent)
+        if not (
+            scores.shape == (len(made.knots), 3)
+            and (np.diff(made.knots) > 0).all()
+            and (np.diff(scores.ravel()) >= 0).all()
+            and np.isfinite(scores).all()
+            and np.array_equal([*made.knots[:1], *made.knots[-1:]], ends)
+            and -np.inf < made.low < made.high < np.inf
+            and 0 < made.spread < np.inf
+        ):
+            raise ValueError("A map of numbers must have ascending knots, from low to high, and scores.")
+        return made
+
     def _scores(self, values: np.ndarray, of_knots: np.ndarray) -> np.ndarray:
         last = len(self.knots) - 1
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

@@ -53,46 +53,39 @@ class Table:
         hidden_share: float,
     ) -> Table:
         """Make it of the codec's columns and the training rows' cells: (n, C), the target's last."""
-        widths = {j: len(c.levels) for j, c in enumerate(described) if c.kind == "category"}
-        if target_shares is not None:
-            widths[len(described)] = len(target_shares)
-        numbers = [j for j, c in enumerate(described) if c.kind == "number"]
-        booleans = [j for j, c in enumerate(described) if c.kind == "boolean"]
-        categories = sorted(widths, key=lambda j: widths[j])
-        order = [*numbers, *booleans, *categories]
+        order, known = _layout(described, 0 if target_shares is None else len(target_shares))
+        first = known["n_numbers"] + known["n_booleans"]
         observed = ~np.isnan(cells)
         location: list[Any] = []
         unit: list[Any] = []
-        for j in (*numbers, *booleans):
+        for j in order[:first]:
             values = cells[observed[:, j], j]
             location.append([values.mean()])
             unit.append([values.std() or 1.0])
-        for j in categories:
+        for j in order[first:]:
             shares = target_shares if j == len(described) else described[j].frequencies
             assert shares is not None
             location.append(shares)
             unit.append([np.sqrt((shares * (1.0 - shares)).sum()) or 1.0] * len(shares))
         columns = Columns(
-            n_numbers=len(numbers),
-            n_booleans=len(booleans),
-            widths=tuple(widths[j] for j in categories),
+            **known,
             location=np.concatenate(location),
             unit=np.concatenate(unit),
             observed=observed[:, order].mean(axis=0),
             weights=weights[order],
-            targets=() if target_shares is None else (order.index(len(described)),),
             hidden_share=hidden_share,
         )
         return cls(tuple(order), len(described), len(cells), columns)
 
-    def state(self) -> dict[str, Any]:
-        """Return it as plain values and arrays, of which :meth:`from_state` makes it again."""
-        return {**vars(self), "columns": self.columns.plain()}
-
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Table:
-        """Return the table that :meth:`state` has described."""
-        return cls(**{**state, "order": tuple(state["order"]), "columns": Columns.of(state["columns"])})
+    def again(cls, described: Sequence[Any], columns: Columns, n_classes: int, n_rows: int) -> Table:
+        """Make it of the codec's columns and the estimator's, as those of a file."""
+        order, known = _layout(described, n_classes)
+        if any(getattr(columns, name) != value for name, value in known.items()):
+            raise ValueError("its columns and classes are others than those of its estimator")
+        if type(n_rows) is not int or n_rows < 2:
+            raise ValueError(f"its number of rows is {n_rows!r}")
+        return cls(tuple(order), len(described), n_rows, columns)
 
     def condition(self, codec: Any, name: Any, value: Any) -> tuple[Condition | None, Exact | None]:
         """Return a condition in the units of the networks, and of a number the column and range in its own.
@@ -141,6 +134,23 @@ class Table:
         found = np.zeros((len(cells), self.n_codec + 1))
         found[:, self.order] = cells
         return found
+
+
+def _layout(described: Sequence[Any], n_classes: int) -> tuple[list[int], dict[str, Any]]:
+    """Return the learned columns in the order of the networks' rows, and what Columns has of it by name."""
+    widths = {j: len(c.levels) for j, c in enumerate(described) if c.kind == "category"}
+    if n_classes:
+        widths[len(described)] = n_classes
+    numbers = [j for j, c in enumerate(described) if c.kind == "number"]
+    booleans = [j for j, c in enumerate(described) if c.kind == "boolean"]
+    categories = sorted(widths, key=lambda j: widths[j])
+    order = [*numbers, *booleans, *categories]
+    return order, {
+        "n_numbers": len(numbers),
+        "n_booleans": len(booleans),
+        "widths": tuple(widths[j] for j in categories),
+        "targets": (order.index(len(described)),) if n_classes else (),
+    }
 
 
 class FittedTable:

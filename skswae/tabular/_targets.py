@@ -79,7 +79,10 @@ class Targets:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Targets:
         """Return the classes that :meth:`state` has described."""
-        return cls(np.array(state["classes"]), np.asarray(state["shares"]))
+        classes, shares = np.array(state["classes"]), np.asarray(state["shares"])
+        if not np.array_equal(np.unique(classes), classes) or shares.shape != classes.shape:
+            raise ValueError(f"Classes must ascend, and have a share each. Got {classes.tolist()}.")
+        return cls(classes, shares)
 
     def level(self, label: Any) -> int:
         """Return the number of a class.
