@@ -148,6 +148,14 @@ def _fit_levels(known: Column, found: ColumnValues, min_count: float) -> Column:
     labels, codes = _coded(found)
     counts = np.bincount(codes[~found.missing], minlength=len(labels))
     seen = np.flatnonzero(counts)
+    for code in seen:
+        try:
+            plain(labels[code])
+        except TypeError as error:
+            raise TypeError(
+                f"Column {known.name!r} of X must have labels that are texts, numbers, times or intervals: "
+                f"make texts of others first. Got {labels[code]!r}."
+            ) from error
     shares = counts[seen] / counts.sum()
     rare = counts[seen] < min_count
     keep = ~rare

@@ -93,7 +93,7 @@ class Targets:
             If there is no such class.
         """
         is_label = np.ndim(label) == 0 and not _is_missing(label)
-        found = np.flatnonzero(self.classes == label) if is_label else ()
+        found = np.flatnonzero(self.classes == label) if is_label else np.zeros(0, dtype=np.intp)
         if len(found) != 1:
             raise ValueError(
                 f"The 'y' argument must be one of the classes {self.classes.tolist()}. Got {label!r}."

@@ -1,6 +1,7 @@
 """Tables and parameters that cannot be used: errors that name the column or the parameter."""
 
 import datetime
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,11 @@ def fitted():
             X.assign(mix=[1, "a"] * 30),
             TypeError,
             "Column 'mix' of X must hold .* of one type. Got .*int, str",
+        ),
+        (
+            X.assign(mix=pd.Categorical([Decimal(i % 3) for i in range(60)])),
+            TypeError,
+            r"Column 'mix' of X must have labels that are texts, numbers, .* Got Decimal\('0'\)",
         ),
         (X.assign(mix=[[1]] * 60), TypeError, "Column 'mix' of X must hold .* Got .*list"),
         (X.assign(mix=1j), TypeError, "Column 'mix' of X must hold .* Got complex"),
