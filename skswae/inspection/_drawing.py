@@ -55,22 +55,24 @@ def name_columns(ax: Any, names: Sequence[str], width: float) -> None:
     step = max(1, int(np.ceil(len(names) * 0.16 / max(width, 0.5))))
     shown = range(0, len(names), step)
     short = [name if len(name) <= 18 else f"{name[:17]}…" for name in names]
+    if len(set(short)) < len(set(names)):  # the ends may tell them apart
+        short = [name if len(name) <= 18 else f"{name[:8]}…{name[-9:]}" for name in names]
     turned = 90 if max(map(len, short)) > 2 else 0
     ax.set_xticks(shown, [short[i] for i in shown], rotation=turned, fontsize=SMALL)
 
 
-def legend_above(ax: Any, n_columns: int, title: str | None = None, height: float = 1.0) -> None:
-    """Write the legend above the axes, where it hides nothing, as high as that share of theirs."""
+def legend_above(ax: Any, n_columns: int, title: str | None = None, above: float = 0.2) -> None:
+    """Write the legend above the axes, where it hides nothing, so many lines of its text higher."""
     ax.legend(
         loc="lower left",
-        bbox_to_anchor=(0, height),
+        bbox_to_anchor=(0, 1),
         ncols=n_columns,
         frameon=False,
         fontsize=SMALL,
         title=title,
         title_fontsize=SMALL,
         alignment="left",
-        borderaxespad=0.2,
+        borderaxespad=above,
         borderpad=0.1,
         columnspacing=1.0,
         handlelength=1.2,

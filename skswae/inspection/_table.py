@@ -154,7 +154,8 @@ class TableDisplay:
 
         Numbers and times are histograms between the 1st and the 99th percentile of the real values; what is
         outside counts in the outermost bins. Categories are bars of the 6 most frequent real levels, with all
-        others as one. A missing share is a bar of its own, or is written below the numbers.
+        others as one. A missing share is a bar of its own, or is written below the numbers, that of the real
+        rows first.
 
         Parameters
         ----------
@@ -201,7 +202,7 @@ class TableDisplay:
             panel.set_title(f"{short}{note}", fontsize=_drawing.SMALL, loc="left")
             panel.tick_params(labelsize=_drawing.SMALL)
             panel.set_yticks([])
-        _drawing.legend_above(panels.flat[0], 2, height=1.14)  # above the titles
+        _drawing.legend_above(panels.flat[0], 2, above=2.2)  # above the titles
         return self
 
 
@@ -250,7 +251,7 @@ def _draw_histogram(ax: Any, real: np.ndarray, synthetic: np.ndarray, n_bins: in
         ax.set_xlabel("" if is_date else "days", fontsize=_drawing.SMALL)
     gone = [1 - len(v) / len(all_rows) for v, all_rows in zip(there, (real, synthetic))]
     if any(gone):
-        ax.set_xlabel(f"missing {gone[0]:.0%}, {gone[1]:.0%}", fontsize=_drawing.SMALL)
+        ax.set_xlabel(f"missing {gone[0]:.0%}, {gone[1]:.0%}", fontsize=_drawing.SMALL, loc="left")
     if is_date:
         ax.xaxis_date()
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
@@ -260,7 +261,10 @@ def _draw_histogram(ax: Any, real: np.ndarray, synthetic: np.ndarray, n_bins: in
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     else:
         ax.locator_params(axis="x", nbins=4)
-        ax.ticklabel_format(axis="x", scilimits=(-3, 4))  # long ones run into each other
+        if not 1e-3 <= np.abs(edges).max() < 1e4:  # long ones would run into each other
+            ax.xaxis.set_major_formatter(
+                lambda value, _: f"{value:.4g}".replace("e+0", "e").replace("e-0", "e-")
+            )
 
 
 def _draw_bars(ax: Any, real: np.ndarray, synthetic: np.ndarray, _: int) -> None:

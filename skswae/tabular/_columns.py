@@ -165,11 +165,11 @@ def _fit_levels(known: Column, found: ColumnValues, min_count: float) -> Column:
     level_of = np.cumsum(keep) - 1
     level_of = np.where(keep, level_of, level_of[first] if rare.any() else 0)
     levels = tuple(labels[code] for code in seen[keep])
-    if len(levels) > _LABELS * counts.sum() >= _LABELS * _FEW:
+    if len(seen) > _LABELS * counts.sum() >= _LABELS * _FEW:
         warn(
-            f"Column {known.name!r} of X has {len(levels)} levels in {counts.sum()} rows: nothing can be "
+            f"Column {known.name!r} of X has {len(seen)} levels in {counts.sum()} rows: nothing can be "
             "learned from labels that differ from row to row, and samples give them away. Leave the column "
-            "out, set min_frequency, or parse it if it holds dates or numbers."
+            "out, or parse it if it holds dates or numbers."
         )
     return replace(
         known,

@@ -247,7 +247,6 @@ def test_labels_that_differ_from_row_to_row():
     ):
         table_ae().fit(X.assign(name=names))
     table_ae().fit(X.assign(name=[f"n{i % 54}" for i in range(60)]))
-    table_ae(min_frequency=2).fit(X.assign(name=names))
 
 
 @pytest.mark.parametrize("n_draws", [0, -1, True, 1.5, "2"])
