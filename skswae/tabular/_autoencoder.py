@@ -97,7 +97,7 @@ class TableAutoencoder(
     Notes
     -----
     A category costs as much as a number for each of its levels: with one of 1,000 levels a fit of ten other
-    columns takes about three times as long (``examples/benchmarks/tables.py``), and 4 KB of memory a row.
+    columns takes three to four times as long (``examples/benchmarks/tables.py``), and 4 KB of memory a row.
 
     References
     ----------
