@@ -187,7 +187,7 @@ def common_splits(bench: Bench) -> Bench:
         places = ((table, pattern) for table in bench.tables for pattern in PATTERNS)
         return all(bench.known(Cell("impute", t, method, seed, p)) is not None for t, p in places)
 
-    having = [{seed for seed in bench.seeds if whole(method, seed)} for method in METHODS]
+    having = [{seed for seed in bench.seeds if whole(method, seed)} for method in (*HERE, *OURS)]
     seeds = set.intersection(*filter(None, having)) if any(having) else ()
     return Bench(bench.results, {}, bench.tables, sorted(seeds))
 

@@ -182,7 +182,7 @@ def lines(bench: Bench) -> list[str]:
         found += [f"### {name.capitalize()}", "", f"{meaning[0].upper()}{meaning[1:]}.", ""]
         found += table_of_means(values(bench, name), METHODS, tables, lower=lower, beside=SHARED[:2])
         if name == "copies":
-            found += [f"Of held-out rows: {', '.join(held_out_copies(bench))}; 0 in the other tables.", ""]
+            found += [f"Of held-out rows: {', '.join(held_out_copies(bench)) or 'none'}.", ""]
     return [*found, *comparison(bench)]
 
 
@@ -194,7 +194,7 @@ def held_out_copies(bench: Bench) -> list[str]:
     for table in bench.tables:
         splits = [split(Cell("synthetic", table, "", seed)) for seed in bench.seeds]
         found[table] = np.mean([exact_copy_rate(test, train) for train, test in splits])
-    return [f"{table} {share:.3f}" for table, share in found.items() if share > 0]
+    return [f"{table} {share:.3f}" for table, share in found.items()]
 
 
 def comparison(bench: Bench) -> list[str]:
@@ -209,7 +209,7 @@ def comparison(bench: Bench) -> list[str]:
                     gaps.setdefault(table, []).append(both[0][name] - both[1][name])
             if not gaps:
                 continue
-            gap = {table: float(np.mean(found)) for table, found in gaps.items()}
+            gap = {table: float(np.mean(of_seeds)) for table, of_seeds in gaps.items()}
             behind = ", ".join(f"{t} ({g:+.3f})" for t, g in gap.items() if g < 0) or "none"
             found.append(
                 f"- {name}, {method}: {np.mean(list(gap.values())):+.3f} on the mean. Behind on: {behind}."

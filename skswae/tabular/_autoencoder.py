@@ -191,7 +191,7 @@ class TableAutoencoder(
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             If a parameter, or a column, which it names, cannot be used. The estimator is as it was then.
         """
         self._validate_params()

@@ -103,6 +103,7 @@ default="from_dtype"
         frame = read(X)
         if frame.n_rows < 2:
             raise ValueError("X must have at least 2 rows to be learned. Got n_samples=1.")
+        frame.schema.state()  # refuses columns of types that no file can hold
         chosen = self._chosen(frame)
         min_count = self._min_count(frame.n_rows)
         columns = []

@@ -13,7 +13,7 @@ from skswae.tabular._frames import TICKS, UNITS, ColumnValues, Field, label_of, 
 from skswae.tabular._marginals import MonotoneMap
 
 _EXACT = 2**53  # up to which float64 has all whole numbers
-_LABELS, _FEW = 0.9, 50  # levels per row that are labels of rows, not of kinds; rows that can tell
+_LABELS, _FEW = 0.9, 50  # share of rows with a level of their own that makes labels of them; rows that tell
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +29,6 @@ class Column:
         Labels of a category or boolean in the order of their indices, and the one of a constant of either.
     frequencies : ndarray of shape (n_levels,)
         Shares of the levels among the training cells that are not missing.
-    missing_rate : float
-        Share of training cells that are missing.
     is_integer : bool
         Whether all training values are whole numbers, as those that come back then are; times count.
     low, high : float
@@ -54,7 +52,6 @@ class Column:
     kind: str
     levels: tuple = ()
     frequencies: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0))
-    missing_rate: float = 0.0
     is_integer: bool = False
     low: float = 0.0
     high: float = 0.0
@@ -123,7 +120,7 @@ def fit_column(found: ColumnValues, as_category: bool, number_map: str, min_coun
         Rows that a level must have to be none of the rare, which are merged.
     """
     field, shown = found.field, ~found.missing
-    known = Column(field.name, "number", missing_rate=float(found.missing.mean()))
+    known = Column(field.name, "number")
     if field.kind == "category" or field.kind == "boolean" or as_category:
         return _fit_levels(known, found, min_count)
     values = found.values[shown]
@@ -148,14 +145,6 @@ def _fit_levels(known: Column, found: ColumnValues, min_count: float) -> Column:
     labels, codes = _coded(found)
     counts = np.bincount(codes[~found.missing], minlength=len(labels))
     seen = np.flatnonzero(counts)
-    for code in seen:
-        try:
-            plain(labels[code])
-        except TypeError as error:
-            raise TypeError(
-                f"Column {known.name!r} of X must have labels that are texts, numbers, times or intervals: "
-                f"make texts of others first. Got {labels[code]!r}."
-            ) from error
     shares = counts[seen] / counts.sum()
     rare = counts[seen] < min_count
     keep = ~rare
@@ -165,11 +154,11 @@ def _fit_levels(known: Column, found: ColumnValues, min_count: float) -> Column:
     level_of = np.cumsum(keep) - 1
     level_of = np.where(keep, level_of, level_of[first] if rare.any() else 0)
     levels = tuple(labels[code] for code in seen[keep])
-    if len(seen) > _LABELS * counts.sum() >= _LABELS * _FEW:
+    if (counts == 1).sum() > _LABELS * counts.sum() >= _LABELS * _FEW:
         warn(
-            f"Column {known.name!r} of X has {len(seen)} levels in {counts.sum()} rows: nothing can be "
-            "learned from labels that differ from row to row, and samples give them away. Leave the column "
-            "out, or parse it if it holds dates or numbers."
+            f"Column {known.name!r} of X has a level of their own for {(counts == 1).sum()} of the "
+            f"{counts.sum()} rows that have one: nothing can be learned from labels that differ from row to "
+            "row, and samples give them away. Leave the column out, or parse it if it holds dates or numbers."
         )
     return replace(
         known,
@@ -248,7 +237,7 @@ def decode(column: Column, field: Field, values: np.ndarray) -> ColumnValues:
         missing |= values < 0
         if field.kind == "category":
             return ColumnValues(replace(field, levels=column.levels), values, missing)
-        return ColumnValues(field, np.array(column.levels)[values], missing)
+        return ColumnValues(field, _array_of(column.levels)[values], missing)
     if column.kind == "constant":
         values = np.where(missing, np.nan, column.low)
     if column.is_integer:
@@ -268,7 +257,7 @@ def as_kind(found: ColumnValues, field: Field) -> ColumnValues:
     if old.kind == "category":
         if field.kind == "category":
             return replace(found, field=replace(field, levels=old.levels))
-        values = np.array(old.levels)[values]
+        values = _array_of(old.levels)[values]
     elif old.unit != field.unit:
         values = _to_unit(found, field)
     if field.kind == "float":
@@ -341,6 +330,12 @@ def _plus(column: Column, values: np.ndarray, missing: np.ndarray) -> np.ndarray
     counts = np.minimum(counts, np.uint64((column.top - column.origin) // column.step))
     whole = counts * np.uint64(column.step) + np.uint64(column.origin % 2**64)
     return whole if column.top >= 2**63 else whole.view(np.int64)
+
+
+def _array_of(labels: tuple) -> np.ndarray:
+    """Return labels as an array; NumPy makes floats of integers that int64 cannot hold together."""
+    is_unsigned = all(type(label) is int for label in labels) and max(labels) >= 2**63
+    return np.array(labels, dtype=np.uint64 if is_unsigned else None)
 
 
 def _step(values: np.ndarray, origin: int, unit: str) -> int:

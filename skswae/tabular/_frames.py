@@ -206,8 +206,14 @@ class Schema:
         fields = []
         for field in self.fields:
             known = {name: getattr(field, name) for name in ("name", "kind", "unit", "zoned", "as_nan")}
-            levels = [plain(level) for level in field.levels]
-            fields.append({**known, "dtype": describe(field.dtype), "levels": levels})
+            try:
+                levels = [plain(level) for level in field.levels]
+                fields.append({**known, "dtype": describe(field.dtype), "levels": levels})
+            except TypeError as error:
+                raise TypeError(
+                    f"Column {field.name!r} of X must be of a type that a model file can hold. {error} Give "
+                    "it as texts, or in another time zone."
+                ) from error
         dtype = None if self.dtype is None else describe(self.dtype)
         return {"library": self.library, "fields": fields, "dtype": dtype, "title": self.title}
 

@@ -83,7 +83,7 @@ class Table:
         order, known = _layout(described, n_classes)
         if any(getattr(columns, name) != value for name, value in known.items()):
             raise ValueError("its columns and classes are others than those of its estimator")
-        if type(n_rows) is not int or n_rows < 2:
+        if type(n_rows) is not int or not 2 <= n_rows < 2**53:
             raise ValueError(f"its number of rows is {n_rows!r}")
         return cls(tuple(order), len(described), n_rows, columns)
 
