@@ -180,7 +180,7 @@ def test_a_failure_is_a_result(few, tmp_path, monkeypatch, capsys):
         assert start(tmp_path, *few) == 1
     found = records(tmp_path)
     assert found["mine_2_vae_0.json"]["error"] == "ValueError: Training diverged: as it was told to"
-    assert found["mine_2_vae_0.json"]["fit"].keys() == {"hardware", "versions"}  # and the date
+    assert found["mine_2_vae_0.json"]["fit"].keys() == {"commit", "hardware", "versions"}  # and the date
     assert found["mine_2_pca_0.json"]["error"] is None  # other runs are left alone
     assert start(tmp_path, *few) == 1  # it stands until it is tried again
     assert "failed before" in capsys.readouterr().out
