@@ -455,9 +455,9 @@ class TableAutoencoder(
     def score_samples(self, X):
         """Log-probability of each row's cells: low for unusual rows.
 
-        The log-pseudolikelihood [3]_, in nats: the sum of the log-probabilities of cells, each given a code
-        that has not seen it. A fifth of the columns is hidden at a time. The score is low for cells that do
-        not fit the others. Numbers count in the units of the networks, with the noise that was left in the
+        The log-pseudolikelihood, in nats: the sum of the log-probabilities of cells, each given a code that
+        has not seen it. A fifth of the columns is hidden at a time. The score is low for cells that do not
+        fit the others. Numbers count in the units of the networks, with the noise that was left in the
         training rows, so that columns are comparable. Of a row with missing cells it is the mean over the
         others, times the number of columns.
 
