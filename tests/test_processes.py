@@ -64,6 +64,7 @@ def assert_close(found, alone):
             np.testing.assert_allclose(other, value, rtol=1e-3, atol=1e-3 * np.abs(value).max(), err_msg=name)
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path):
     """In a group that the script has made, this process and another fit what one process does."""
     alone = {name: processes.described(processes.MODELS[name]().fit(processes.X)) for name in ("swae", "mmd")}
