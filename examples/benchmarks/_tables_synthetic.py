@@ -182,12 +182,12 @@ def lines(bench: Bench) -> list[str]:
         found += [f"### {name.capitalize()}", "", f"{meaning[0].upper()}{meaning[1:]}.", ""]
         found += table_of_means(values(bench, name), METHODS, tables, lower=lower, beside=SHARED[:2])
         if name == "copies":
-            found += [f"Of held-out rows: {', '.join(held_out_copies(bench)) or 'none'}.", ""]
+            found += [f"Of held-out rows: {', '.join(held_out_copies(bench))}.", ""]
     return [*found, *comparison(bench)]
 
 
 def held_out_copies(bench: Bench) -> list[str]:
-    """Return the share of held-out rows that are in the training rows, of the tables where there are some."""
+    """Return by table the share of held-out rows that are in the training rows."""
     from skswae.metrics import exact_copy_rate
 
     found = {}
